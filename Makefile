@@ -1,0 +1,30 @@
+# Two commands set everything up: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export DFBENCH_CACHE ?= $(HOME)/.cache/dfbench
+
+.PHONY: demo test lint install clean
+
+demo: install ## train a detector on the embedded benchmark under replay and naive, and compare them
+	$(BIN)/dfbench demo
+
+test: install ## all tests but the slow ones
+	$(BIN)/python -m pytest -q
+
+lint: install
+	$(BIN)/ruff check dfbench plugins tests perf tools
+	$(BIN)/ruff format --check dfbench plugins tests perf tools
+	$(BIN)/mypy
+
+install: $(VENV)/.installed
+
+# Rebuilt when the dependencies change; an interrupted installation leaves no stamp.
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: dfbench needs Python 3.11 or newer; set PYTHON=python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,105 @@
+"""dfbench: continual-learning benchmarks for deepfake detectors.
+
+The names below are the public API that plugins build on. They are imported when first used, so that
+``import dfbench`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from dfbench.hookspecs import (
+    BenchmarkEntry,
+    CommandEntry,
+    DetectorEntry,
+    MetricEntry,
+    SourceEntry,
+    StrategyEntry,
+    hookimpl,
+)
+
+if TYPE_CHECKING:
+    from dfbench.data.loader import Batch
+    from dfbench.data.samples import Samples
+    from dfbench.data.units import Units, clip_pairs, clips, frames, pairs
+    from dfbench.detector import Detector, DetectorConfig, EpochConfig, Task
+    from dfbench.errors import DataError, DfbenchError, IncompatibleError, PluginError, UsageError
+    from dfbench.modeling import lift_one_logit, normalize
+    from dfbench.training.dataset import unit_dataset, unit_ids
+    from dfbench.training.loop import Loop
+    from dfbench.training.strategies import Memory, Need, Strategy, StrategyConfig, StrategyContext
+
+__version__ = "0.1.0.dev0"
+
+_LAZY = {
+    "Batch": "dfbench.data.loader",
+    "Samples": "dfbench.data.samples",
+    "Units": "dfbench.data.units",
+    "clip_pairs": "dfbench.data.units",
+    "clips": "dfbench.data.units",
+    "frames": "dfbench.data.units",
+    "pairs": "dfbench.data.units",
+    "Detector": "dfbench.detector",
+    "DetectorConfig": "dfbench.detector",
+    "EpochConfig": "dfbench.detector",
+    "Task": "dfbench.detector",
+    "DataError": "dfbench.errors",
+    "DfbenchError": "dfbench.errors",
+    "IncompatibleError": "dfbench.errors",
+    "PluginError": "dfbench.errors",
+    "UsageError": "dfbench.errors",
+    "lift_one_logit": "dfbench.modeling",
+    "normalize": "dfbench.modeling",
+    "Loop": "dfbench.training.loop",
+    "Memory": "dfbench.training.strategies",
+    "Need": "dfbench.training.strategies",
+    "Strategy": "dfbench.training.strategies",
+    "StrategyConfig": "dfbench.training.strategies",
+    "StrategyContext": "dfbench.training.strategies",
+    "unit_dataset": "dfbench.training.dataset",
+    "unit_ids": "dfbench.training.dataset",
+}
+
+__all__ = [
+    "Batch",
+    "BenchmarkEntry",
+    "CommandEntry",
+    "DataError",
+    "Detector",
+    "DetectorConfig",
+    "DetectorEntry",
+    "DfbenchError",
+    "EpochConfig",
+    "IncompatibleError",
+    "Loop",
+    "Memory",
+    "MetricEntry",
+    "Need",
+    "PluginError",
+    "Samples",
+    "SourceEntry",
+    "Strategy",
+    "StrategyConfig",
+    "StrategyContext",
+    "StrategyEntry",
+    "Task",
+    "Units",
+    "UsageError",
+    "__version__",
+    "clip_pairs",
+    "clips",
+    "frames",
+    "hookimpl",
+    "lift_one_logit",
+    "normalize",
+    "pairs",
+    "unit_dataset",
+    "unit_ids",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'dfbench' has no attribute {name!r}")

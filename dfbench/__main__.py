@@ -1,0 +1,5 @@
+"""``python -m dfbench``."""
+
+from dfbench.cli import main
+
+main()

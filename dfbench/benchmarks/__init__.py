@@ -1,0 +1,10 @@
+"""Benchmarks: ordered streams of experiences, written in YAML (see ``docs/data.md``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def packaged() -> dict[str, Path]:
+    """The streams that come with dfbench: name → YAML file."""
+    return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}

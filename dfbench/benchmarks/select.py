@@ -1,0 +1,89 @@
+"""Which rows of a source an experience has: ``where``, ``frames`` and ``part``, as pure functions."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dfbench.benchmarks.schema import ExperienceSpec, Scalar
+from dfbench.data.samples import COLUMNS, SPLITS, Samples
+from dfbench.errors import UsageError, unknown
+
+
+def select(samples: Samples, spec: ExperienceSpec) -> dict[str, np.ndarray]:
+    """Rows of an experience.
+
+    :return: split → int64 row indices, in the order of the table
+    :raise UsageError: ``where`` names a column or value that does not occur
+    """
+    rows = matching(samples, spec.where)
+    if spec.frames is not None:
+        rows = spread_frames(samples, rows, spec.frames)
+    by_split = {split: rows[samples.split[rows] == split] for split in SPLITS}
+    if spec.part is not None and spec.parts is not None:
+        pieces = cut(samples, by_split["train"], spec.parts, seed=spec.seed if spec.shuffle else None)
+        by_split["train"] = np.concatenate([pieces[number - 1] for number in sorted(set(spec.part))])
+    return by_split
+
+
+def matching(samples: Samples, where: Mapping[str, Scalar | Sequence[Scalar]]) -> np.ndarray:
+    """Rows whose columns have the given values.
+
+    :raise UsageError: no row has a value: a misspelt name would silently leave out data
+    """
+    wanted = {}
+    for column, value in where.items():
+        if column not in COLUMNS:
+            raise unknown("column in where", column, COLUMNS)
+        present = np.unique(getattr(samples, column)).tolist()
+        is_text = not present or isinstance(present[0], str)
+        values = [value] if isinstance(value, str | int) else list(value)
+        wanted[column] = [str(each) if is_text else each for each in values]
+        for each in wanted[column]:
+            if each not in present:
+                near = difflib.get_close_matches(str(each), map(str, present), n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"there is {_some(present)}"
+                raise UsageError(f"where: no sample has {column} {each!r}; {hint}")
+    return samples.where(**wanted)
+
+
+def spread_frames(samples: Samples, rows: np.ndarray, frames: int) -> np.ndarray:
+    """At most ``frames`` rows of each video: the middles of as many equal stretches of it.
+
+    The first N frames of a video would be nearly one picture. Rows without a video are all kept; the
+    fakes made from one video are videos of their own, told apart by method and label.
+    """
+    videos: dict[tuple[str, str, int], list[int]] = defaultdict(list)
+    for row in rows.tolist():
+        video = samples.video[row] or f"\0{row}"
+        videos[video, samples.method[row], int(samples.label[row])].append(row)
+    kept: list[int] = []
+    for members in videos.values():
+        if len(members) > frames:
+            members.sort(key=lambda row: (int(samples.frame[row]), row))
+            members = [members[(2 * i + 1) * len(members) // (2 * frames)] for i in range(frames)]
+        kept += members
+    return np.array(sorted(kept), np.int64)
+
+
+def cut(samples: Samples, rows: np.ndarray, parts: int, *, seed: int | None) -> list[np.ndarray]:
+    """Cut rows into pieces whose lengths differ by one at most.
+
+    :param seed: shuffle first; by hashes of the samples' names, so the pieces are the same with every
+        version of numpy. None keeps the given order
+    :return: ``parts`` arrays of rows, each in the order of ``rows``
+    """
+    if seed is None:
+        return np.array_split(rows, parts)
+    ranks = [hashlib.sha256(f"{seed}\n{name}".encode()).digest() for name in samples.sample[rows]]
+    order = np.array(sorted(range(len(rows)), key=ranks.__getitem__), np.int64)
+    return [rows[np.sort(piece)] for piece in np.array_split(order, parts)]
+
+
+def _some(values: Sequence[object]) -> str:
+    shown = ", ".join(str(value) for value in values[:5])
+    return f"{shown}, …" if len(values) > 5 else shown or "none"

@@ -1,0 +1,172 @@
+"""A benchmark as it is run: experiences over one table of samples, and their pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dfbench.benchmarks.assemble import Portion, assemble, named, open_all
+from dfbench.benchmarks.schema import Budget, read_stream_file
+from dfbench.data.samples import Samples
+from dfbench.data.sources import Source, class_names
+from dfbench.data.workers import Progress
+from dfbench.errors import DataError, DfbenchError, UsageError, unknown
+
+if TYPE_CHECKING:
+    from dfbench.data.store import PixelStack, PixelStore
+
+
+@dataclass(frozen=True)
+class Experience:
+    """What arrives at one time.
+
+    :ivar index: its place in the stream, from 0
+    :ivar rows: ``train``, ``val`` and ``test`` → int64 rows of the stream's samples; ``val`` may be empty
+    """
+
+    index: int
+    name: str
+    rows: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An ordered stream of experiences.
+
+    :ivar metric: the headline metric of the R matrix, ``auc`` or ``accuracy``
+    :ivar classes: names of the classes, in the order of the labels
+    :ivar samples: all samples of all experiences; one that serves in several occurs once
+    :ivar budget: what detector and strategy may use
+    :ivar notes: what the user should know (no validation set, pictures left out, files ignored)
+    """
+
+    name: str
+    description: str
+    metric: str
+    classes: tuple[str, ...]
+    experiences: list[Experience]
+    samples: Samples
+    budget: Budget
+    notes: list[str]
+    _portions: tuple[Portion, ...]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of all that a result depends on: contents, experiences, their order, budget."""
+        names = self.samples.sample
+        structure = {
+            "metric": self.metric,
+            "classes": self.classes,
+            "budget": self.budget.model_dump(),
+            "experiences": [
+                [experience.name, {split: names[rows].tolist() for split, rows in experience.rows.items()}]
+                for experience in self.experiences
+            ],
+            "samples": self.samples.fingerprint(),
+        }
+        return hashlib.sha256(json.dumps(structure, sort_keys=True).encode()).hexdigest()
+
+    def pixels(
+        self,
+        size: tuple[int, int] | None,
+        progress: Progress | None = None,
+        *,
+        workers: int | None = None,
+    ) -> PixelStore | PixelStack:
+        """The pixels of all samples; row i belongs to row i of ``samples``. Decoded once, then cached.
+
+        :param size: (height, width); None for the pictures' own size
+        :raise DataError: None, and the pictures differ in size; or a picture changed and is now unreadable
+        :raise StorageError: the cache cannot be written, or the disk is full
+        """
+        from dfbench.data.store import PixelStack, build_store
+
+        size = size or self._native_size()
+        stores = [
+            build_store(portion.origin, portion.samples, size, progress=progress, workers=workers)
+            for portion in self._portions
+        ]
+        return stores[0] if len(stores) == 1 else PixelStack(stores)
+
+    @property
+    def native_size(self) -> tuple[int, int] | None:
+        """(height, width) of all pictures; None where they differ."""
+        sizes = self._sizes()
+        return next(iter(sizes)) if len(sizes) == 1 else None
+
+    def _sizes(self) -> dict[tuple[int, int], int]:
+        """(height, width) → how many pictures."""
+        sizes = np.concatenate([portion.sizes for portion in self._portions])
+        different, counts = np.unique(sizes, axis=0, return_counts=True)
+        return {
+            (height, width): n for (height, width), n in zip(different.tolist(), counts.tolist(), strict=True)
+        }
+
+    def _native_size(self) -> tuple[int, int]:
+        if self.native_size is not None:
+            return self.native_size
+        sizes = self._sizes()
+        shown = [f"{height}×{width} ({count} of them)" for (height, width), count in list(sizes.items())[:3]]
+        more = ", …" if len(sizes) > 3 else ""
+        raise DataError(
+            f"stream {self.name!r}: the pictures have {len(sizes)} sizes: {', '.join(shown)}{more}; "
+            "choose one size for all (height×width)"
+        )
+
+
+def load_stream(
+    ref: str,
+    *,
+    sources: Mapping[str, Callable[..., Source]],
+    benchmarks: Mapping[str, str | Path] | None = None,
+    data_root: Path | None = None,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> Stream:
+    """Load a stream and check all of its data.
+
+    :param ref: a name in ``benchmarks``, or the path of a ``.yaml`` or ``.yml`` file
+    :param sources: registered sources: name → class
+    :param benchmarks: registered streams: name → YAML file
+    :param data_root: where sources without a ``root`` lie; ``$DFBENCH_DATA`` unless given
+    :param progress: told about pictures that are looked at for the first time
+    :param workers: processes for that; chosen by the number of pictures unless given
+    :raise UsageError: an unknown name, or a file that says something it may not
+    :raise DataError: data that are missing, damaged or break a rule
+    """
+    path = _find(ref, benchmarks or {})
+    spec, entries = read_stream_file(path)
+    try:
+        opened, belongs = open_all(entries, sources, path.parent, data_root)
+        portions, rows, notes = assemble(
+            entries, opened, belongs, max_corrupt=spec.max_corrupt, progress=progress, workers=workers
+        )
+    except DfbenchError as error:
+        raise type(error)(f"{path}: {error}") from None
+    return Stream(
+        name=spec.name,
+        description=spec.description,
+        metric=spec.metric,
+        classes=class_names(portions[0].origin.source),
+        experiences=[Experience(i, entry.name, rows[i]) for i, entry in enumerate(entries)],
+        samples=named(portions),
+        budget=spec.budget,
+        notes=notes,
+        _portions=tuple(portions),
+    )
+
+
+def _find(ref: str, benchmarks: Mapping[str, str | Path]) -> Path:
+    if Path(ref).suffix.lower() in (".yaml", ".yml"):
+        return Path(ref).expanduser()
+    if ref in benchmarks:
+        return Path(benchmarks[ref])
+    error = unknown("benchmark", ref, benchmarks)
+    raise UsageError(f"{error} (or give the path of a .yaml file)")

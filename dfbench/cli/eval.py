@@ -1,0 +1,80 @@
+"""``dfbench eval``: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("eval")
+@click.option("-d", "--detector", required=True, help="Detector (dfbench list detectors).")
+@click.option("-s", "--strategy", required=True, help="Strategy (dfbench list strategies).")
+@click.option("-b", "--benchmark", default="forge5", show_default=True, help="Benchmark, or a stream's .yaml file.")
+@click.option("--preset", help="Named configuration of the detector (default: its first).")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of the detector, or strategy.KEY=VALUE.",
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True,
+              help="What is scored; val to choose hyperparameters.")  # fmt: skip
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option("--out", default=Path("runs"), show_default=True, type=click.Path(path_type=Path), help="Folder of runs.")
+@click.option("--data-root", envvar="DFBENCH_DATA", type=click.Path(path_type=Path), show_envvar=True,
+              help="Folder that holds the data sets, each under its source's name.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--fresh", is_flag=True, help="Start again, whatever is there.")
+def command(as_json: bool, **options: Any) -> None:
+    """Train DETECTOR on one experience after another, with its own training loop, under STRATEGY.
+
+    The same command goes on where it was interrupted, and prints the result of a finished run.
+    """
+    from dfbench.cli.output import print_json
+    from dfbench.cli.progress import watching
+    from dfbench.plugins import registry
+
+    known = registry()
+    for names, name in ((known.detectors, options["detector"]), (known.strategies, options["strategy"])):
+        names[name]  # an unknown name is told before anything heavy is imported
+    if not str(options["benchmark"]).lower().endswith((".yaml", ".yml")):
+        known.benchmarks[options["benchmark"]]
+    with watching() as reporter:
+        reporter.notice("loading …")
+        from dfbench.runs.runner import Request, run
+
+        record = run(Request(**options), known, reporter)
+    if as_json:
+        keys = ("run", "spec", "headline", "metrics", "matrix", "effects", "memory", "seconds", "steps")
+        print_json({"run": record["run"], "record": record["path"], **{k: record[k] for k in keys[1:]}})
+    else:
+        print_result(record)
+
+
+def print_result(record: dict[str, Any]) -> None:
+    """The R matrix and the summary as tables."""
+    from dfbench.cli.output import console, number, table
+
+    out = console()
+    names = [e["name"] for e in record["data"]["experiences"]]
+    headline = record["headline"]
+    rows = [
+        [f"after {name}", *map(number, row)]
+        for name, row in zip(names, record["matrix"][headline], strict=True)
+        if any(value is not None for value in row)
+    ]
+    title = f"{record['run']}: {headline} on each experience's {record['spec']['split']} set"
+    out.print(table(title, ["", *names], rows, numbers_from=1))
+    metrics = record["metrics"]
+    shown = [f"average_{headline}", "average_accuracy", "forgetting", "bwt", "fwt", "learning_accuracy"]
+    out.print(table("", ["metric", "value"], [[m, number(metrics[m])] for m in dict.fromkeys(shown)], numbers_from=1))
+    memory = record["memory"]
+    out.print(
+        f"preset {record['spec']['preset']} · seed {record['spec']['seed']} · {record['seconds']['total']:.0f} s on "
+        f"{record['environment']['device_name']} · stored {memory['samples'][-1]} samples ({memory['bytes'][-1] / 1e6:.1f} MB)"
+    )
+    out.print(f"record: {record['path']}")

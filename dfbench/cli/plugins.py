@@ -1,0 +1,36 @@
+"""``dfbench plugins``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+
+@click.group("plugins")
+def command() -> None:
+    """Plugins: entry points of the group 'dfbench'."""
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
+def list_plugins(as_json: bool) -> None:
+    """Every plugin with its distribution, status and, if it is broken or disabled, the reason."""
+    from dfbench.cli.output import console, print_json, table
+    from dfbench.plugins import registry
+
+    plugins = registry().plugins
+    if as_json:
+        print_json([asdict(plugin) for plugin in plugins])
+        return
+    colours = {"loaded": "green", "broken": "red", "disabled": "yellow"}
+    rows = [
+        [
+            p.name,
+            f"{p.distribution} {p.version}".strip(),
+            f"[{colours[p.status]}]{p.status}[/]",
+            p.reason.replace("[", r"\["),
+        ]
+        for p in plugins
+    ]
+    console().print(table("", ["plugin", "distribution", "status", "reason"], rows))

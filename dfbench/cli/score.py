@@ -1,0 +1,51 @@
+"""``dfbench score``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("score")
+@click.option(
+    "--matrix",
+    "file",
+    required=True,
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="JSON list of rows (a lower triangle or a full matrix, null where undefined); - for stdin.",
+)
+@click.option("--baseline", type=click.Path(path_type=Path), help="JSON list: the untrained network's row, for FWT.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def command(file: Path, baseline: Path | None, as_json: bool) -> None:
+    """Continual metrics of a given R matrix: average, BWT, FWT, forgetting, AF, …
+
+    R[i][j] is the metric on experience j after training experience i, in any unit.
+    """
+    from dfbench.cli.output import console, number, print_json, table
+    from dfbench.evaluation.continual import parse_matrix, summarize
+
+    summary = summarize(parse_matrix(_read(file)), _read(baseline) if baseline else None)
+    if as_json:
+        print_json(summary)
+        return
+    rows = [[name, number(value)] for name, value in summary.items() if not isinstance(value, list)]
+    console().print(table("", ["metric", "value"], rows, numbers_from=1))
+
+
+def _read(path: Path) -> list[Any]:
+    from dfbench.errors import UsageError
+
+    try:
+        text = click.get_text_stream("stdin").read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        value = json.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{path}: cannot be read ({reason})") from error
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from error
+    if not isinstance(value, list):
+        raise UsageError(f"{path}: a JSON list is wanted, not {type(value).__name__}")
+    return value

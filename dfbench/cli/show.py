@@ -1,0 +1,90 @@
+"""``dfbench show``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from dfbench.plugins import Registry
+
+
+@click.command("show")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
+def command(name: str, as_json: bool) -> None:
+    """Show a detector's presets and options, a strategy's options and needs, a benchmark's file, a source."""
+    from dfbench.cli.output import print_json
+    from dfbench.errors import unknown
+    from dfbench.plugins import registry
+
+    known = registry()
+    kinds: dict[str, Any] = {"detector": known.detectors, "strategy": known.strategies, "benchmark": known.benchmarks,
+             "source": known.sources, "metric": known.metrics}  # fmt: skip
+    found = [_describe(known, kind, name) for kind, names in kinds.items() if name in names]
+    if not found:
+        raise unknown("name", name, sorted({n for names in kinds.values() for n in names}))
+    if as_json:
+        print_json(found)
+        return
+    for description in found:
+        _print(description)
+
+
+def _describe(known: Registry, kind: str, name: str) -> dict[str, Any]:
+    names = getattr(known, {"strategy": "strategies"}.get(kind, kind + "s"))
+    entry, plugin = names[name], names.plugin(name)
+    result: dict[str, Any] = {"kind": kind, "name": name, "summary": entry.summary, "target": entry.target,
+                              "plugin": plugin.name, "distribution": f"{plugin.distribution} {plugin.version}".strip()}  # fmt: skip
+    if kind == "benchmark":
+        result["file"] = Path(entry.target).read_text(encoding="utf-8")
+        return result
+    target = names.load(name)
+    result["about"] = (target.__doc__ or "").strip().splitlines()[0] if target.__doc__ else ""
+    if kind == "detector":
+        result["presets"] = target.presets
+    if kind == "strategy":
+        result["needs"] = sorted(need.value for need in target.needs)
+        result["paper"] = entry.paper
+    if kind in ("detector", "strategy"):
+        prefix = "strategy." if kind == "strategy" else ""
+        result["options"] = {
+            prefix + key: {
+                "default": field.default,
+                "about": field.description or "",
+                "type": _type(field.annotation),
+            }
+            for key, field in target.Config.model_fields.items()
+        }
+    return result
+
+
+def _type(annotation: Any) -> str:
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+
+
+def _print(description: dict[str, Any]) -> None:
+    from rich.markup import escape
+
+    from dfbench.cli.output import console, table
+
+    out = console()
+    out.print(f"[bold]{description['name']}[/] – {description['kind']} of {escape(description['distribution'])}")
+    for key in ("summary", "about", "paper"):
+        if description.get(key):
+            out.print(escape(str(description[key])))
+    for need in description.get("needs", []):
+        out.print(f"needs: {need}")
+    if "presets" in description:
+        rows = [[name, ", ".join(f"{k}={v}" for k, v in values.items()) or "the defaults below"]
+                for name, values in description["presets"].items()]  # fmt: skip
+        out.print(table("", ["preset", "sets"], rows))
+    if "options" in description:
+        rows = [
+            [key, escape(o["type"]), str(o["default"]), escape(o["about"])] for key, o in description["options"].items()
+        ]
+        out.print(table("", ["--set", "type", "default", ""], rows))
+    if "file" in description:
+        out.print(escape(description["file"]))

@@ -1,0 +1,161 @@
+"""Every picture is read once before anything is trained, and what was seen is remembered.
+
+A look at a picture gives the hash of its content (the stream's fingerprint is made of these), its size,
+and whether it can be decoded at all. The answers are kept in the cache with a stamp of each file
+(size and time), so that the next start looks only at what is new or changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dfbench.data.cache import cache_root, write_atomic
+from dfbench.data.pictures import Inspection, PictureError
+from dfbench.data.samples import Samples
+from dfbench.data.sources import Origin, Source
+from dfbench.data.workers import Progress, map_chunks
+from dfbench.errors import DataError
+
+
+class Seen(NamedTuple):
+    """What one look at a sample gave; ``error`` is empty where the picture is good."""
+
+    sha256: str
+    height: int
+    width: int
+    error: str
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What was seen of N samples, column by column.
+
+    :ivar sha256: (N,) str
+    :ivar height: (N,) int64 pixels
+    :ivar width: (N,) int64 pixels
+    :ivar error: (N,) str, empty where the picture is good
+    """
+
+    sha256: np.ndarray
+    height: np.ndarray
+    width: np.ndarray
+    error: np.ndarray
+
+
+def inspect_samples(
+    origin: Origin, samples: Samples, *, progress: Progress | None = None, workers: int | None = None
+) -> Inspected:
+    """Look at every sample, or remember having looked.
+
+    :param samples: rows of this origin
+    :raise DataError: the source gives something else than pictures
+    :raise StorageError: the answers cannot be written into the cache
+    """
+    names = samples.sample.tolist()
+    stamp = getattr(origin.source, "stamp", None)
+    stamps = [stamp(name) if stamp else "" for name in names]
+    file = cache_root() / "inspected" / f"{origin.place}.parquet"
+    known = _read(file)
+    seen = {
+        name: Seen(*known[name][1:])
+        for name, now in zip(names, stamps, strict=True)
+        if now and name in known and known[name][0] == now
+    }
+    new = [name for name in names if name not in seen]
+    if new:
+        label = f"checking pictures of {origin.name}"
+        for chunk in map_chunks(
+            _look, (origin.source, new), len(new), what=label, workers=workers, progress=progress
+        ):
+            seen.update(chunk)
+        if stamped := {n: (s, *seen[n]) for n, s in zip(names, stamps, strict=True) if s}:
+            _write(file, known | stamped)
+    return _compare(samples, [seen[name] for name in names], has_hash=hasattr(origin.source, "inspect"))
+
+
+def read_pixels(source: Source, sample: str) -> np.ndarray:
+    """One sample's pixels, uint8 (H, W, 3), with a check of what a foreign source returns.
+
+    :raise PictureError: the picture cannot be used
+    :raise DataError: the source returned something else
+    """
+    pixels = source.read(sample)
+    is_array = isinstance(pixels, np.ndarray)
+    if not is_array or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        got = f"{pixels.dtype} {pixels.shape}" if is_array else type(pixels).__name__
+        raise DataError(f"{type(source).__name__}.read({sample!r}) gave {got}, not uint8 (H, W, 3)")
+    return pixels
+
+
+def _look(shared: tuple[Source, Sequence[str]], start: int, stop: int) -> dict[str, Seen]:
+    source, names = shared
+    return {name: _look_at(source, name) for name in names[start:stop]}
+
+
+def _look_at(source: Source, sample: str) -> Seen:
+    try:
+        if inspect := getattr(source, "inspect", None):
+            found: Inspection = inspect(sample)
+            return Seen(found.sha256, found.height, found.width, "")
+        pixels = read_pixels(source, sample)
+    except PictureError as error:
+        return Seen("", 0, 0, str(error))
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return Seen(digest.hexdigest(), pixels.shape[0], pixels.shape[1], "")
+
+
+def _compare(samples: Samples, seen: list[Seen], *, has_hash: bool) -> Inspected:
+    """Columns of what was seen. A hash in the table wins where the source cannot hash by itself;
+    otherwise the picture must have it."""
+    hashes, errors = [], []
+    for name, promised, look in zip(samples.sample, samples.sha256, seen, strict=True):
+        differs = bool(promised) and has_hash and not look.error and look.sha256 != promised
+        hashes.append(promised or look.sha256)
+        errors.append(f"{name}: the content is not that of the manifest's sha256" if differs else look.error)
+    return Inspected(
+        sha256=np.array(hashes, object),
+        height=np.array([look.height for look in seen], np.int64),
+        width=np.array([look.width for look in seen], np.int64),
+        error=np.array(errors, object),
+    )
+
+
+_COLUMNS = pa.schema(
+    [
+        ("sample", pa.string()),
+        ("stamp", pa.string()),
+        ("sha256", pa.string()),
+        ("height", pa.int64()),
+        ("width", pa.int64()),
+        ("error", pa.string()),
+    ]
+)
+
+
+def _read(file: Path) -> dict[str, tuple[Any, ...]]:
+    """What is remembered: name → (stamp, sha256, height, width, error); nothing, if it is damaged."""
+    try:
+        table = pq.read_table(file, schema=_COLUMNS)
+        columns = [table[name].to_pylist() for name in _COLUMNS.names]
+    except (OSError, pa.ArrowException):
+        return {}
+    return {row[0]: row[1:] for row in zip(*columns, strict=True)}
+
+
+def _write(file: Path, known: dict[str, tuple[Any, ...]]) -> None:
+    rows = [(name, *values) for name, values in sorted(known.items())]
+    values = zip(*rows, strict=True)
+    columns = [pa.array(each, type=field.type) for each, field in zip(values, _COLUMNS, strict=True)]
+    buffer = BytesIO()
+    pq.write_table(pa.Table.from_arrays(columns, schema=_COLUMNS), buffer, compression="zstd")
+    write_atomic(file, buffer.getvalue())

@@ -1,0 +1,45 @@
+"""No identity and no video may be in two splits: a test set must hold people nobody trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dfbench.data.samples import Samples
+from dfbench.errors import DataError
+
+_SHOWN = 3
+_ADVICE = {
+    "sample": "give all experiences the same validation set",
+    "identity": "put all samples of one identity into one split",
+    "video": "put all pictures of one video into one split, or give different videos different names",
+}
+
+
+def check_leaks(tables: Sequence[Samples], where: str) -> None:
+    """Make sure that no sample, identity or video occurs in two splits. Empty texts are not checked.
+
+    :param tables: samples of one root, taken together
+    :param where: what the samples are, for the error
+    :raise DataError: naming the first few that do, their splits and how many there are
+    """
+    for column, plural in (("sample", "samples"), ("identity", "identities"), ("video", "videos")):
+        values = np.concatenate([getattr(table, column) for table in tables])
+        crossing = crossings(values, np.concatenate([table.split for table in tables]))
+        if crossing:
+            named = ", ".join(f"{name!r} ({' and '.join(splits)})" for name, splits in crossing[:_SHOWN])
+            more = ", …" if len(crossing) > _SHOWN else ""
+            what = f"1 {column} occurs" if len(crossing) == 1 else f"{len(crossing)} {plural} occur"
+            raise DataError(f"{where}: {what} in more than one split: {named}{more}; {_ADVICE[column]}")
+
+
+def crossings(values: np.ndarray, splits: np.ndarray) -> list[tuple[str, tuple[str, ...]]]:
+    """Values that occur with more than one split, with these splits, in alphabetical order."""
+    found: dict[str, set[str]] = {}
+    for value, split in zip(values.tolist(), splits.tolist(), strict=True):
+        if value:
+            found.setdefault(value, set()).add(split)
+    return sorted(
+        (value, tuple(sorted(in_splits))) for value, in_splits in found.items() if len(in_splits) > 1
+    )

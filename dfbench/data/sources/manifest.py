@@ -1,0 +1,134 @@
+"""The manifest of a ``folder`` source: a CSV file that names every picture and what is known of it.
+
+========  ==================================================================================
+path      needed; relative to the source's root, inside it, each picture once
+label     needed; 0 or ``real``, 1 or ``fake``
+split     ``train``, ``val`` (``valid``, ``validation``) or ``test``; ``train`` without the column
+source, method, identity, video, pair   texts; empty = not known
+frame     whole number; 0 without the column
+sha256    of the file; a picture with another content counts as damaged
+========  ==================================================================================
+
+Other columns (``width``, ``height``, your own) are allowed and not used. The errors name the line.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from dfbench.data.samples import Samples
+from dfbench.errors import DataError
+
+LABELS = {"0": 0, "real": 0, "1": 1, "fake": 1}
+SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+TEXTS = ("source", "method", "identity", "video", "pair")
+
+
+def read_manifest(root: Path, manifest: Path) -> Samples:
+    """Read and check a manifest.
+
+    :param root: the folder that its paths are relative to
+    :param manifest: the CSV file
+    :return: the table, in the order of the file; a sample's name is its path
+    :raise DataError: the file is missing or breaks one of the rules above
+    """
+    lines: dict[str, int] = {}
+    rows = []
+    for number, record in _records(manifest):
+        row = _row(record, f"{manifest}, line {number}")
+        if row["sample"] in lines:
+            before = f"was listed before, in line {lines[row['sample']]}"
+            raise DataError(f"{manifest}, line {number}: {row['sample']} {before}")
+        lines[row["sample"]] = number
+        rows.append(row)
+    if not rows:
+        raise DataError(f"{manifest}: no pictures are listed")
+    _check_files(root, manifest, lines)
+    return Samples.from_rows(rows)
+
+
+def _records(manifest: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Line number and cells of every row."""
+    try:
+        with manifest.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            header = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = header
+            for needed in ("path", "label"):
+                if needed not in header:
+                    named = ", ".join(header) or "none"
+                    raise DataError(f"{manifest}: column {needed!r} is missing; the first line names {named}")
+            for record in reader:
+                if None in record or None in record.values():
+                    raise DataError(
+                        f"{manifest}, line {reader.line_num}: not {len(header)} cells as in the first line"
+                    )
+                yield reader.line_num, record
+    except FileNotFoundError:
+        raise DataError(f"{manifest}: there is no such manifest") from None
+    except OSError as error:
+        raise DataError(f"{manifest}: cannot be read ({error.strerror or error})") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{manifest}: not a CSV file in UTF-8 ({error})") from None
+
+
+def _row(record: Mapping[str, str], where: str) -> dict[str, Any]:
+    label = LABELS.get(record["label"].strip().lower())
+    if label is None:
+        raise DataError(f"{where}: label {record['label']!r} is not 0, 1, real or fake")
+    split = SPLITS.get(record.get("split", "train").strip().lower())
+    if split is None:
+        raise DataError(f"{where}: split {record['split']!r} is not train, val or test")
+    frame = record.get("frame", "").strip() or "0"
+    if not re.fullmatch(r"\d{1,9}", frame):
+        raise DataError(f"{where}: frame {frame!r} is not a whole number")
+    sha256 = record.get("sha256", "").strip().lower()
+    if sha256 and not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise DataError(f"{where}: sha256 {sha256!r} is not 64 hexadecimal digits")
+    texts = {name: record.get(name, "").strip() for name in TEXTS}
+    return {
+        "sample": _inside(record["path"].strip(), where),
+        "label": label,
+        "split": split,
+        "frame": int(frame),
+        "sha256": sha256,
+        **texts,
+    }
+
+
+def _inside(path: str, where: str) -> str:
+    """The normal form of a relative path, which must not leave the root."""
+    pure = PurePosixPath(path)
+    if not path or pure.is_absolute() or ".." in pure.parts or re.match(r"[A-Za-z]:", path) or "\0" in path:
+        raise DataError(f"{where}: path {path!r} must be relative to the root and stay inside it")
+    if "\\" in path:
+        raise DataError(f"{where}: path {path!r} has backslashes; write it with forward slashes")
+    return pure.as_posix()
+
+
+def _check_files(root: Path, manifest: Path, lines: Mapping[str, int]) -> None:
+    """Every listed file is there, and no link leads out of the root."""
+    inside = str(root.resolve()) + os.sep
+    resolved: dict[Path, str] = {}  # folders are few, files many
+    missing = []
+    for path, number in lines.items():
+        file = root / path
+        if not file.is_file():
+            missing.append((path, number))
+            continue
+        folder = resolved.get(file.parent) or resolved.setdefault(
+            file.parent, str(file.parent.resolve()) + os.sep
+        )
+        outside = not folder.startswith(inside) or (
+            file.is_symlink() and not str(file.resolve()).startswith(inside)
+        )
+        if outside:
+            raise DataError(f"{manifest}, line {number}: {path} is a link that leads out of {root}")
+    if missing:
+        named = ", ".join(f"{path} (line {number})" for path, number in missing[:5])
+        raise DataError(f"{manifest}: {len(missing)} of {len(lines)} listed files are not in {root}: {named}")

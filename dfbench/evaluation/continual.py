@@ -1,0 +1,192 @@
+"""Metrics of the matrix R of a continual run: what was learned, transferred and forgotten.
+
+``R[i][j]`` is a metric (higher is better) on experience ``j`` after training experience ``i``, both
+counted from 0 to T−1, in any unit: percent in, percent out. A ``nan`` says "not measured": above
+the diagonal where only seen experiences were tested, or in every row but the last of a joint run.
+A function whose definition touches an unmeasured entry returns ``nan``, never a partial mean or a 0.
+
+Papers: GEM is Lopez-Paz & Ranzato 2017 (arXiv 1706.08840); RWalk is Chaudhry et al. 2018
+(arXiv 1801.10112).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dfbench.errors import UsageError
+
+
+def parse_matrix(rows: Sequence[Any]) -> np.ndarray:
+    """R, shape (T, T), from a lower triangle (row i has i+1 numbers) or a full matrix (rows of T).
+
+    ``None`` and NaN stand for an entry that was not measured. Raises UsageError for anything else
+    that is no matrix of finite numbers, and for a matrix without any number.
+    """
+    if not isinstance(rows, list | tuple) or not rows:
+        raise UsageError("an R matrix is a non-empty list of rows, as in [[95.5], [87.8, 81.6]]")
+    size = len(rows)
+    for i, row in enumerate(rows):
+        if not isinstance(row, list | tuple):
+            raise UsageError(f"row {i} of the R matrix is {row!r}, not a list of numbers")
+    lengths = [len(row) for row in rows]
+    if lengths != [size] * size and lengths != list(range(1, size + 1)):
+        raise UsageError(
+            f"the {size} rows of the R matrix have {_listed(lengths)} numbers: they must all have {size}, "
+            f"or 1 to {size} (a lower triangle)"
+        )
+    matrix = np.full((size, size), np.nan)
+    for i, row in enumerate(rows):
+        matrix[i, : len(row)] = [_number(value, i, j) for j, value in enumerate(row)]
+    if np.isnan(matrix).all():
+        raise UsageError("the R matrix has no number in it")
+    return matrix
+
+
+def _listed(lengths: list[int]) -> str:
+    """The row lengths as words, cut short for a long matrix."""
+    return ", ".join(map(str, lengths[:12])) + (", …" if len(lengths) > 12 else "")
+
+
+def _number(value: Any, i: int, j: int) -> float:
+    """One entry of the matrix; nan for None."""
+    if value is None:
+        return math.nan
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+        raise UsageError(f"row {i}, column {j} of the R matrix is {value!r}, not a number or null")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if math.isinf(number):
+        raise UsageError(f"row {i}, column {j} of the R matrix is infinite or too large for a number")
+    return number
+
+
+def _matrix(R: ArrayLike) -> np.ndarray:
+    """R as a square float array."""
+    matrix = np.asarray(R, dtype=float)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
+        raise UsageError(f"an R matrix is square and not empty; this one has the shape {matrix.shape}")
+    return matrix
+
+
+def _vector(values: ArrayLike, size: int, name: str) -> np.ndarray:
+    """A float array of one value an experience."""
+    vector = np.asarray(values, dtype=float)
+    if vector.shape != (size,):
+        raise UsageError(f"{name} needs one number for each of the {size} experiences, not {vector.shape}")
+    return vector
+
+
+def _mean(values: np.ndarray) -> float:
+    """The mean, nan where there is nothing to average or a value is undefined."""
+    return float(np.mean(values)) if values.size else math.nan
+
+
+def average(R: ArrayLike) -> float:
+    """ACC = mean_j R[T−1][j]: the final model over all experiences (GEM, section 2, eq. ACC)."""
+    return _mean(_matrix(R)[-1])
+
+
+def average_incremental(R: ArrayLike) -> float:
+    """mean_i mean_{j≤i} R[i][j]: the average over the experiences seen so far, over the whole run.
+
+    The "average incremental accuracy" of iCaRL (Rebuffi et al. 2017, arXiv 1611.07725, section 4).
+    """
+    matrix = _matrix(R)
+    return _mean(np.array([matrix[i, : i + 1].mean() for i in range(len(matrix))]))
+
+
+def learning_accuracy(R: ArrayLike) -> float:
+    """mean_i R[i][i]: each experience right after it was learned (Riemer et al. 2019, arXiv 1810.11910)."""
+    return _mean(np.diag(_matrix(R)))
+
+
+def bwt(R: ArrayLike) -> float:
+    """Backward transfer, mean_{j<T−1}(R[T−1][j] − R[j][j]) (GEM, section 2); below 0 is forgetting.
+
+    nan for T = 1 and for a run that did not test each experience right after learning it (joint).
+    """
+    matrix = _matrix(R)
+    return _mean((matrix[-1] - np.diag(matrix))[:-1])
+
+
+def af(R: ArrayLike) -> float:
+    """Average forgetting of DFIL and DevFD (NeurIPS 2025, table 1): mean_{j<T−1}(R[j][j] − R[T−1][j]).
+
+    That is −BWT. CDDB and S-Prompts print the same figure with a negative sign.
+    """
+    matrix = _matrix(R)
+    return _mean((np.diag(matrix) - matrix[-1])[:-1])
+
+
+def fwt(R: ArrayLike, baseline: ArrayLike | None = None) -> float:
+    """Forward transfer, mean_{j≥1}(R[j−1][j] − b_j) (GEM, section 2).
+
+    ``baseline``, shape (T,): the metric b_j of the untrained network on each experience; b_0 is not
+    used. nan without a baseline (a silent 0 would pass for an untrained network that is always
+    wrong), for T = 1, and where an experience was not tested just before it was learned.
+    """
+    matrix = _matrix(R)
+    if baseline is None:
+        return math.nan
+    untrained = _vector(baseline, len(matrix), "the baseline")
+    return _mean(np.diag(matrix, k=1) - untrained[1:])
+
+
+def forgetting(R: ArrayLike) -> float:
+    """F = mean_{j<T−1}(max_{l<T−1} R[l][j] − R[T−1][j]) (RWalk, "Forgetting and Intransigence", k = T).
+
+    As the equation has it, l runs over *all* models before the last one, those before experience j
+    was learned included: what a model already knew of j beforehand can be forgotten too. Entries
+    above the diagonal that were not measured are left out of the maximum (there is no other way for
+    a lower triangle), so F of a full matrix may exceed F of its lower triangle, never the reverse.
+    nan for T = 1 and where an entry on or below the diagonal is missing. F ≥ AF always.
+    """
+    matrix = _matrix(R)
+    earlier, last = matrix[:-1, :-1], matrix[-1, :-1]
+    if np.isnan(earlier[np.tril_indices_from(earlier)]).any():
+        return math.nan
+    best = np.where(np.isnan(earlier), -np.inf, earlier).max(axis=0, initial=-np.inf)
+    return _mean(best - last)
+
+
+def intransigence(R: ArrayLike, joint: ArrayLike) -> np.ndarray:
+    """I_k = joint_k − R[k][k], shape (T,): what was not learned that could be (RWalk, same section).
+
+    ``joint``, shape (T,): the metric on experience k of a model trained on experiences 0 … k at
+    once. The diagonal of a ``cumulative`` run is exactly that; the last row of a ``joint`` run, which
+    saw the later experiences too, is the usual stand-in. nan where either is undefined.
+    """
+    matrix = _matrix(R)
+    return _vector(joint, len(matrix), "joint") - np.diag(matrix)
+
+
+def summarize(R: ArrayLike, baseline: ArrayLike | None = None) -> dict[str, Any]:
+    """All scalars above by name, and ``final``: the last row. None where undefined, so JSON can hold it."""
+    matrix = _matrix(R)
+    scalars = {
+        "average": average(matrix),
+        "average_incremental": average_incremental(matrix),
+        "learning_accuracy": learning_accuracy(matrix),
+        "bwt": bwt(matrix),
+        "fwt": fwt(matrix, baseline),
+        "forgetting": forgetting(matrix),
+        "af": af(matrix),
+    }
+    return {name: defined(value) for name, value in scalars.items()} | {"final": as_rows(matrix)[-1]}
+
+
+def defined(value: float) -> float | None:
+    """The value, or None for nan: JSON has no NaN."""
+    return None if math.isnan(value) else float(value)
+
+
+def as_rows(R: ArrayLike) -> list[list[float | None]]:
+    """R as lists with None where undefined: what :func:`parse_matrix` reads and a record holds."""
+    return [[defined(value) for value in row] for row in _matrix(R).tolist()]

@@ -1,0 +1,95 @@
+"""From the scores of a run to its matrices and metrics: the ``matrix`` and ``metrics`` of a record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dfbench.errors import DataError, UsageError
+from dfbench.evaluation import continual, detection
+from dfbench.evaluation.scores import UNTRAINED, Group, Scores
+
+TWO_CLASS_METRICS = ("auc", "video_auc", "accuracy")
+"""The matrices of a real/fake stream. A stream with more classes has "accuracy" alone."""
+
+
+def evaluate(scores: Scores, experiences: list[str], metric: str, classes: int) -> dict[str, Any]:
+    """What a record says about a run, computed from its scores; JSON-serialisable, None for undefined.
+
+    ``experiences`` names the T experiences in order. ``metric`` is the headline: "auc" (of frames),
+    "video_auc" or "accuracy"; it is what forgetting and its kin are computed on. All figures are
+    fractions. Pairs that were not measured are null in the matrices (a joint run has its last row
+    only); rows of the untrained network (trained_on −1) are the baseline of ``fwt``.
+
+    Returns ``headline`` (the metric's name), ``matrix`` (name → T×T rows), ``metrics`` (flat), and
+    ``per_experience`` (the final model's metrics on each test set, with n).
+    """
+    names = TWO_CLASS_METRICS if classes == 2 else ("accuracy",)
+    if metric not in names:
+        raise UsageError(f"a stream of {classes} classes has no metric {metric!r}; it has {', '.join(names)}")
+    _check(scores, len(experiences), classes)
+    # One row more than R: row −1, the last, is the untrained network.
+    rows = {name: np.full((len(experiences) + 1, len(experiences)), np.nan) for name in names}
+    for group in scores:
+        for name, value in _group_metrics(group, classes).items():
+            rows[name][group.trained_on, group.tested_on] = value
+    matrices = {name: values[:-1] for name, values in rows.items()}
+    return {
+        "headline": metric,
+        "matrix": {name: continual.as_rows(R) for name, R in matrices.items()},
+        "metrics": _metrics(matrices, metric, baseline=rows[metric][UNTRAINED]),
+        "per_experience": [
+            {"experience": name} | _final(scores.get(len(experiences) - 1, j), classes)
+            for j, name in enumerate(experiences)
+        ],
+    }
+
+
+def _check(scores: Scores, size: int, classes: int) -> None:
+    """Refuse scores that are of another stream than the one named."""
+    if not size or classes < 2:
+        raise UsageError(f"a stream has an experience and two classes at least, not {size} and {classes}")
+    for group in scores:
+        where = f"scores on experience {group.tested_on} after experience {group.trained_on}"
+        if max(group.trained_on, group.tested_on) >= size:
+            raise DataError(f"{where}: the stream has {size} experiences, counted from 0")
+        top = max(group.labels.max(initial=0), group.predicted.max(initial=0))
+        if top >= classes:
+            raise DataError(f"{where}: class {top} in a stream of {classes} classes, counted from 0")
+
+
+def _group_metrics(group: Group, classes: int) -> dict[str, float]:
+    """The entries of the matrices for one pair; nan where undefined."""
+    if classes > 2:
+        return {"accuracy": _share_correct(group)}
+    videos = detection.by_video(group.labels, group.scores, group.videos)
+    return {
+        "auc": detection.auc(group.labels, group.scores),
+        "video_auc": detection.auc(*videos),
+        "accuracy": detection.accuracy(group.labels, group.scores),
+    }
+
+
+def _share_correct(group: Group) -> float:
+    return float(np.mean(group.predicted == group.labels)) if len(group) else float("nan")
+
+
+def _metrics(matrices: dict[str, np.ndarray], headline: str, baseline: np.ndarray) -> dict[str, float | None]:
+    """An average for each matrix (None where the stream has none), and the headline's other metrics."""
+    averages = {
+        f"average_{name}": continual.defined(continual.average(matrices[name])) if name in matrices else None
+        for name in TWO_CLASS_METRICS
+    }
+    summary = continual.summarize(matrices[headline], baseline)
+    return averages | {name: value for name, value in summary.items() if name != "final"}
+
+
+def _final(group: Group | None, classes: int) -> dict[str, float | int | None]:
+    """What the final model does on one test set; n is 0 and all else None where it was not tested."""
+    n = len(group) if group else 0
+    if classes > 2:
+        return {"n": n, "accuracy": continual.defined(_share_correct(group)) if group else None}
+    if group is None:
+        return {"n": n} | detection.detection_metrics([], [], [])
+    return {"n": n} | detection.detection_metrics(group.labels, group.scores, group.videos)

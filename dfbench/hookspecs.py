@@ -1,0 +1,94 @@
+"""What a plugin may offer dfbench: one page, six hooks.
+
+A plugin is a module named by an entry point of the group ``dfbench``. It marks functions with
+``@dfbench.hookimpl``; each returns entries whose ``target`` is a string ``"package.module:Name"``,
+so that listing and ``--help`` import nothing heavy. Built-in sources, benchmarks and metrics are
+registered through these same hooks (:mod:`dfbench.builtin`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pluggy
+
+hookspec = pluggy.HookspecMarker("dfbench")
+hookimpl = pluggy.HookimplMarker("dfbench")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A name, where to find what it names, and one line about it."""
+
+    name: str
+    """Lower-case name as typed on the command line."""
+    target: str
+    """``"package.module:Name"``, imported when the entry is used; for a benchmark the path of a YAML file."""
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class DetectorEntry(Entry):
+    """A detector: ``target`` names a subclass of :class:`dfbench.Detector`."""
+
+    presets: tuple[str, ...] = ("default",)
+    """Named configurations; the first is the default."""
+
+
+@dataclass(frozen=True)
+class StrategyEntry(Entry):
+    """A continual-learning strategy: ``target`` names a subclass of :class:`dfbench.Strategy`."""
+
+    paper: str = ""
+    """Where the method comes from, e.g. ``"arXiv:1612.00796"``."""
+
+
+@dataclass(frozen=True)
+class BenchmarkEntry(Entry):
+    """A benchmark: ``target`` is the path of a stream's YAML file."""
+
+
+@dataclass(frozen=True)
+class SourceEntry(Entry):
+    """A data source: ``target`` names a class with ``samples()`` and ``read(row)`` (see ``docs/data.md``)."""
+
+
+@dataclass(frozen=True)
+class MetricEntry(Entry):
+    """A metric of a test set: ``target`` names a function of (labels, P(fake)) -> float."""
+
+
+@dataclass(frozen=True)
+class CommandEntry(Entry):
+    """A command of the ``dfbench`` program: ``target`` names a click command."""
+
+
+@hookspec
+def register_detectors() -> Iterable[DetectorEntry]:  # type: ignore[empty-body]
+    """Detectors that this plugin brings."""
+
+
+@hookspec
+def register_strategies() -> Iterable[StrategyEntry]:  # type: ignore[empty-body]
+    """Continual-learning strategies that this plugin brings."""
+
+
+@hookspec
+def register_benchmarks() -> Iterable[BenchmarkEntry]:  # type: ignore[empty-body]
+    """Benchmarks (streams of experiences) that this plugin brings."""
+
+
+@hookspec
+def register_sources() -> Iterable[SourceEntry]:  # type: ignore[empty-body]
+    """Data sources (readers of data sets) that this plugin brings."""
+
+
+@hookspec
+def register_metrics() -> Iterable[MetricEntry]:  # type: ignore[empty-body]
+    """Metrics, computed for every pair (trained on, tested on) from the stored scores."""
+
+
+@hookspec
+def register_commands() -> Iterable[CommandEntry]:  # type: ignore[empty-body]
+    """Commands added to the ``dfbench`` program."""

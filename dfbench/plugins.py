@@ -1,0 +1,251 @@
+"""Find plugins, load them one by one, and explain those that are broken or blocked.
+
+* ``DFBENCH_LOAD_PLUGINS=a,b`` loads only these entry points (empty: none);
+* ``DFBENCH_DISABLE_PLUGINS=a,b`` blocks these before they are imported.
+
+A plugin that fails to import or to register is kept in :attr:`Registry.plugins` with its
+distribution and the reason; it never stops the program. Two plugins that register the same name are
+an error as soon as that name (or a listing of its kind) is asked for, naming both.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from types import ModuleType
+from typing import Any, Generic, TypeVar, cast
+
+import pluggy
+
+from dfbench import hookspecs
+from dfbench.errors import PluginError, unknown
+from dfbench.hookspecs import (
+    BenchmarkEntry,
+    CommandEntry,
+    DetectorEntry,
+    Entry,
+    MetricEntry,
+    SourceEntry,
+    StrategyEntry,
+)
+
+GROUP = "dfbench"
+E = TypeVar("E", bound=Entry)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One entry point and what became of it."""
+
+    name: str
+    module: str
+    distribution: str
+    version: str
+    status: str
+    """``loaded``, ``broken`` or ``disabled``."""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Registered(Generic[E]):
+    """An entry and the plugin that brought it."""
+
+    entry: E
+    plugin: Plugin
+
+
+class Names(Mapping[str, E]):
+    """The entries of one kind by name; looking up a doubly registered name is an error."""
+
+    def __init__(self, kind: str, registered: Iterable[Registered[E]]) -> None:
+        self.kind = kind
+        self._all: dict[str, list[Registered[E]]] = {}
+        for item in registered:
+            self._all.setdefault(item.entry.name, []).append(item)
+
+    def _one(self, name: str) -> Registered[E]:
+        if name not in self._all:
+            raise unknown(self.kind, name, self._all)
+        found = self._all[name]
+        if len(found) > 1:
+            owners = " and ".join(f"plugin {r.plugin.name!r} ({r.plugin.distribution})" for r in found)
+            raise PluginError(
+                f"{self.kind} {name!r} is registered twice, by {owners}: "
+                f"disable one with DFBENCH_DISABLE_PLUGINS={found[-1].plugin.name}"
+            )
+        return found[0]
+
+    def __getitem__(self, name: str) -> E:
+        return self._one(name).entry
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._all
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._all))
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def plugin(self, name: str) -> Plugin:
+        """The plugin that brought ``name``."""
+        return self._one(name).plugin
+
+    def load(self, name: str) -> Any:
+        """Import what ``name`` stands for.
+
+        Raises:
+            UsageError: no such name. PluginError: registered twice, or its target cannot be imported.
+        """
+        found = self._one(name)
+        try:
+            return import_target(found.entry.target)
+        except Exception as error:
+            raise PluginError(
+                f"{self.kind} {name!r} of plugin {found.plugin.name!r} ({found.plugin.distribution}) "
+                f"cannot be loaded from {found.entry.target!r}: {_reason(error)}"
+            ) from error
+
+
+@dataclass
+class Registry:
+    """Everything the plugins brought."""
+
+    plugins: list[Plugin] = field(default_factory=list)
+    detectors: Names[DetectorEntry] = field(default_factory=lambda: Names("detector", ()))
+    strategies: Names[StrategyEntry] = field(default_factory=lambda: Names("strategy", ()))
+    benchmarks: Names[BenchmarkEntry] = field(default_factory=lambda: Names("benchmark", ()))
+    sources: Names[SourceEntry] = field(default_factory=lambda: Names("source", ()))
+    metrics: Names[MetricEntry] = field(default_factory=lambda: Names("metric", ()))
+    commands: Names[CommandEntry] = field(default_factory=lambda: Names("command", ()))
+
+
+_HOOKS: dict[str, tuple[str, type[Entry]]] = {
+    "detectors": ("detector", DetectorEntry),
+    "strategies": ("strategy", StrategyEntry),
+    "benchmarks": ("benchmark", BenchmarkEntry),
+    "sources": ("source", SourceEntry),
+    "metrics": ("metric", MetricEntry),
+    "commands": ("command", CommandEntry),
+}
+
+
+def import_target(target: str) -> Any:
+    """The object named by ``"package.module:Name"``."""
+    module, _, name = target.partition(":")
+    if not name:
+        raise ImportError(f"target {target!r} is not of the form 'package.module:Name'")
+    return functools.reduce(getattr, name.split("."), importlib.import_module(module))
+
+
+def load_plugins(entry_points: Iterable[metadata.EntryPoint] | None = None) -> Registry:
+    """Load the built-in plugin and every entry point of the group ``dfbench`` that is not blocked."""
+    manager = pluggy.PluginManager("dfbench")
+    manager.add_hookspecs(hookspecs)
+    plugins: list[Plugin] = []
+    found: dict[str, list[Registered[Any]]] = {kind: [] for kind in _HOOKS}
+
+    own = Plugin("builtin", "dfbench.builtin", "dfbench-deepfake", _version("dfbench-deepfake"), "loaded")
+    plugins.append(_add(manager, own, importlib.import_module("dfbench.builtin"), found))
+    for point in _unique(metadata.entry_points(group=GROUP) if entry_points is None else entry_points):
+        plugins.append(_load(manager, point, found))
+
+    registry = Registry(plugins)
+    for kind, (singular, _) in _HOOKS.items():
+        setattr(registry, kind, Names(singular, found[kind]))
+    return registry
+
+
+@functools.cache
+def registry() -> Registry:
+    """The registry of this process, loaded once."""
+    return load_plugins()
+
+
+def _load(
+    manager: pluggy.PluginManager, point: metadata.EntryPoint, found: dict[str, list[Registered[Any]]]
+) -> Plugin:
+    dist = point.dist.name if point.dist else "unknown"
+    plugin = Plugin(point.name, point.value, dist, point.dist.version if point.dist else "", "loaded")
+    blocked = _blocked(point.name)
+    if blocked:
+        return _with(plugin, "disabled", blocked)
+    try:
+        module = point.load()
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return _with(plugin, "broken", _reason(error))
+    if not isinstance(module, ModuleType):
+        return _with(
+            plugin, "broken", f"entry point {point.value!r} names a {type(module).__name__}, not a module"
+        )
+    return _add(manager, plugin, module, found)
+
+
+def _add(
+    manager: pluggy.PluginManager, plugin: Plugin, module: ModuleType, found: dict[str, list[Registered[Any]]]
+) -> Plugin:
+    """Register ``module`` and collect its entries; all or nothing, so a broken plugin leaves no half."""
+    collected: list[tuple[str, Entry]] = []
+    try:
+        manager.register(module, name=plugin.name)
+        manager.check_pending()
+        for kind, (_, entry_type) in _HOOKS.items():
+            hook = getattr(manager.hook, f"register_{kind}")
+            for impl in hook.get_hookimpls():
+                if impl.plugin is not module:
+                    continue
+                for entry in impl.function():
+                    if not isinstance(entry, entry_type):
+                        raise TypeError(
+                            f"register_{kind} returned a {type(entry).__name__}, not {entry_type.__name__}"
+                        )
+                    collected.append((kind, cast(Entry, entry)))
+    except Exception as error:
+        if manager.is_registered(module):
+            manager.unregister(module)
+        return _with(plugin, "broken", _reason(error))
+    for kind, entry in collected:
+        found[kind].append(Registered(entry, plugin))
+    return plugin
+
+
+def _unique(points: Iterable[metadata.EntryPoint]) -> list[metadata.EntryPoint]:
+    """The same distribution can be seen twice on ``sys.path`` (an editable install run from its folder)."""
+    seen: dict[tuple[str, str, str], metadata.EntryPoint] = {}
+    for point in points:
+        seen.setdefault((point.name, point.value, point.dist.name if point.dist else ""), point)
+    return sorted(seen.values(), key=lambda p: (p.name, p.value))
+
+
+def _blocked(name: str) -> str:
+    only = os.environ.get("DFBENCH_LOAD_PLUGINS")
+    if only is not None and name not in _list(only):
+        return "not named in DFBENCH_LOAD_PLUGINS"
+    if name in _list(os.environ.get("DFBENCH_DISABLE_PLUGINS", "")):
+        return "named in DFBENCH_DISABLE_PLUGINS"
+    return ""
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _with(plugin: Plugin, status: str, reason: str) -> Plugin:
+    return Plugin(plugin.name, plugin.module, plugin.distribution, plugin.version, status, reason)
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0] if str(error) else type(error).__name__
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,90 @@
+"""Predictions on all test sets of a stream: each test unit is read and predicted once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from dfbench.benchmarks.stream import Stream
+from dfbench.data.loader import Pixels, UnitLoader
+from dfbench.data.units import Units, concat
+from dfbench.data.videos import video_keys
+from dfbench.detector import Detector
+from dfbench.errors import DfbenchError
+from dfbench.evaluation.scores import Scores
+
+EVAL_BATCH = 128
+
+
+class TestSets:
+    """The test units of every experience, without repetition, and where each experience's are.
+
+    Args:
+        split: ``test``, or ``val`` to choose hyperparameters.
+    """
+
+    __test__ = False  # not a test class, whatever pytest thinks
+
+    def __init__(self, detector: Detector, stream: Stream, pixels: Pixels, device: torch.device, split: str) -> None:
+        parts = [detector.units(stream.samples, e.rows[split], training=False) for e in stream.experiences]
+        self.detector = detector
+        self.names = stream.samples.sample
+        self.videos = video_keys(stream.samples)
+        every = concat(parts)
+        flat = every.rows.reshape(len(every), -1)
+        _, first, inverse = np.unique(flat, axis=0, return_index=True, return_inverse=True)
+        self.units: Units = every.take(first)
+        ends = np.cumsum([len(part) for part in parts])
+        self.members = np.split(inverse.reshape(-1), ends[:-1])
+        self.loader = UnitLoader(self.units, np.zeros(len(self.units)), pixels, device)
+
+    def probe_batch(self, count: int = 2) -> torch.Tensor:
+        """Ids of a few test units, to try a detector on."""
+        return torch.arange(min(count, len(self.units)))
+
+    @torch.no_grad()
+    def predict(
+        self,
+        model: nn.Module,
+        autocast: Callable[[], torch.autocast],
+        progress: Callable[[int, int], None] | None = None,
+    ) -> np.ndarray:
+        """Class probabilities, float32 (units, classes), of the model in eval mode; its modes are put back."""
+        modes = {module: module.training for module in model.modules()}
+        model.eval()
+        parts: list[torch.Tensor] = []
+        batches = torch.arange(len(self.units)).split(EVAL_BATCH)
+        try:
+            for index, batch in enumerate(self.loader.stream(batches)):
+                with autocast():
+                    parts.append(self.detector.predict(model, batch).float())
+                if progress is not None:
+                    progress(index + 1, len(batches))
+        finally:
+            for module, training in modes.items():
+                module.training = training
+        probabilities = torch.cat(parts).cpu().numpy()
+        if not np.isfinite(probabilities).all():
+            raise DfbenchError("the predictions are not finite numbers: training diverged; try a lower learning rate")
+        return probabilities
+
+    def add_scores(self, scores: Scores, trained_on: int, probabilities: np.ndarray) -> None:
+        """One group of rows for every experience's test set, cut from one prediction of all of them."""
+        first = self.units.rows.reshape(len(self.units), -1)[:, 0]
+        two_class = probabilities.shape[1] == 2
+        for tested_on, members in enumerate(self.members):
+            rows, p = first[members], probabilities[members]
+            predicted = p.argmax(1)
+            names, videos = self.names[rows], self.videos[rows]
+            scores.append(
+                trained_on,
+                tested_on,
+                names,
+                videos,
+                self.units.labels[members],
+                p[:, 1] if two_class else p.max(1),
+                (p[:, 1] > 0.5).astype(np.int16) if two_class else predicted,
+            )

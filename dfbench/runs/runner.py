@@ -1,0 +1,181 @@
+"""From a request to a record: the spine of ``dfbench eval``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from dfbench.benchmarks.stream import Stream, load_stream
+from dfbench.detector import Detector, Task
+from dfbench.evaluation.scores import Scores
+from dfbench.plugins import Registry
+from dfbench.runs import spec as specs
+from dfbench.runs.environment import choose_device, environment, git_state, peak_memory
+from dfbench.runs.record import make_record
+from dfbench.runs.report import Reporter
+from dfbench.runs.session import Session
+from dfbench.runs.spec import RunSpec
+from dfbench.runs.storage import RunFolder
+from dfbench.training.checkpoint import save_weights
+from dfbench.training.strategies import Strategy
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for. Names are looked up in the registry; ``benchmark`` may be a YAML file."""
+
+    detector: str
+    strategy: str
+    benchmark: str
+    preset: str | None = None
+    settings: Sequence[str] = field(default_factory=tuple)
+    seed: int = 0
+    split: Literal["test", "val"] = "test"
+    device: str = "auto"
+    out: Path = Path("runs")
+    data_root: Path | None = None
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request with everything looked up and checked."""
+
+    spec: RunSpec
+    stream: Stream
+    detector: Detector
+    strategy: Strategy
+
+
+def run(request: Request, registry: Registry, reporter: Reporter) -> dict[str, Any]:
+    """Run a benchmark, or go on with it, or fetch its record if it is finished.
+
+    Returns the record, with ``path`` (of ``record.json``) added.
+
+    Raises:
+        DfbenchError: bad input, each with its own exit code; see :mod:`dfbench.errors`.
+    """
+    device = choose_device(request.device)
+    prepared = prepare(request, registry, reporter)
+    folder = RunFolder(request.out, prepared.spec)
+    with folder.opened(request.fresh):
+        record = folder.record()
+        if record is not None:
+            reporter.notice(f"this run is finished already ({folder.path}); --fresh runs it again")
+        else:
+            session = Session(prepared.spec, prepared.stream, prepared.detector, prepared.strategy, device, reporter)
+            record = _train(session, folder, registry)
+    return {**record, "path": str(folder.path / "record.json")}
+
+
+def prepare(request: Request, registry: Registry, reporter: Reporter) -> Prepared:
+    """Look everything up and make the spec; nothing is trained or written."""
+    detector_type: type[Detector] = registry.detectors.load(request.detector)
+    strategy_type: type[Strategy] = registry.strategies.load(request.strategy)
+    stream = open_stream(request.benchmark, registry, request.data_root, reporter)
+    detector_settings, strategy_settings = specs.parse_settings(request.settings)
+    preset, config = specs.detector_config(
+        detector_type, request.detector, request.preset, detector_settings, stream, strategy_type
+    )
+    strategy_config = specs.strategy_config(strategy_type, request.strategy, strategy_settings)
+    spec = RunSpec(
+        detector=request.detector,
+        preset=preset,
+        detector_config=config.model_dump(mode="json"),
+        strategy=request.strategy,
+        strategy_config=strategy_config.model_dump(mode="json"),
+        benchmark=stream.name,
+        data_fingerprint=stream.fingerprint,
+        memory=specs.memory_budget(stream, strategy_config),
+        split=request.split,
+        seed=request.seed,
+    )
+    task = Task(classes=stream.classes, native_size=stream.native_size, experiences=len(stream.experiences))
+    return Prepared(spec, stream, detector_type(config, task), strategy_type(strategy_config))
+
+
+def open_stream(name: str, registry: Registry, data_root: Path | None, reporter: Reporter) -> Stream:
+    """Load a benchmark by name or YAML path, with all registered sources."""
+    sources = _Loaded(registry)
+    stream = load_stream(
+        name,
+        sources=sources,
+        benchmarks={n: registry.benchmarks[n].target for n in registry.benchmarks},
+        data_root=data_root,
+        progress=reporter.data,
+    )
+    for note in stream.notes:
+        reporter.notice(note)
+    return stream
+
+
+class _Loaded(dict[str, Any]):
+    """The registered sources by name, each imported when it is asked for."""
+
+    def __init__(self, registry: Registry) -> None:
+        super().__init__()
+        self._names = registry.sources
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __getitem__(self, name: str) -> Any:
+        return self._names.load(name)
+
+    def __iter__(self) -> Any:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _train(session: Session, folder: RunFolder, registry: Registry) -> dict[str, Any]:
+    """Train what is left, storing after every experience, and write the record."""
+    parts: list[Scores] = []
+    done = folder.finished()
+    if done:
+        session.load_state_dict(folder.load(done))
+        session.reporter.notice(f"going on after {done} of {session.trainings} trainings")
+    for number in range(session.trainings + 1):
+        scores = folder.load_scores(number) if number <= done else None
+        if scores is None:
+            if number:
+                session.train(number)
+            scores = session.evaluate(number)
+            folder.save_scores(number, scores)
+            if number:
+                folder.save(number, session.state_dict())
+        parts.append(scores)
+    weights = save_weights(folder.path / "model.safetensors", session.final_weights)
+    scores = Scores.concat(parts)
+    return folder.finish(
+        scores,
+        make_record(session.spec, session.stream, scores, _metrics(registry), _facts(session, registry, weights)),
+    )
+
+
+def _metrics(registry: Registry) -> dict[str, Any]:
+    return {name: registry.metrics.load(name) for name in registry.metrics}
+
+
+def _facts(session: Session, registry: Registry, weights: str) -> dict[str, Any]:
+    spec, seconds = session.spec, session.seconds
+    plugins = (registry.detectors.plugin(spec.detector), registry.strategies.plugin(spec.strategy))
+    return {
+        "detector": {
+            "parameters": sum(p.numel() for p in session.template.model.parameters()),
+            "head": session.detector.head,
+            "weights_sha256": weights,
+            **session.detector.facts,
+        },
+        "effects": {name: value for name, value in session.strategy.effects.values().items() if value},
+        "memory": session.memory(),
+        "steps": session.steps,
+        "seconds": {**seconds, "total": sum(seconds["train"]) + sum(seconds["evaluate"])},
+        "peak_memory": peak_memory(session.device),
+        "resumed": session.resumed,
+        "environment": environment(session.device, {f"{p.name} ({p.distribution})": p.version for p in plugins}),
+        "git": git_state(),
+    }

@@ -1,0 +1,205 @@
+"""One run in memory: detector, strategy and data put together, trained an experience at a time."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from dfbench.benchmarks.stream import Stream
+from dfbench.data.loader import UnitLoader
+from dfbench.data.units import Units, concat
+from dfbench.detector import Detector
+from dfbench.errors import DataError
+from dfbench.evaluation.scores import UNTRAINED, Scores
+from dfbench.runs.prediction import TestSets
+from dfbench.runs.report import Reporter
+from dfbench.runs.spec import RunSpec
+from dfbench.training.compatibility import check_pair, linear_head
+from dfbench.training.dataset import experiences_of, unit_dataset
+from dfbench.training.strategies import Need, Strategy, StrategyContext
+from dfbench.training.template import LoopTemplate
+
+
+def seed_everything(seed: int, stage: int) -> int:
+    """Seed Python, numpy and torch for one stage of a run (0 the network, i + 1 experience i).
+
+    Each experience starts from its own seed, so a resumed run draws what an undisturbed one draws.
+    """
+    value = int(np.random.SeedSequence([seed, stage]).generate_state(1)[0])
+    random.seed(value)
+    np.random.seed(value)
+    torch.manual_seed(value)
+    return value
+
+
+class Session:
+    """A run that can be trained, scored, stored and restored.
+
+    Raises (at construction, before anything is trained):
+        IncompatibleError: the strategy cannot train this detector. DataError: the scored split is missing.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        stream: Stream,
+        detector: Detector,
+        strategy: Strategy,
+        device: torch.device,
+        reporter: Reporter,
+    ) -> None:
+        self.spec, self.stream, self.detector, self.strategy = spec, stream, detector, strategy
+        self.device, self.reporter = device, reporter
+        for e in stream.experiences:
+            if len(e.rows[spec.split]) == 0:
+                raise DataError(f"experience {e.name!r} of {stream.name!r} has no {spec.split} split to score")
+        pixels = stream.pixels(detector.image_size, progress=reporter.data)
+
+        parts = [detector.units(stream.samples, e.rows["train"], training=True) for e in stream.experiences]
+        units = concat(parts)
+        experience = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
+        self.loader = UnitLoader(units, experience, pixels, device)
+        self.tests = TestSets(detector, stream, pixels, device, spec.split)
+
+        seed_everything(spec.seed, 0)
+        model = detector.build().to(device)
+        check_pair(detector, strategy, model, self.tests.loader.fetch(self.tests.probe_batch()))
+        self.template = self._template(model, units, reporter)
+        self.schedule = _schedule(len(parts), strategy.whole_stream)
+        self.experiences = experiences_of([self._dataset(units, experience, members) for _, members in self.schedule])
+        self.scores = Scores()
+        self.seconds: dict[str, list[float]] = {"train": [], "evaluate": []}
+        self.steps: list[int] = []
+        self.stored: list[int] = []
+        self.resumed = 0
+
+    @property
+    def trainings(self) -> int:
+        """How many times the detector is trained: once an experience, or once in all."""
+        return len(self.schedule)
+
+    def train(self, number: int) -> None:
+        """Training ``number``, counted from 1."""
+        row, members = self.schedule[number - 1]
+        names = ", ".join(self.stream.experiences[m].name for m in members)
+        self.reporter.training(number, self.trainings, names)
+        self.template.generator.manual_seed(seed_everything(self.spec.seed, row + 1))
+        before = self.template.clock.train_iterations
+        start = time.perf_counter()
+        self.template.train(self.experiences[number - 1], eval_streams=[])
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.seconds["train"].append(time.perf_counter() - start)
+        self.steps.append(self.template.clock.train_iterations - before)
+        self.stored.append(len(self.loader.rows_of(self.strategy.stored_units())))
+
+    def evaluate(self, number: int) -> Scores:
+        """Predictions on every test set after training ``number``; 0: the untrained network."""
+        start = time.perf_counter()
+        self.reporter.evaluating(number, self.trainings)
+        model = self.template.averaged if number and self.template.averaged is not None else self.template.model
+        probabilities = self.tests.predict(model, self.template.autocast, self.reporter.tested)
+        scores = Scores()
+        self.tests.add_scores(scores, self.schedule[number - 1][0] if number else UNTRAINED, probabilities)
+        self.seconds["evaluate"].append(time.perf_counter() - start)
+        return scores
+
+    @property
+    def final_weights(self) -> dict[str, torch.Tensor]:
+        """State dict of the network that predicts at the end."""
+        model = self.template.averaged if self.template.averaged is not None else self.template.model
+        return dict(model.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next experience and the record depend on."""
+        averaged = self.template.averaged
+        return {
+            "model": dict(self.template.model.state_dict()),
+            "averaged": dict(averaged.state_dict()) if averaged is not None else None,
+            "strategy": self.strategy.state_dict(),
+            "effects": self.strategy.effects.values(),
+            "clock": {
+                "experiences": self.template.clock.train_exp_counter,
+                "iterations": self.template.clock.train_iterations,
+            },
+            "seconds": self.seconds,
+            "steps": self.steps,
+            "stored": self.stored,
+            "resumed": self.resumed,
+            "facts": self.detector.facts,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self.template.model.load_state_dict(state["model"])
+        self.strategy.load_state_dict(state["strategy"], self._rebuild)
+        self.strategy.effects.counts = dict(state["effects"])
+        self.template.clock.train_exp_counter = state["clock"]["experiences"]
+        self.template.clock.train_iterations = state["clock"]["iterations"]
+        self.seconds, self.steps, self.stored = state["seconds"], state["steps"], state["stored"]
+        self.resumed = state["resumed"] + 1
+        self.detector.facts.update(state["facts"])
+        if state["averaged"] is not None:
+            import copy
+
+            self.template.averaged = copy.deepcopy(self.template.model)
+            self.template.averaged.load_state_dict(state["averaged"])
+
+    def memory(self) -> dict[str, Any]:
+        """What the strategy held after each training: distinct samples and their bytes, and its other state."""
+        tensors = _tensors(self.strategy.state_dict())
+        return {
+            "budget_samples": self.spec.memory,
+            "samples": self.stored,
+            "bytes": [count * self.loader.sample_bytes for count in self.stored],
+            "state_bytes": sum(t.numel() * t.element_size() for t in tensors),
+        }
+
+    def _template(self, model: torch.nn.Module, units: Units, reporter: Reporter) -> LoopTemplate:
+        detector, strategy = self.detector, self.strategy
+        head = linear_head(detector, model)
+        context = StrategyContext(
+            model=model,
+            head=next((name for name, module in model.named_modules() if module is head), None),
+            experiences=len(self.stream.experiences),
+            memory=self.spec.memory,
+            samples_per_unit=units.samples_per_unit,
+            batch_size=detector.config.batch_size,
+            targets=torch.from_numpy(units.target),
+        )
+        return LoopTemplate(
+            detector=detector,
+            model=model,
+            loader=self.loader,
+            plugins=strategy.plugins(context),
+            device=self.device,
+            effects=strategy.effects,
+            progress=reporter.step,
+            needs_logits=Need.LOGITS in strategy.needs,
+            whole_stream=strategy.whole_stream,
+        )
+
+    def _dataset(self, units: Units, experience: np.ndarray, members: list[int]) -> Any:
+        ids = np.flatnonzero(np.isin(experience, members))
+        return unit_dataset(torch.from_numpy(ids), torch.from_numpy(units.target[ids]))
+
+    def _rebuild(self, ids: torch.Tensor) -> Any:
+        return unit_dataset(ids, torch.from_numpy(self.loader.units.target[ids.numpy()]))
+
+
+def _schedule(experiences: int, whole_stream: bool) -> list[tuple[int, list[int]]]:
+    """(row of R, experiences trained on) of each training."""
+    if whole_stream:
+        return [(experiences - 1, list(range(experiences)))]
+    return [(i, [i]) for i in range(experiences)]
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        return [value]
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return [tensor for child in children for tensor in _tensors(child)]

@@ -1,0 +1,149 @@
+"""The spec of a run: everything that decides its result, and the hash that is its identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dfbench.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from dfbench.benchmarks.stream import Stream
+    from dfbench.detector import Detector
+    from dfbench.training.strategies import Strategy
+
+STRATEGY_PREFIX = "strategy."
+DEFAULT_MEMORY = 200
+"""Samples a strategy may store when neither the benchmark nor the user says (Avalanche's default)."""
+
+
+class RunSpec(BaseModel):
+    """Everything that decides a run's result."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    detector: str
+    preset: str
+    detector_config: dict[str, Any]
+    strategy: str
+    strategy_config: dict[str, Any]
+    benchmark: str
+    data_fingerprint: str
+    memory: int
+    """Samples that the strategy may store, in all."""
+    split: Literal["test", "val"] = "test"
+    """The split that is scored; ``val`` to choose hyperparameters."""
+    seed: int = 0
+
+    @property
+    def identity(self) -> str:
+        """sha256 (hex) of the canonical JSON of the spec."""
+        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def run_id(self) -> str:
+        """A readable name, unique by its last part."""
+        parts = [
+            self.detector,
+            self.preset,
+            self.strategy,
+            self.benchmark,
+            f"s{self.seed}",
+            self.identity[:8],
+        ]
+        return "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", part) for part in parts)
+
+
+def parse_settings(settings: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """``key=value`` texts to (detector options, strategy options); values are read as YAML.
+
+    >>> parse_settings(["epochs=2", "strategy.memory=100"])
+    ({'epochs': 2}, {'memory': 100})
+    """
+    detector: dict[str, Any] = {}
+    strategy: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"--set {setting!r} is not of the form key=value")
+        try:
+            value = yaml.safe_load(text) if text else ""
+        except yaml.YAMLError:
+            value = text
+        key = key.strip()
+        target = strategy if key.startswith(STRATEGY_PREFIX) else detector
+        target[key.removeprefix(STRATEGY_PREFIX)] = _number(value)
+    return detector, strategy
+
+
+def detector_config(
+    kind: type[Detector],
+    name: str,
+    preset: str | None,
+    settings: Mapping[str, Any],
+    stream: Stream,
+    strategy: type[Strategy],
+) -> tuple[str, Any]:
+    """(preset, validated configuration): the preset's values, then the benchmark's budget, then the user's.
+
+    Raises:
+        UsageError: no such preset, an unknown key (with the nearest one), or a value of the wrong type.
+    """
+    preset = preset or next(iter(kind.presets))
+    if preset not in kind.presets:
+        raise unknown(f"preset of detector {name}", preset, kind.presets)
+    fields = kind.Config.model_fields
+    budget = {k: v for k, v in stream.budget.model_dump().items() if v is not None and k in fields}
+    elsewhere = [key for key in settings if key not in fields and key in strategy.Config.model_fields]
+    if elsewhere:
+        raise UsageError(
+            f"--set {elsewhere[0]}: an option of the strategy; write --set {STRATEGY_PREFIX}{elsewhere[0]}=…"
+        )
+    return preset, _validated(kind.Config, {**kind.presets[preset], **budget, **settings}, f"detector {name}")
+
+
+def strategy_config(kind: type[Strategy], name: str, settings: Mapping[str, Any]) -> Any:
+    """The validated configuration of a strategy."""
+    return _validated(kind.Config, dict(settings), f"strategy {name}")
+
+
+def memory_budget(stream: Stream, config: Any) -> int:
+    """Samples that a strategy may store, in all: the user's, else the benchmark's, else the default."""
+    budget = stream.budget
+    if getattr(config, "memory", None):
+        return int(config.memory)
+    if budget.memory is not None:
+        return budget.memory
+    if budget.memory_per_experience is not None:
+        return budget.memory_per_experience * len(stream.experiences)
+    return DEFAULT_MEMORY
+
+
+def _validated(model: type[BaseModel], values: dict[str, Any], what: str) -> Any:
+    for key in values:
+        if key not in model.model_fields:
+            raise unknown(f"option --set of {what}", key, model.model_fields)
+    try:
+        return model.model_validate(values, strict=False)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"--set {key}={first['input']!r} of {what}: {first['msg'].removeprefix('Value error, ')}"
+        ) from error
+
+
+def _number(value: Any) -> Any:
+    """YAML reads ``1e-3`` as text; numbers are meant as numbers."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

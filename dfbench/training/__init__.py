@@ -1,0 +1,1 @@
+"""Training: any detector's own loop under any strategy."""

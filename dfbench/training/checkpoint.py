@@ -1,0 +1,119 @@
+"""Checkpoints: tensors as safetensors, everything else as JSON, never a pickle.
+
+A checkpoint is a folder that appears all at once (written beside, then renamed), so a killed run
+leaves either the whole of it or nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from dfbench.errors import StorageError
+
+_TENSOR = "$tensor"
+
+
+def save_checkpoint(folder: Path, tree: dict[str, Any]) -> None:
+    """Write ``tree`` (nested dicts and lists of tensors, numbers, strings, None) as ``folder``.
+
+    Raises:
+        StorageError: the disk is full or not writable; nothing half-written is left under that name.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    document = _pack(tree, tensors)
+    beside = folder.with_name(folder.name + ".part")
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        save_file(tensors, beside / "state.safetensors")
+        document = {"tree": document, "sha256": file_hash(beside / "state.safetensors")}
+        (beside / "state.json").write_text(json.dumps(document), encoding="utf-8")
+        _sync(beside)
+        shutil.rmtree(folder, ignore_errors=True)
+        beside.rename(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise StorageError(
+            f"cannot write checkpoint {folder}: {error}; free some space and run the same command again"
+        ) from error
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any]:
+    """Read what :func:`save_checkpoint` wrote.
+
+    Raises:
+        StorageError: a file is missing, damaged or not the one that was written.
+    """
+    try:
+        document = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        path = folder / "state.safetensors"
+        if file_hash(path) != document["sha256"]:
+            raise ValueError("its hash is not the recorded one")
+        return _unpack(document["tree"], load_file(path))
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise StorageError(f"checkpoint {folder} is damaged ({error}): start this run again with --fresh") from error
+
+
+def save_weights(path: Path, weights: dict[str, torch.Tensor]) -> str:
+    """Write a state dict as safetensors, all at once; returns its sha256."""
+    part = path.with_name(path.name + ".part")
+    try:
+        save_file({name: _plain(tensor) for name, tensor in weights.items()}, part)
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        raise StorageError(f"cannot write {path}: {error}") from error
+    return file_hash(path)
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _pack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    if isinstance(value, torch.Tensor):
+        key = str(len(tensors))
+        tensors[key] = _plain(value)
+        return {_TENSOR: key}
+    if isinstance(value, dict):
+        bad = [k for k in value if not isinstance(k, str) or k == _TENSOR]
+        if bad:
+            raise TypeError(f"state keys must be strings, not {bad[0]!r}")
+        return {k: _pack(v, tensors) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_pack(v, tensors) for v in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"a checkpoint cannot hold a {type(value).__name__}")
+
+
+def _unpack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    if isinstance(value, dict):
+        if _TENSOR in value:
+            return tensors[value[_TENSOR]]
+        return {k: _unpack(v, tensors) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_unpack(v, tensors) for v in value]
+    return value
+
+
+def _sync(folder: Path) -> None:
+    """Have the files on disk before the rename that makes them count."""
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

@@ -1,0 +1,73 @@
+"""Can this detector be trained with this strategy? Decided before anything is trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from dfbench.data.loader import Batch
+from dfbench.detector import Detector
+from dfbench.errors import IncompatibleError, PluginError
+from dfbench.training.strategies import Need, Strategy
+
+
+def check_pair(detector: Detector, strategy: Strategy, model: nn.Module, batch: Batch) -> None:
+    """Try one batch of test units and compare what the detector gives with what the strategy needs.
+
+    Raises:
+        IncompatibleError: naming both and the need that is not met. PluginError: the detector's
+            predictions are not probabilities of the task's classes.
+    """
+    names = f"strategy {type(strategy).__name__} cannot train detector {type(detector).__name__}"
+    if detector.opaque and strategy.needs:
+        need = sorted(need.value for need in strategy.needs)[0]
+        raise IncompatibleError(
+            f"{names}: it {need}, and this detector's loop is opaque; use a strategy that only chooses the data"
+        )
+    logits = probe(detector, model, batch)
+    classes = detector.task.num_classes
+    if Need.LOGITS in strategy.needs and not (
+        isinstance(logits, torch.Tensor) and logits.dim() == 2 and logits.shape[1] == classes
+    ):
+        given = f"shape {tuple(logits.shape)}" if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
+        raise IncompatibleError(
+            f"{names}: it {Need.LOGITS.value}, and model(x) gives {given} where (N, {classes}) is needed; "
+            "a one-logit network can be lifted with dfbench.lift_one_logit"
+        )
+    if Need.LINEAR_HEAD in strategy.needs:
+        head = linear_head(detector, model)
+        if head is None or head.out_features != classes:
+            given = "it has none" if head is None else f"its last one has {head.out_features}"
+            raise IncompatibleError(f"{names}: it {Need.LINEAR_HEAD.value} ({classes} rows), and {given}")
+
+
+def linear_head(detector: Detector, model: nn.Module) -> nn.Linear | None:
+    """The layer that the detector names as its head, or its last linear layer."""
+    if detector.head is not None:
+        module = model.get_submodule(detector.head)
+        return module if isinstance(module, nn.Linear) else None
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    return layers[-1] if layers else None
+
+
+@torch.no_grad()
+def probe(detector: Detector, model: nn.Module, batch: Batch) -> Any:
+    """What ``model(x)`` returned while the detector predicted ``batch``; checks the prediction itself."""
+    seen: list[Any] = []
+    hook = model.register_forward_hook(lambda module, args, output: seen.append(output))
+    training = model.training
+    model.eval()
+    try:
+        predicted = detector.predict(model, batch)
+    finally:
+        hook.remove()
+        model.train(training)
+    expected = (len(batch), detector.task.num_classes)
+    if tuple(predicted.shape) != expected:
+        raise PluginError(
+            f"{type(detector).__name__}.predict returned shape {tuple(predicted.shape)}; "
+            f"probabilities of shape {expected} are needed"
+        )
+    return seen[0] if seen else None

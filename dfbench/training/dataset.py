@@ -1,0 +1,44 @@
+"""Avalanche's view of the data: data sets of unit ids.
+
+Avalanche handles sets of *ids of units*; the pictures stay in the pixel store and are fetched a batch
+at a time by the loop. So its buffers, subsets and balancing work as they are, at no cost in pixels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from avalanche.benchmarks import DatasetExperience, benchmark_from_datasets
+from avalanche.benchmarks.utils import DataAttribute, TaskAwareClassificationDataset
+from torch.utils.data import TensorDataset
+
+
+def unit_dataset(ids: torch.Tensor, targets: torch.Tensor) -> Any:
+    """An Avalanche classification data set whose items are (unit id, target, task 0).
+
+    Args:
+        ids: int64, shape (N,). targets: int64, shape (N,): the class each unit is counted under.
+    """
+    ids, targets = ids.cpu(), targets.cpu()
+    labels = targets.tolist()
+    return TaskAwareClassificationDataset(
+        [TensorDataset(ids, targets)],
+        data_attributes=[
+            DataAttribute(labels, "targets"),
+            DataAttribute(ids.tolist(), "units"),
+            DataAttribute([0] * len(labels), "targets_task_labels", use_in_getitem=True),
+        ],
+    )
+
+
+def unit_ids(dataset: Any) -> torch.Tensor:
+    """The ids, int64 (N,), of the units in a data set made by :func:`unit_dataset` or cut from one."""
+    if len(dataset) == 0:
+        return torch.empty(0, dtype=torch.int64)
+    return torch.tensor(list(dataset.units), dtype=torch.int64)
+
+
+def experiences_of(datasets: list[Any]) -> list[DatasetExperience]:
+    """Avalanche's training experiences, one a data set."""
+    return list(benchmark_from_datasets(train=datasets).train_stream)

@@ -1,0 +1,36 @@
+"""Avalanche's continual-learning strategies as a dfbench plugin."""
+
+from __future__ import annotations
+
+from dfbench import StrategyEntry, hookimpl
+
+
+@hookimpl
+def register_strategies() -> list[StrategyEntry]:
+    """The report's four strategies, the two bounds, and Avalanche's regularisation and gradient methods."""
+    data, gradients, penalties = (f"dfbench_avalanche.{m}" for m in ("data_level", "gradients", "regularization"))
+    return [
+        StrategyEntry("naive", f"{data}:Naive", "fine-tuning on each experience, nothing kept (lower bound)"),
+        StrategyEntry(
+            "replay",
+            f"{data}:Replay",
+            "rehearsal of stored units, balanced by experience",
+            "arXiv:1902.10486",
+        ),
+        StrategyEntry("cumulative", f"{data}:Cumulative", "trains on all experiences so far", ""),
+        StrategyEntry("joint", f"{data}:Joint", "trains once on the whole stream (upper bound)", ""),
+        StrategyEntry(
+            "gem", f"{gradients}:GEM", "projects gradients against each past experience's", "arXiv:1706.08840"
+        ),
+        StrategyEntry("agem", f"{gradients}:AGEM", "projects gradients against a memory sample's", "arXiv:1812.00420"),
+        StrategyEntry(
+            "ewc", f"{penalties}:EWC", "quadratic penalty weighted by Fisher information", "arXiv:1612.00796"
+        ),
+        StrategyEntry(
+            "si", f"{penalties}:SI", "quadratic penalty weighted along the training path", "arXiv:1703.04200"
+        ),
+        StrategyEntry("lwf", f"{penalties}:LwF", "distils the previous network's outputs", "arXiv:1606.09282"),
+        StrategyEntry(
+            "cwr_star", f"{penalties}:CWRStar", "consolidates the head, freezes the rest", "arXiv:1907.03799"
+        ),
+    ]

@@ -1,0 +1,11 @@
+"""``simple_cnn``: the report's "simple model", as a dfbench plugin."""
+
+from __future__ import annotations
+
+from dfbench import DetectorEntry, hookimpl
+
+
+@hookimpl
+def register_detectors() -> list[DetectorEntry]:
+    """One detector."""
+    return [DetectorEntry("simple_cnn", "dfbench_simple_cnn.detector:SimpleCNN", "small CNN for a laptop CPU")]

@@ -1,0 +1,18 @@
+"""``xception``: the field's baseline detector, as a dfbench plugin."""
+
+from __future__ import annotations
+
+from dfbench import DetectorEntry, hookimpl
+
+
+@hookimpl
+def register_detectors() -> list[DetectorEntry]:
+    """One detector."""
+    return [
+        DetectorEntry(
+            "xception",
+            "dfbench_xception.detector:Xception",
+            "Xception (FaceForensics++ baseline)",
+            presets=("paper", "lite"),
+        )
+    ]

@@ -1,0 +1,129 @@
+"""What a stream file may say; everything else is one line with the file and the key."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dfbench.benchmarks import packaged
+from dfbench.benchmarks.schema import read_stream_file
+from dfbench.errors import UsageError
+
+GOOD = """
+name: mine
+metric: auc
+memory: 200
+defaults: {source: folder, root: faces, manifest: m.csv, where: {source: swap}}
+experiences:
+  - {name: one, where: {method: [a, b]}, frames: 16}
+  - {name: two, root: other, where: {source: gan}, subfolder: method}
+"""
+
+
+def test_defaults_are_filled_in(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(GOOD)
+    spec, (one, two) = read_stream_file(tmp_path / "s.yaml")
+    assert spec.budget.memory == 200
+    assert spec.max_corrupt == 0.05
+    assert one.where == {"source": "swap", "method": ["a", "b"]}
+    assert one.options == {"manifest": "m.csv"}
+    assert (one.root, one.frames) == ("faces", 16)
+    assert two.where == {"source": "gan"}
+    assert two.options == {"manifest": "m.csv", "subfolder": "method"}
+    assert two.root == "other"
+
+
+def test_equal_and_growing_pieces(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(
+        "name: x\ndefaults: {source: cifar10}\nsplit: {parts: 3, growing: true, shuffle: true, seed: 5}"
+    )
+    _, experiences = read_stream_file(file)
+    assert [experience.part for experience in experiences] == [[1], [1, 2], [1, 2, 3]]
+    assert {(each.parts, each.shuffle, each.seed) for each in experiences} == {(3, True, 5)}
+    file.write_text("name: x\nexperiences: [{name: a, source: cifar10, part: 2, parts: 4}]")
+    assert read_stream_file(file)[1][0].part == [2]
+
+
+def test_the_packaged_streams_are_valid() -> None:
+    assert "cifar10-ni10" in packaged()
+    for name, path in packaged().items():
+        assert read_stream_file(path)[0].name == name
+    spec, experiences = read_stream_file(packaged()["cifar10-ni10"])
+    assert spec.metric == "accuracy"
+    assert len(experiences) == 10
+
+
+ONE = "name: x\nexperiences: [{name: a, source: folder}]\n"
+MISTAKES = {
+    "unknown key": (ONE + "memry: 3", "unknown key 'memry': did you mean 'memory'? Known: "),
+    "key of split": ("name: x\nsplit: {part: 3}", "the key 'split.parts' is missing"),
+    "typo in split": (
+        "name: x\ndefaults: {source: s}\nsplit: {parts: 3, shufle: true}",
+        "unknown key 'split.shufle': did you mean 'shuffle'? Known: parts, shuffle, seed, growing",
+    ),
+    "metric": (ONE + "metric: aux", "metric: Input should be 'auc' or 'accuracy' (got 'aux')"),
+    "type": (ONE + "memory: many", "memory: Input should be a valid integer"),
+    "negative": (ONE + "memory: -1", "memory: Input should be greater than or equal to 0 (got -1)"),
+    "both memories": (
+        ONE + "memory: 3\nmemory_per_experience: 3",
+        "memory or memory_per_experience, not both",
+    ),
+    "epochs and steps": (ONE + "epochs: 3\nsteps: 3", "give epochs or steps, not both"),
+    "corrupt": (ONE + "max_corrupt: 5", "max_corrupt: Input should be less than or equal to 1 (got 5)"),
+    "no name": ("experiences: []", "the key 'name' is missing"),
+    "no experiences": ("name: x", "give a list of experiences, or split: {parts: N}"),
+    "both": (ONE + "split: {parts: 2}", "give a list of experiences, or split: {parts: N} (one of the two)"),
+    "no source": ("name: x\nexperiences: [{name: a}]", "experience 'a': the key 'source' is missing"),
+    "frames": (
+        "name: x\nexperiences: [{name: a, source: s, frames: 0}]",
+        "experience 'a': frames: Input should be greater than 0 (got 0)",
+    ),
+    "part": ("name: x\nexperiences: [{name: a, source: s, part: 1}]", "part and parts belong together"),
+    "part too large": (
+        "name: x\nexperiences: [{name: a, source: s, part: 4, parts: 3}]",
+        "part 4 of 3 parts",
+    ),
+    "same name": (
+        "name: x\nexperiences: [{name: a, source: s}, {name: a, source: s}]",
+        "two experiences are called 'a'; give each its own name",
+    ),
+    "not YAML": ("name: [", ", line 1: not YAML ("),
+    "a list": ("- 1", "not a stream"),
+    "empty": ("", "not a stream"),
+    "entry is text": ("name: x\nexperiences: [a]", "experiences.0: Input should be a valid dictionary"),
+    "where is text": ("name: x\nexperiences: [{name: a, source: s, where: swap}]", "experience 'a': where: "),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes(tmp_path: Path, mistake: str) -> None:
+    text, message = MISTAKES[mistake]
+    file = tmp_path / "s.yaml"
+    file.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        read_stream_file(file)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(str(file))
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nowhere.yaml: there is no such file"):
+        read_stream_file(tmp_path / "nowhere.yaml")
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_stream_file(tmp_path)
+
+
+def test_the_streams_in_the_docs_are_valid_and_short(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs/data.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        (tmp_path / "s.yaml").write_text(block)
+        spec, experiences = read_stream_file(tmp_path / "s.yaml")
+        assert spec.name
+        assert len(experiences) > 1
+        assert len(block.splitlines()) < 20

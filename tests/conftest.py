@@ -1,0 +1,132 @@
+"""Fixtures shared by all tests: small real pictures on disk, plugins as they are installed, the command."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+ODD = Path(__file__).parent / "plugins" / "odd"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory):
+    """No test touches the user's cache."""
+    before = os.environ.get("DFBENCH_CACHE")
+    os.environ["DFBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["DFBENCH_CACHE"]
+    else:
+        os.environ["DFBENCH_CACHE"] = before
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    """The networks here are tiny: threads would only wait for each other."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def write_stream(folder: Path, experiences: int = 3, pairs: int = 12, tests: int = 6, size: int = 32) -> Path:
+    """A stream of aligned real–fake pairs: pictures, a manifest and the YAML file, whose path is returned.
+
+    The cue of a fake moves to other rows of the picture with each experience.
+    """
+    rng = np.random.default_rng(3)
+    rows = []
+    for e in range(experiences):
+        for split, count in (("train", pairs), ("val", tests), ("test", tests)):
+            for n in range(count):
+                base = rng.integers(40, 200, (size, size, 3), dtype=np.uint8)
+                key = f"e{e}-{split}{n}"
+                for label in (0, 1):
+                    picture = base.copy()
+                    if label:
+                        picture[4 * e : 4 * e + 8, :, e % 3] //= 2
+                    path = f"{split}/{key}-{label}.png"
+                    (folder / split).mkdir(parents=True, exist_ok=True)
+                    Image.fromarray(picture).save(folder / path)
+                    rows.append(
+                        [
+                            path,
+                            label,
+                            f"s{e}",
+                            "fake" if label else "real",
+                            key,
+                            f"{key}-{label}",
+                            0,
+                            key,
+                            split,
+                        ]
+                    )
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "source", "method", "identity", "video", "frame", "pair", "split"])
+        writer.writerows(rows)
+    lines = [
+        "name: tiny",
+        "metric: auc",
+        "memory: 12",
+        "defaults: {source: folder, root: ., manifest: manifest.csv}",
+        "experiences:",
+    ]
+    lines += [f"  - {{name: s{e}, where: {{source: s{e}}}}}" for e in range(experiences)]
+    path = folder / "tiny.yaml"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three experiences of 12 training pairs."""
+    return write_stream(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def with_odd(monkeypatch: pytest.MonkeyPatch):
+    """The registry with the test plugin installed beside the first-party ones."""
+    from dfbench.plugins import load_plugins
+
+    monkeypatch.syspath_prepend(str(ODD))
+    importlib.invalidate_caches()
+    return load_plugins()
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        """Its standard output as JSON."""
+        return json.loads(self.out)
+
+
+def dfbench(*args: object, cwd: Path | None = None, python_path: tuple[Path, ...] = (), **env: str) -> Done:
+    """Run the real command in a process of its own."""
+    paths = os.pathsep.join([*map(str, python_path), *filter(None, [os.environ.get("PYTHONPATH", "")])])
+    done = subprocess.run(
+        [sys.executable, "-m", "dfbench", *map(str, args)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)

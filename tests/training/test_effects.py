@@ -1,0 +1,104 @@
+"""Every detector under every strategy: the strategy did something that can be counted, or the pair is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dfbench.errors import IncompatibleError
+from dfbench.plugins import Registry
+from dfbench.runs.report import Reporter
+from dfbench.runs.runner import Request, run
+from tests.training.harness import TEN
+
+SETTINGS = {
+    "simple_cnn": ["image_size=32", "epochs=2", "batch_size=8", "width=4"],
+    "xception": ["image_size=71", "epochs=1", "batch_size=8", "pretrained=false"],
+    "odd": [],
+    "opaque": ["batch_size=8"],
+    "one_logit": ["epochs=2", "batch_size=8"],
+}
+DATA_LEVEL = {"naive", "replay", "cumulative", "joint"}
+"""What an opaque loop can be trained with."""
+PER_CLASS = {"lwf", "cwr_star"}
+"""What needs a logit a class."""
+
+
+def refused(detector: str, strategy: str) -> str | None:
+    """Why a pair is impossible."""
+    if detector == "opaque" and strategy not in DATA_LEVEL:
+        return "loop is opaque"
+    if detector == "one_logit" and strategy in PER_CLASS:
+        return "is needed|1"
+    return None
+
+
+def request(detector: str, strategy: str, stream: Path, out: Path) -> Request:
+    settings = list(SETTINGS[detector])
+    if strategy in (
+        "ewc",
+        "si",
+    ):  # few steps move few weights far: what is tested is that the penalty is there
+        settings.append("strategy.strength=1e7" if detector == "xception" else "strategy.strength=1000")
+    return Request(
+        detector=detector, strategy=strategy, benchmark=str(stream), settings=settings, device="cpu", out=out
+    )
+
+
+@pytest.mark.parametrize("strategy", TEN)
+@pytest.mark.parametrize("detector", SETTINGS)
+def test_the_strategy_has_an_effect_or_is_refused(
+    detector: str, strategy: str, tiny_stream: Path, tmp_path: Path, with_odd: Registry
+) -> None:
+    asked = request(detector, strategy, tiny_stream, tmp_path)
+    if refused(detector, strategy):
+        with pytest.raises(IncompatibleError, match=refused(detector, strategy)):
+            run(asked, with_odd, Reporter())
+        assert not list(tmp_path.glob("*/record.json"))
+        return
+    record = run(asked, with_odd, Reporter())
+    effects, memory, steps = record["effects"], record["memory"], record["steps"]
+    trained = 24  # samples of one experience
+    assert record["metrics"]["average_auc"] is not None
+    match strategy:
+        case "naive":
+            assert effects == {}
+            assert memory["samples"] == [0, 0, 0]
+        case "joint":
+            assert effects == {}
+            assert [row is not None for row in record["matrix"]["auc"][-1]] == [True] * 3
+            assert record["matrix"]["auc"][0] == [None] * 3
+            assert len(steps) == 1
+        case "cumulative":
+            assert effects["replayed_units"] > 0
+            assert memory["samples"] == [trained, 2 * trained, 3 * trained]
+        case "replay":
+            assert effects["replayed_units"] > 0
+            assert memory["samples"] == [12, 12, 12]
+            assert memory["bytes"] == [12 * record_bytes(detector)] * 3
+        case "gem":
+            assert effects["reference_passes"] == steps[1] + 2 * steps[2]
+            assert effects["projections"] > 0
+            assert memory["samples"] == [4, 8, 12]
+        case "agem":
+            assert effects["reference_passes"] == steps[1] + steps[2]
+            assert memory["samples"] == [4, 8, 12]
+        case "ewc" | "si" | "lwf":
+            assert effects["penalty"] > 0
+            assert memory["samples"] == [0, 0, 0]
+            assert memory["state_bytes"] > 0
+        case "cwr_star":
+            assert effects["consolidated_rows"] == 6  # two classes, three experiences
+        case _:
+            raise AssertionError(f"no effect is stated for {strategy}")
+
+
+def record_bytes(detector: str) -> int:
+    side = 71 if detector == "xception" else 32
+    return side * side * 3
+
+
+def test_every_registered_pair_is_covered(with_odd: Registry) -> None:
+    assert set(TEN) == set(with_odd.strategies)
+    assert set(SETTINGS) | {"mortal"} == set(with_odd.detectors)
