@@ -321,6 +321,8 @@ class Loop:
             self._template.averaged = self._averaged.module
 
     def _before_forward(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if module.training:
+            self.enforce_modes()
         if self._armed and not self._forwarded and not self._stepped:
             if args and isinstance(args[0], torch.Tensor):
                 self._template.mbatch[0] = args[0]  # type: ignore[index]
