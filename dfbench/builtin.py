@@ -2,53 +2,54 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dfbench import benchmarks
+from dfbench.hookspecs import BenchmarkEntry, CommandEntry, MetricEntry, SourceEntry, hookimpl
 
-from dfbench.hookspecs import BenchmarkEntry, MetricEntry, SourceEntry, hookimpl
-
-_STREAMS = Path(__file__).parent / "benchmarks"
+_SUMMARIES = {
+    "forge5": "five forgery families on synthetic portraits, embedded: frames",
+    "forge5-reverse": "the same, in the reverse order",
+    "forge5-clips": "the same five families as clips of 16 aligned frames",
+    "cifar10-ni10": "CIFAR-10 in 10 i.i.d. experiences of 5 000 pictures",
+}
 
 
 @hookimpl
 def register_sources() -> list[SourceEntry]:
     """The readers of data sets."""
     return [
-        SourceEntry(
-            "folder",
-            "dfbench.data.sources.folder:FolderSource",
-            "train|val|test / real|fake, or a manifest CSV",
-        ),
-        SourceEntry(
-            "cifar10",
-            "dfbench.data.sources.cifar10:Cifar10Source",
-            "CIFAR-10 (torchvision batches or Hub Parquet)",
-        ),
+        SourceEntry("folder", "dfbench.data.sources.folder:FolderSource", "train|val|test / real|fake, or a manifest"),
+        SourceEntry("cifar10", "dfbench.data.sources.cifar10:Cifar10Source", "torchvision's batches or Hub Parquet"),
+        SourceEntry("forge5", "dfbench.forge.source:ForgeSource", "synthetic portraits and five forgeries of each"),
     ]
 
 
 @hookimpl
 def register_benchmarks() -> list[BenchmarkEntry]:
-    """The streams that ship with dfbench."""
-    return [
-        BenchmarkEntry(
-            "cifar10-ni10",
-            str(_STREAMS / "cifar10-ni10.yaml"),
-            "CIFAR-10 in 10 i.i.d. experiences of 5 000 pictures",
-        ),
-    ]
+    """The streams that ship with dfbench: one YAML file each."""
+    return [BenchmarkEntry(name, str(path), _SUMMARIES.get(name, "")) for name, path in benchmarks.packaged().items()]
 
 
 @hookimpl
 def register_metrics() -> list[MetricEntry]:
     """Metrics of a test set, computed from (labels, P(fake))."""
+    metrics = "dfbench.evaluation.detection"
     return [
-        MetricEntry("auc", "dfbench.evaluation.detection:auc", "area under the ROC curve, frames"),
+        MetricEntry("auc", f"{metrics}:auc", "area under the ROC curve, frames"),
+        MetricEntry("ap", f"{metrics}:average_precision", "average precision, fake positive"),
         MetricEntry(
-            "ap", "dfbench.evaluation.detection:average_precision", "average precision, fake positive"
-        ),
-        MetricEntry(
-            "balanced_accuracy",
-            "dfbench.evaluation.detection:balanced_accuracy",
-            "mean of both recalls at 0.5",
+            "balanced_accuracy", f"{metrics}:balanced_accuracy", "mean of the accuracies on reals and on fakes"
         ),
     ]
+
+
+@hookimpl
+def register_commands() -> list[CommandEntry]:
+    """The program's own commands, one file each in ``dfbench/cli``."""
+    about = {
+        "eval": "Train a detector on a benchmark under a strategy and measure forgetting.",
+        "list": "List detectors, strategies, benchmarks, sources or metrics.",
+        "show": "Show what a name stands for: presets, options, experiences.",
+        "score": "Continual metrics of a given R matrix.",
+        "plugins": "What plugins were found, and why any is broken.",
+    }
+    return [CommandEntry(name, f"dfbench.cli.{name}:command", summary) for name, summary in about.items()]

@@ -5,7 +5,8 @@
 
 A plugin that fails to import or to register is kept in :attr:`Registry.plugins` with its
 distribution and the reason; it never stops the program. Two plugins that register the same name are
-an error as soon as that name (or a listing of its kind) is asked for, naming both.
+an error, naming both, as soon as that name is used; other names go on working, and a listing shows
+both with the reason.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from types import ModuleType
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import pluggy
 
@@ -59,25 +60,42 @@ class Registered(Generic[E]):
 
 
 class Names(Mapping[str, E]):
-    """The entries of one kind by name; looking up a doubly registered name is an error."""
+    """The entries of one kind by name; looking up a doubly registered name is an error.
 
-    def __init__(self, kind: str, registered: Iterable[Registered[E]]) -> None:
+    Args:
+        missing: plugins that were not loaded; told where a name is unknown, since one of them may have it.
+    """
+
+    def __init__(self, kind: str, registered: Iterable[Registered[E]], missing: Iterable[Plugin] = ()) -> None:
         self.kind = kind
+        self._missing = [f"plugin {p.name!r} is {p.status}" for p in missing]
         self._all: dict[str, list[Registered[E]]] = {}
         for item in registered:
             self._all.setdefault(item.entry.name, []).append(item)
 
+    def registered(self, name: str) -> list[Registered[E]]:
+        """Everything under this name, more than one where plugins disagree; for listings."""
+        return list(self._all.get(name, ()))
+
+    def conflict(self, name: str) -> str:
+        """What is wrong with this name, empty if nothing: the plugins that all registered it, and what to do."""
+        found = self.registered(name)
+        if len(found) < 2:
+            return ""
+        owners = " and ".join(f"plugin {r.plugin.name!r} ({r.plugin.distribution})" for r in found)
+        return (
+            f"{self.kind} {name!r} is registered twice, by {owners}: "
+            f"disable one with DFBENCH_DISABLE_PLUGINS={found[-1].plugin.name}"
+        )
+
     def _one(self, name: str) -> Registered[E]:
         if name not in self._all:
-            raise unknown(self.kind, name, self._all)
-        found = self._all[name]
-        if len(found) > 1:
-            owners = " and ".join(f"plugin {r.plugin.name!r} ({r.plugin.distribution})" for r in found)
-            raise PluginError(
-                f"{self.kind} {name!r} is registered twice, by {owners}: "
-                f"disable one with DFBENCH_DISABLE_PLUGINS={found[-1].plugin.name}"
-            )
-        return found[0]
+            error = unknown(self.kind, name, self._all)
+            hint = f" ({', '.join(self._missing)}: see dfbench plugins list)" if self._missing else ""
+            raise type(error)(f"{error}{hint}")
+        if conflict := self.conflict(name):
+            raise PluginError(conflict)
+        return self._all[name][0]
 
     def __getitem__(self, name: str) -> E:
         return self._one(name).entry
@@ -156,7 +174,7 @@ def load_plugins(entry_points: Iterable[metadata.EntryPoint] | None = None) -> R
 
     registry = Registry(plugins)
     for kind, (singular, _) in _HOOKS.items():
-        setattr(registry, kind, Names(singular, found[kind]))
+        setattr(registry, kind, Names(singular, found[kind], [p for p in plugins if p.status != "loaded"]))
     return registry
 
 
@@ -166,9 +184,7 @@ def registry() -> Registry:
     return load_plugins()
 
 
-def _load(
-    manager: pluggy.PluginManager, point: metadata.EntryPoint, found: dict[str, list[Registered[Any]]]
-) -> Plugin:
+def _load(manager: pluggy.PluginManager, point: metadata.EntryPoint, found: dict[str, list[Registered[Any]]]) -> Plugin:
     dist = point.dist.name if point.dist else "unknown"
     plugin = Plugin(point.name, point.value, dist, point.dist.version if point.dist else "", "loaded")
     blocked = _blocked(point.name)
@@ -176,14 +192,12 @@ def _load(
         return _with(plugin, "disabled", blocked)
     try:
         module = point.load()
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit too: a plugin must not end the program
         return _with(plugin, "broken", _reason(error))
     if not isinstance(module, ModuleType):
-        return _with(
-            plugin, "broken", f"entry point {point.value!r} names a {type(module).__name__}, not a module"
-        )
+        return _with(plugin, "broken", f"entry point {point.value!r} names a {type(module).__name__}, not a module")
     return _add(manager, plugin, module, found)
 
 
@@ -192,27 +206,43 @@ def _add(
 ) -> Plugin:
     """Register ``module`` and collect its entries; all or nothing, so a broken plugin leaves no half."""
     collected: list[tuple[str, Entry]] = []
+    if manager.has_plugin(plugin.name):
+        return _with(plugin, "broken", f"another plugin is called {plugin.name!r} too; rename its entry point")
+    if manager.is_registered(module):
+        return _with(plugin, "broken", f"plugin {manager.get_name(module)!r} is the same module")
     try:
         manager.register(module, name=plugin.name)
         manager.check_pending()
         for kind, (_, entry_type) in _HOOKS.items():
             hook = getattr(manager.hook, f"register_{kind}")
             for impl in hook.get_hookimpls():
-                if impl.plugin is not module:
-                    continue
-                for entry in impl.function():
-                    if not isinstance(entry, entry_type):
-                        raise TypeError(
-                            f"register_{kind} returned a {type(entry).__name__}, not {entry_type.__name__}"
-                        )
-                    collected.append((kind, cast(Entry, entry)))
-    except Exception as error:
+                if impl.plugin is module:
+                    collected += [(kind, e) for e in _entries(impl.function(), entry_type, f"register_{kind}")]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit too: a plugin must not end the program
         if manager.is_registered(module):
             manager.unregister(module)
         return _with(plugin, "broken", _reason(error))
     for kind, entry in collected:
         found[kind].append(Registered(entry, plugin))
     return plugin
+
+
+def _entries(returned: Any, entry_type: type[Entry], hook: str) -> list[Entry]:
+    """What a hook returned, checked."""
+    if not isinstance(returned, Iterable) or isinstance(returned, str):
+        raise TypeError(f"{hook} returned a {type(returned).__name__}, not a list of {entry_type.__name__}")
+    entries: list[Entry] = []
+    for entry in returned:
+        if not isinstance(entry, entry_type):
+            raise TypeError(f"{hook} returned a {type(entry).__name__}, not {entry_type.__name__}")
+        if not all(isinstance(text, str) and text for text in (entry.name, entry.target)):
+            raise TypeError(f"{hook} returned an entry without a name and a target that are texts: {entry}")
+        if entry.name in [e.name for e in entries]:
+            raise ValueError(f"{hook} returned {entry.name!r} twice")
+        entries.append(entry)
+    return entries
 
 
 def _unique(points: Iterable[metadata.EntryPoint]) -> list[metadata.EntryPoint]:

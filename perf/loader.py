@@ -53,9 +53,7 @@ def write_pictures(folder: Path, count: int) -> None:
     """Smooth random JPEGs, about as large as photographs of faces (10 to 20 kB)."""
     generator = np.random.default_rng(0)
     for number in range(count):
-        target = (
-            folder / ("train", "test")[number % 2] / ("real", "fake")[number // 2 % 2] / f"{number:05d}.jpg"
-        )
+        target = folder / ("train", "test")[number % 2] / ("real", "fake")[number // 2 % 2] / f"{number:05d}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
         coarse = Image.fromarray(generator.integers(0, 256, (28, 28, 3), dtype=np.uint8))
         coarse.resize((SIZE, SIZE), Image.Resampling.BICUBIC).save(target, quality=95)
@@ -101,9 +99,7 @@ def measure(folder: Path, count: int, rounds: int) -> dict[str, object]:
     store, files = build(folder)
     pictures = Pictures(files)
     rivals = {
-        workers: DataLoader(
-            pictures, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0
-        )
+        workers: DataLoader(pictures, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
         for workers in (0, 2)
     }
     rows = torch.randperm(count)[:BATCH]
@@ -129,9 +125,7 @@ def measure(folder: Path, count: int, rounds: int) -> dict[str, object]:
 
 def main() -> None:
     """Measure, and print the result as the last line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()

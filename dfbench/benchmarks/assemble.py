@@ -54,6 +54,7 @@ def open_all(
     sources: Mapping[str, Callable[..., Source]],
     folder: Path,
     data_root: Path | None,
+    progress: Progress | None = None,
 ) -> tuple[list[Opened], list[int]]:
     """Open the source of each experience, each source with the same root and options once.
 
@@ -68,6 +69,8 @@ def open_all(
         try:
             origin = _origin(entry, sources, folder, data_root)
             if origin.place not in opened:
+                if prepare := getattr(origin.source, "prepare", None):
+                    prepare(progress)
                 opened[origin.place] = Opened(origin, origin.source.samples(), entry.name)
         except DfbenchError as error:
             raise type(error)(f"experience {entry.name!r}: {error}") from None
@@ -127,9 +130,7 @@ def assemble(
     classes = class_names(opened[0].origin.source)
     for entry, by_split in zip(entries, rows, strict=True):
         _check_classes(entry.name, by_split, table, classes)
-    if without := [
-        entry.name for entry, by_split in zip(entries, rows, strict=True) if not len(by_split["val"])
-    ]:
+    if without := [entry.name for entry, by_split in zip(entries, rows, strict=True) if not len(by_split["val"])]:
         notes.append(f"no validation set in {_list(without)}")
     _check_roots(portions)
     return portions, rows, notes + _duplicate_notes(table)
@@ -158,9 +159,7 @@ def _origin(
     return open_source(entry.source, factory, _root(entry, factory, folder, data_root), entry.options)
 
 
-def _root(
-    entry: ExperienceSpec, factory: Callable[..., Source], folder: Path, data_root: Path | None
-) -> Path | None:
+def _root(entry: ExperienceSpec, factory: Callable[..., Source], folder: Path, data_root: Path | None) -> Path | None:
     if entry.root is not None:
         return folder / Path(entry.root).expanduser()
     if not getattr(factory, "needs_root", True):
@@ -224,9 +223,7 @@ def _check_classes(name: str, rows: Rows, table: Samples, classes: Sequence[str]
             sizes = ", ".join(f"{len(each)} {other}" for other, each in rows.items())
             raise DataError(f"experience {name!r}: no {split} pictures ({sizes}); train and test are needed")
         if labels[0] < 0 or labels[-1] >= len(classes):
-            raise DataError(
-                f"experience {name!r}: labels {labels[0]} to {labels[-1]}, but {len(classes)} classes"
-            )
+            raise DataError(f"experience {name!r}: labels {labels[0]} to {labels[-1]}, but {len(classes)} classes")
         if len(labels) == 1:
             raise DataError(
                 f"experience {name!r}: all {len(rows[split])} {split} pictures are {classes[labels[0]]!r}; "

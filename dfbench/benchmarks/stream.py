@@ -105,9 +105,7 @@ class Stream:
         """(height, width) → how many pictures."""
         sizes = np.concatenate([portion.sizes for portion in self._portions])
         different, counts = np.unique(sizes, axis=0, return_counts=True)
-        return {
-            (height, width): n for (height, width), n in zip(different.tolist(), counts.tolist(), strict=True)
-        }
+        return {(height, width): n for (height, width), n in zip(different.tolist(), counts.tolist(), strict=True)}
 
     def _native_size(self) -> tuple[int, int]:
         if self.native_size is not None:
@@ -144,7 +142,7 @@ def load_stream(
     path = _find(ref, benchmarks or {})
     spec, entries = read_stream_file(path)
     try:
-        opened, belongs = open_all(entries, sources, path.parent, data_root)
+        opened, belongs = open_all(entries, sources, path.parent, data_root, progress)
         portions, rows, notes = assemble(
             entries, opened, belongs, max_corrupt=spec.max_corrupt, progress=progress, workers=workers
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -10,47 +11,40 @@ from typing import Any
 import click
 
 from dfbench import __version__
-from dfbench.errors import DfbenchError
-from dfbench.plugins import import_target, registry
-
-_COMMANDS = {
-    "eval": (
-        "dfbench.cli.eval:command",
-        "Train a detector on a benchmark under a strategy and measure forgetting.",
-    ),
-    "list": ("dfbench.cli.list:command", "List detectors, strategies, benchmarks, sources or metrics."),
-    "show": ("dfbench.cli.show:command", "Show what a name stands for: presets, options, experiences."),
-    "score": ("dfbench.cli.score:command", "Continual metrics of a given accuracy matrix."),
-    "plugins": ("dfbench.cli.plugins:command", "What plugins were found, and why any is broken."),
-}
+from dfbench.errors import DfbenchError, PluginError, StorageError
+from dfbench.plugins import registry
 
 
 class LazyGroup(click.Group):
-    """Knows its commands by name and summary, and imports one when it is run."""
+    """Knows its commands by name and summary, from the plugins, and imports one when it is run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All command names, plugins' included."""
-        return sorted({*_COMMANDS, *registry().commands})
+        """All command names."""
+        return sorted(registry().commands)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import the command."""
-        if name in _COMMANDS:
-            return import_target(_COMMANDS[name][0])
         commands = registry().commands
-        return commands.load(name) if name in commands else None
+        if name not in commands:
+            return None
+        command = commands.load(name)
+        if not isinstance(command, click.Command):
+            raise PluginError(
+                f"command {name!r} of plugin {commands.plugin(name).name!r}: {commands[name].target!r} "
+                f"is a {type(command).__name__}, not a click command"
+            )
+        return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """As click does, but an unknown command names the nearest ones."""
-        if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
-            from dfbench.errors import unknown
-
-            raise unknown("command", args[0], self.list_commands(ctx))
+        if args and not args[0].startswith("-") and args[0] not in registry().commands:
+            registry().commands[args[0]]  # raises
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands, without importing any."""
         commands = registry().commands
-        rows = [(n, _COMMANDS[n][1] if n in _COMMANDS else commands[n].summary) for n in self.list_commands(ctx)]
+        rows = [(n, commands.conflict(n) or commands[n].summary) for n in commands]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
@@ -68,7 +62,7 @@ def cli(debug: bool) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Entry point: every :class:`DfbenchError` becomes one line on stderr and its exit code."""
-    arguments = list(sys.argv[1:] if args is None else args)
+    arguments = sys.argv[1:] if args is None else args
     debug = "--debug" in arguments or bool(os.environ.get("DFBENCH_DEBUG"))
     # --debug is accepted anywhere on the line, where people put it after an error.
     arguments = ["--debug"] * debug + [a for a in arguments if a != "--debug"]
@@ -88,6 +82,8 @@ def main(args: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _fail(f"cannot write: {error.strerror}; free some space", StorageError.exit_code, debug)
         text = f"{type(error).__name__}: {error}".splitlines()[0]
         _fail(f"unexpected {text} (--debug shows where; please report it)", 1, debug)
     else:
@@ -97,5 +93,6 @@ def main(args: list[str] | None = None) -> None:
 def _fail(message: str, code: int, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {' '.join(message.split())}", err=True)
+    word = "error:" if os.environ.get("NO_COLOR") else click.style("error:", fg="red", bold=True)
+    click.echo(f"{word} {' '.join(message.split())}", err=True)
     sys.exit(code)

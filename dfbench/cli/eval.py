@@ -36,13 +36,17 @@ def command(as_json: bool, **options: Any) -> None:
     """
     from dfbench.cli.output import print_json
     from dfbench.cli.progress import watching
+    from dfbench.errors import UsageError
     from dfbench.plugins import registry
 
     known = registry()
     for names, name in ((known.detectors, options["detector"]), (known.strategies, options["strategy"])):
         names[name]  # an unknown name is told before anything heavy is imported
     if not str(options["benchmark"]).lower().endswith((".yaml", ".yml")):
-        known.benchmarks[options["benchmark"]]
+        try:
+            known.benchmarks[options["benchmark"]]
+        except UsageError as error:
+            raise UsageError(f"{error} (or give the path of a .yaml file)") from None
     with watching() as reporter:
         reporter.notice("loading …")
         from dfbench.runs.runner import Request, run
@@ -75,6 +79,7 @@ def print_result(record: dict[str, Any]) -> None:
     memory = record["memory"]
     out.print(
         f"preset {record['spec']['preset']} · seed {record['spec']['seed']} · {record['seconds']['total']:.0f} s on "
-        f"{record['environment']['device_name']} · stored {memory['samples'][-1]} samples ({memory['bytes'][-1] / 1e6:.1f} MB)"
+        f"{record['environment']['device_name']} · stored {memory['samples'][-1]} samples "
+        f"({memory['bytes'][-1] / 1e6:.1f} MB)"
     )
     out.print(f"record: {record['path']}")

@@ -12,7 +12,7 @@ def command() -> None:
     """Plugins: entry points of the group 'dfbench'."""
 
 
-@command.command("list")
+@command.command("list", short_help="Every plugin, its status and the reason.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
 def list_plugins(as_json: bool) -> None:
     """Every plugin with its distribution, status and, if it is broken or disabled, the reason."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,11 @@ import click
     type=click.Path(path_type=Path, allow_dash=True),
     help="JSON list of rows (a lower triangle or a full matrix, null where undefined); - for stdin.",
 )
-@click.option("--baseline", type=click.Path(path_type=Path), help="JSON list: the untrained network's row, for FWT.")
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="JSON list: the untrained network's row, for FWT.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def command(file: Path, baseline: Path | None, as_json: bool) -> None:
     """Continual metrics of a given R matrix: average, BWT, FWT, forgetting, AF, …
@@ -27,7 +32,7 @@ def command(file: Path, baseline: Path | None, as_json: bool) -> None:
     from dfbench.cli.output import console, number, print_json, table
     from dfbench.evaluation.continual import parse_matrix, summarize
 
-    summary = summarize(parse_matrix(_read(file)), _read(baseline) if baseline else None)
+    summary = summarize(parse_matrix(_read(file)), _numbers(_read(baseline), baseline) if baseline else None)
     if as_json:
         print_json(summary)
         return
@@ -35,12 +40,21 @@ def command(file: Path, baseline: Path | None, as_json: bool) -> None:
     console().print(table("", ["metric", "value"], rows, numbers_from=1))
 
 
+def _numbers(values: list[Any], path: Path) -> list[float]:
+    from dfbench.errors import UsageError
+
+    for value in values:
+        if value is not None and (type(value) not in (int, float) or math.isinf(value)):
+            raise UsageError(f"{path}: {value!r} is not a finite number or null")
+    return [math.nan if value is None else float(value) for value in values]
+
+
 def _read(path: Path) -> list[Any]:
     from dfbench.errors import UsageError
 
     try:
-        text = click.get_text_stream("stdin").read() if str(path) == "-" else path.read_text(encoding="utf-8")
-        value = json.loads(text)
+        with click.open_file(str(path), encoding="utf-8") as file:
+            value = json.load(file)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"{path}: cannot be read ({reason})") from error

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from dfbench.plugins import Registry
 
 
@@ -34,12 +36,21 @@ def command(name: str, as_json: bool) -> None:
 
 
 def _describe(known: Registry, kind: str, name: str) -> dict[str, Any]:
+    from dfbench.errors import PluginError
+
     names = getattr(known, {"strategy": "strategies"}.get(kind, kind + "s"))
     entry, plugin = names[name], names.plugin(name)
+    distribution = f"{plugin.distribution} {plugin.version}".strip()
     result: dict[str, Any] = {"kind": kind, "name": name, "summary": entry.summary, "target": entry.target,
-                              "plugin": plugin.name, "distribution": f"{plugin.distribution} {plugin.version}".strip()}  # fmt: skip
+                              "plugin": plugin.name, "distribution": distribution}  # fmt: skip
     if kind == "benchmark":
-        result["file"] = Path(entry.target).read_text(encoding="utf-8")
+        try:
+            result["file"] = Path(entry.target).read_text(encoding="utf-8")
+        except OSError as error:
+            raise PluginError(
+                f"benchmark {name!r} of plugin {plugin.name!r} ({plugin.distribution}): "
+                f"{entry.target}: cannot be read ({error.strerror})"
+            ) from error
         return result
     target = names.load(name)
     result["about"] = (target.__doc__ or "").strip().splitlines()[0] if target.__doc__ else ""
@@ -52,13 +63,20 @@ def _describe(known: Registry, kind: str, name: str) -> dict[str, Any]:
         prefix = "strategy." if kind == "strategy" else ""
         result["options"] = {
             prefix + key: {
-                "default": field.default,
+                "default": _default(field),
                 "about": field.description or "",
                 "type": _type(field.annotation),
             }
             for key, field in target.Config.model_fields.items()
         }
     return result
+
+
+def _default(field: FieldInfo) -> Any:
+    """A default as JSON holds it; None where the option must be given."""
+    from pydantic_core import to_jsonable_python
+
+    return None if field.is_required() else to_jsonable_python(field.get_default(call_default_factory=True))
 
 
 def _type(annotation: Any) -> str:
@@ -71,19 +89,21 @@ def _print(description: dict[str, Any]) -> None:
     from dfbench.cli.output import console, table
 
     out = console()
-    out.print(f"[bold]{description['name']}[/] – {description['kind']} of {escape(description['distribution'])}")
+    plugin = f"plugin {description['plugin']} ({description['distribution']})"
+    out.print(f"[bold]{escape(description['name'])}[/] – {description['kind']} of {escape(plugin)}")
     for key in ("summary", "about", "paper"):
         if description.get(key):
             out.print(escape(str(description[key])))
     for need in description.get("needs", []):
         out.print(f"needs: {need}")
     if "presets" in description:
-        rows = [[name, ", ".join(f"{k}={v}" for k, v in values.items()) or "the defaults below"]
+        rows = [[escape(name), escape(", ".join(f"{k}={v}" for k, v in values.items()) or "the defaults below")]
                 for name, values in description["presets"].items()]  # fmt: skip
         out.print(table("", ["preset", "sets"], rows))
     if "options" in description:
         rows = [
-            [key, escape(o["type"]), str(o["default"]), escape(o["about"])] for key, o in description["options"].items()
+            [key, escape(o["type"]), escape(str(o["default"])), escape(o["about"])]
+            for key, o in description["options"].items()
         ]
         out.print(table("", ["--set", "type", "default", ""], rows))
     if "file" in description:

@@ -73,9 +73,7 @@ def inspect_samples(
     new = [name for name in names if name not in seen]
     if new:
         label = f"checking pictures of {origin.name}"
-        for chunk in map_chunks(
-            _look, (origin.source, new), len(new), what=label, workers=workers, progress=progress
-        ):
+        for chunk in map_chunks(_look, (origin.source, new), len(new), what=label, workers=workers, progress=progress):
             seen.update(chunk)
         if stamped := {n: (s, *seen[n]) for n, s in zip(names, stamps, strict=True) if s}:
             _write(file, known | stamped)

@@ -40,6 +40,4 @@ def crossings(values: np.ndarray, splits: np.ndarray) -> list[tuple[str, tuple[s
     for value, split in zip(values.tolist(), splits.tolist(), strict=True):
         if value:
             found.setdefault(value, set()).add(split)
-    return sorted(
-        (value, tuple(sorted(in_splits))) for value, in_splits in found.items() if len(in_splits) > 1
-    )
+    return sorted((value, tuple(sorted(in_splits))) for value, in_splits in found.items() if len(in_splits) > 1)

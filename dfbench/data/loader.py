@@ -98,11 +98,7 @@ class UnitLoader:
 
     def _gather(self, ids: torch.Tensor, pin: bool = False) -> Batch:
         rows = self._rows[ids]
-        out = (
-            torch.empty((*rows.shape, *self.pixels.shape[1:]), dtype=torch.uint8, pin_memory=True)
-            if pin
-            else None
-        )
+        out = torch.empty((*rows.shape, *self.pixels.shape[1:]), dtype=torch.uint8, pin_memory=True) if pin else None
         labels = self._labels[ids]
         return Batch(
             self.pixels.fetch(rows, out=out),
@@ -144,7 +140,7 @@ def epoch_order(ids: torch.Tensor, batch_size: int, generator: torch.Generator) 
     """
     shuffled = ids[torch.randperm(len(ids), generator=generator)]
     batches = list(shuffled.split(batch_size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
+    if batch_size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
         batches.pop()
     return batches
 

@@ -103,9 +103,7 @@ class Samples:
         rows = list(rows)
         for number, row in enumerate(rows):
             if strange := set(row) - set(COLUMNS):
-                raise DataError(
-                    f"sample {number}: unknown column {min(strange)!r}; known: {', '.join(COLUMNS)}"
-                )
+                raise DataError(f"sample {number}: unknown column {min(strange)!r}; known: {', '.join(COLUMNS)}")
             if missing := [name for name in REQUIRED if name not in row]:
                 raise DataError(f"sample {number}: column {missing[0]!r} is missing")
         try:

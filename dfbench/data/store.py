@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ class PixelStore:
 class PixelStack:
     """Several stores of one size, one after the other: row i of the stack counts through all of them."""
 
-    def __init__(self, stores: Sequence[PixelStore]) -> None:
+    def __init__(self, stores: Sequence[PixelStore | PixelView]) -> None:
         sizes = {store.shape[1:] for store in stores}
         if len(sizes) != 1:
             raise ValueError(f"a stack needs stores of one size, not {sorted(sizes)}")
@@ -108,6 +108,22 @@ class PixelStack:
         return out
 
 
+class PixelView:
+    """Some rows of a store, in an order of their own: row i of the view is row ``index[i]`` of the store."""
+
+    def __init__(self, store: PixelStore, index: np.ndarray) -> None:
+        self.store = store
+        self._index = torch.from_numpy(np.ascontiguousarray(index, dtype=np.int64))
+        self.shape: tuple[int, int, int, int] = (len(index), *store.shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def fetch(self, rows: RowIndex, out: torch.Tensor | None = None) -> torch.Tensor:
+        """As :meth:`PixelStore.fetch`."""
+        return self.store.fetch(self._index[torch.as_tensor(rows).to(torch.int64)], out=out)
+
+
 def store_key(origin: Origin, samples: Samples, size: tuple[int, int]) -> str:
     """The name of the store that holds these samples, in this order, in this size (height, width)."""
     digest = hashlib.sha256(json.dumps([FORMAT, origin.kind, size]).encode())
@@ -125,7 +141,7 @@ def build_store(
     *,
     progress: Progress | None = None,
     workers: int | None = None,
-) -> PixelStore:
+) -> PixelStore | PixelView:
     """Open the store of these samples, and build it first where it is missing or damaged.
 
     Pictures are resized with PIL's antialiased bicubic filter to exactly ``size``. The store is
@@ -137,31 +153,56 @@ def build_store(
     :raise DataError: a picture cannot be decoded (any more)
     :raise StorageError: the cache cannot be written, or the disk is full
     """
+    stored = getattr(origin.source, "stored", None)
+    if stored is not None and (view := stored(samples.sample.tolist(), size)) is not None:
+        return view
     key = store_key(origin, samples, size)
-    target = cache_root() / "pixels" / key
-    if (store := _open(target, key)) is not None:
+
+    def fill(folder: Path) -> None:
+        shared = (origin.source, samples.sample.tolist(), size, folder / PIXELS)
+        what = f"decoding pictures of {origin.name} at {size[0]}×{size[1]}"
+        for _ in map_chunks(decode_into, shared, len(samples), what=what, workers=workers, progress=progress):
+            pass
+
+    return make_store(cache_root() / "pixels" / key, key, (len(samples), *size, 3), fill, progress=progress)
+
+
+def make_store(
+    target: Path,
+    key: str,
+    shape: tuple[int, ...],
+    fill: Callable[[Path], None],
+    *,
+    usable: Callable[[PixelStore], bool] = lambda store: True,
+    progress: Progress | None = None,
+) -> PixelStore:
+    """Open the store ``target``, and make it first where it is missing, damaged or not usable.
+
+    It is made under another name and renamed when it is whole, so a killed build leaves nothing that
+    could be taken for finished; a second process that wants the same store waits for the first.
+
+    :param key: the store's identity, kept in it
+    :param shape: (N, H, W, 3)
+    :param fill: writes the pixels into the file ``PIXELS`` (there already, full of zeros) of the
+        folder it is given, and other files of the store beside it
+    :param usable: a further check of a store that is found
+    :raise StorageError: the cache cannot be written, or the disk is full
+    """
+    if (store := _open(target, key)) is not None and usable(store):
         return store
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         lock = _locked(target.with_name(f".{key}.lock"), progress)
     try:
-        if (store := _open(target, key)) is None:
-            _build(target, origin, samples, size, progress, workers)
+        if (store := _open(target, key)) is None or not usable(store):
+            _make(target, key, shape, fill)
             store = PixelStore(target)
     finally:
         lock.release()
     return store
 
 
-def _build(
-    target: Path,
-    origin: Origin,
-    samples: Samples,
-    size: tuple[int, int],
-    progress: Progress | None,
-    workers: int | None,
-) -> None:
-    shape = (len(samples), *size, 3)
+def _make(target: Path, key: str, shape: tuple[int, ...], fill: Callable[[Path], None]) -> None:
     room = int(np.prod(shape, dtype=np.int64))
     with writing(target):
         # Whoever built here under this lock before is dead, and what is damaged is of no use.
@@ -170,7 +211,7 @@ def _build(
         free = shutil.disk_usage(target.parent).free
     if free < room + 2**20:
         raise StorageError(
-            f"the pixels of {len(samples)} pictures at {size[0]}×{size[1]} need {room / 1e9:.2f} GB and "
+            f"the pixels of {shape[0]} pictures at {shape[1]}×{shape[2]} need {room / 1e9:.2f} GB and "
             f"{target.parent} has {free / 1e9:.2f} GB free; set {ENVIRONMENT} to a folder with more room"
         )
     temporary = target.with_name(f".{target.name}.tmp-{uuid.uuid4().hex}")
@@ -179,14 +220,11 @@ def _build(
             temporary.mkdir()
             with (temporary / PIXELS).open("wb") as file:
                 file.truncate(room)
-        shared = (origin.source, samples.sample.tolist(), size, temporary / PIXELS)
-        what = f"decoding pictures of {origin.name} at {size[0]}×{size[1]}"
-        for _ in map_chunks(decode_into, shared, len(samples), what=what, workers=workers, progress=progress):
-            pass
+        fill(temporary)
         with writing(temporary):
             with (temporary / PIXELS).open("rb+") as file:
                 os.fsync(file.fileno())
-            _write_meta(temporary, target.name, shape)
+            _write_meta(temporary, key, shape)
             temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -228,11 +266,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
         size = (folder / PIXELS).stat().st_size
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         raise StorageError(f"{folder}: not a pixel store") from None
-    if (
-        check != _check(meta)
-        or meta["format"] != FORMAT
-        or size != int(np.prod(meta["shape"], dtype=np.int64))
-    ):
+    if check != _check(meta) or meta["format"] != FORMAT or size != int(np.prod(meta["shape"], dtype=np.int64)):
         raise StorageError(f"{folder}: a damaged pixel store; delete it, it will be built again")
     return meta
 

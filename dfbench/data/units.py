@@ -62,9 +62,7 @@ def concat(parts: Sequence[Units]) -> Units:
     shapes = {p.rows.shape[1:] for p in parts}
     if len(shapes) > 1:
         raise ValueError(f"units of different shapes cannot be joined: {sorted(shapes)}")
-    return Units(
-        *(np.concatenate([getattr(p, name) for p in parts]) for name in ("rows", "labels", "target"))
-    )
+    return Units(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("rows", "labels", "target")))
 
 
 def frames(samples: Samples, rows: np.ndarray) -> Units:
@@ -86,9 +84,7 @@ def clips(samples: Samples, rows: np.ndarray, length: int, stride: int | None = 
     for video in _videos(samples, rows):
         windows += [video[i : i + length] for i in range(0, len(video) - length + 1, stride or length)]
     if not windows:
-        raise DataError(
-            f"no video has the {length} frames that a clip needs: use a stream with more frames a video"
-        )
+        raise DataError(f"no video has the {length} frames that a clip needs: use a stream with more frames a video")
     stacked = np.stack(windows)
     labels = samples.label[stacked[:, 0]].astype(np.int64)
     return Units(stacked, labels, labels)
@@ -112,9 +108,7 @@ def pairs(samples: Samples, rows: np.ndarray) -> Units:
             fakes.append((int(row), key))
     found = [(real[key], row) for row, key in fakes if key in real]
     if not found:
-        raise DataError(
-            "no aligned real–fake pairs (column 'pair') in this split: this detector trains on pairs"
-        )
+        raise DataError("no aligned real–fake pairs (column 'pair') in this split: this detector trains on pairs")
     return _pair_units(np.array(found, dtype=np.int64))
 
 

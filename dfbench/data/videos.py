@@ -16,18 +16,13 @@ def video_keys(samples: Samples) -> np.ndarray:
     Data sets often give an original and its forgeries the same video name (FaceForensics++ gives four
     manipulations one pair of numbers). Such a name is told apart by label and method.
     """
-    content = np.array(
-        [f"{label}\0{method}" for label, method in zip(samples.label, samples.method, strict=True)]
-    )
-    keys = np.array(
-        [f"{s}\0{v}" if v else "" for s, v in zip(samples.source, samples.video, strict=True)], dtype=object
-    )
-    seen: dict[str, set[str]] = {}
-    for key, what in zip(keys, content, strict=True):
-        seen.setdefault(key, set()).add(what)
+    keys = list(zip(samples.source.tolist(), samples.video.tolist(), strict=True))
+    contents = list(zip(samples.method.tolist(), samples.label.tolist(), strict=True))
+    seen: dict[tuple[str, str], set[tuple[str, int]]] = {}
+    for key, content in zip(keys, contents, strict=True):
+        seen.setdefault(key, set()).add(content)
     result = np.array(samples.video, dtype=object)
-    for i, (key, what) in enumerate(zip(keys, content, strict=True)):
-        if key and len(seen[key]) > 1:
-            label, method = what.split("\0")
-            result[i] = f"{samples.video[i]} ({method or 'label'} {label})"
+    for i, (key, (method, label)) in enumerate(zip(keys, contents, strict=True)):
+        if key[1] and len(seen[key]) > 1:
+            result[i] = f"{key[1]} ({method or 'label'} {label})"
     return result

@@ -42,15 +42,17 @@ def map_chunks(
     what: str,
     workers: int | None = None,
     progress: Progress | None = None,
+    chunk: int = CHUNK,
 ) -> Iterator[Result]:
     """Call ``task(shared, start, stop)`` for consecutive ranges of ``range(total)``, in any order.
 
     :param task: a function of a module, so that a process can import it
     :param shared: handed to every process once
     :param workers: processes; by default one a processor core, fewer for small jobs
+    :param chunk: how many a call
     """
     progress = progress or silent
-    chunks = [(start, min(start + CHUNK, total)) for start in range(0, total, CHUNK)]
+    chunks = [(start, min(start + chunk, total)) for start in range(0, total, chunk)]
     count = min(_workers(total) if workers is None else workers, len(chunks))
     results = _in_processes(task, shared, chunks, count) if count > 1 else _here(task, shared, chunks)
     done = 0
@@ -61,11 +63,15 @@ def map_chunks(
         yield result
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _workers(total: int) -> int:
     if multiprocessing.current_process().daemon:  # may not have children
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, 16, total // _WORTH_A_PROCESS))
+    return max(1, min(cores(), 16, total // _WORTH_A_PROCESS))
 
 
 def _here(

@@ -166,9 +166,7 @@ def ece(labels: ArrayLike, scores: ArrayLike, bins: int = ECE_BINS) -> float:
     return float(np.abs(surplus).sum() / values.size)
 
 
-def by_video(
-    labels: ArrayLike, scores: ArrayLike, videos: Sequence[str] | np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def by_video(labels: ArrayLike, scores: ArrayLike, videos: Sequence[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """One label and one score a video: the mean of its frames' probabilities, videos as they first appear.
 
     A sample with the empty key "" comes from no video and stands for itself. A key under which both

@@ -105,12 +105,12 @@ def detector_config(
         raise UsageError(
             f"--set {elsewhere[0]}: an option of the strategy; write --set {STRATEGY_PREFIX}{elsewhere[0]}=…"
         )
-    return preset, _validated(kind.Config, {**kind.presets[preset], **budget, **settings}, f"detector {name}")
+    return preset, _validated(kind.Config, {**kind.presets[preset], **budget, **settings}, f"detector {name}", "")
 
 
 def strategy_config(kind: type[Strategy], name: str, settings: Mapping[str, Any]) -> Any:
     """The validated configuration of a strategy."""
-    return _validated(kind.Config, dict(settings), f"strategy {name}")
+    return _validated(kind.Config, dict(settings), f"strategy {name}", STRATEGY_PREFIX)
 
 
 def memory_budget(stream: Stream, config: Any) -> int:
@@ -125,17 +125,17 @@ def memory_budget(stream: Stream, config: Any) -> int:
     return DEFAULT_MEMORY
 
 
-def _validated(model: type[BaseModel], values: dict[str, Any], what: str) -> Any:
+def _validated(model: type[BaseModel], values: dict[str, Any], what: str, prefix: str) -> Any:
     for key in values:
         if key not in model.model_fields:
-            raise unknown(f"option --set of {what}", key, model.model_fields)
+            raise unknown(f"--set option of {what}", prefix + key, [prefix + known for known in model.model_fields])
     try:
         return model.model_validate(values, strict=False)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise UsageError(
-            f"--set {key}={first['input']!r} of {what}: {first['msg'].removeprefix('Value error, ')}"
+            f"--set {prefix}{key}={first['input']!r} of {what}: {first['msg'].removeprefix('Value error, ')}"
         ) from error
 
 

@@ -53,9 +53,7 @@ def faces(tmp_path: Path, write_picture: Callable[..., Path]) -> Path:
             for frame in range(10):
                 path = f"swap/{method}/{number}_{frame}.png"
                 pair = f"p{number}:{frame}"
-                rows.append(
-                    (path, label, "swap", method, f"id{number}", f"{method}{number}", frame, pair, split)
-                )
+                rows.append((path, label, "swap", method, f"id{number}", f"{method}{number}", frame, pair, split))
     for number in range(12):
         label, split = number % 2, "test" if number >= 8 else "train"
         path = f"gan/{number}.png"

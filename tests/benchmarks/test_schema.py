@@ -37,9 +37,7 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
 
 def test_equal_and_growing_pieces(tmp_path: Path) -> None:
     file = tmp_path / "s.yaml"
-    file.write_text(
-        "name: x\ndefaults: {source: cifar10}\nsplit: {parts: 3, growing: true, shuffle: true, seed: 5}"
-    )
+    file.write_text("name: x\ndefaults: {source: cifar10}\nsplit: {parts: 3, growing: true, shuffle: true, seed: 5}")
     _, experiences = read_stream_file(file)
     assert [experience.part for experience in experiences] == [[1], [1, 2], [1, 2, 3]]
     assert {(each.parts, each.shuffle, each.seed) for each in experiences} == {(3, True, 5)}

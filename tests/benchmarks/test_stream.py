@@ -125,9 +125,7 @@ def test_a_few_corrupt_pictures_are_left_out_and_named(faces: Path, load: Load) 
     stream = load(TWO.replace(", frames: 4", ""))
     assert len(stream.samples) == len(whole.samples) - 1
     assert "swap/original/0_3.png" not in stream.samples.sample
-    assert stream.notes[0].startswith(
-        "swap: 1 of 92 pictures cannot be used and are left out: swap/original/0_3.png: "
-    )
+    assert stream.notes[0].startswith("swap: 1 of 92 pictures cannot be used and are left out: swap/original/0_3.png: ")
     assert stream.fingerprint != whole.fingerprint
     assert stream.pixels(None).shape[0] == len(stream.samples)
 
@@ -172,8 +170,7 @@ def test_the_packaged_cifar10_stream(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_growing_data(tmp_path: Path, load: Load) -> None:
     write_cifar(tmp_path / "c10")
     stream = load(
-        "name: aggregate\nmetric: accuracy\n"
-        "defaults: {source: cifar10, root: c10}\nsplit: {parts: 4, growing: true}"
+        "name: aggregate\nmetric: accuracy\ndefaults: {source: cifar10, root: c10}\nsplit: {parts: 4, growing: true}"
     )
     assert [len(experience.rows["train"]) for experience in stream.experiences] == [10, 20, 30, 40]
 

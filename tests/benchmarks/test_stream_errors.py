@@ -60,9 +60,7 @@ def edit(faces: Path, old: str, new: str) -> None:
 
 
 def test_a_one_class_split(faces: Path, load: Load) -> None:
-    with pytest.raises(
-        DataError, match=r"'swap': all 8 train pictures are 'fake'; a split needs more than one"
-    ):
+    with pytest.raises(DataError, match=r"'swap': all 8 train pictures are 'fake'; a split needs more than one"):
         load(TWO.replace("{source: swap}", "{source: swap, method: Deepfakes}"))
 
 
@@ -76,9 +74,7 @@ def test_a_split_is_empty(faces: Path, load: Load) -> None:
 def test_leaks_within_and_across_experiences(faces: Path, load: Load, old: str, new: str) -> None:
     edit(faces, old, new)
     kind = "identity" if old.startswith("id") else "video"
-    with pytest.raises(
-        DataError, match=rf"1 {kind} occurs in more than one split: '{new[:-1]}' \(test and train\)"
-    ):
+    with pytest.raises(DataError, match=rf"1 {kind} occurs in more than one split: '{new[:-1]}' \(test and train\)"):
         load(TWO)
 
 
@@ -124,9 +120,7 @@ def test_mistakes_in_an_experience(faces: Path, load: Load, old: str, new: str, 
 
 
 def test_a_missing_root(faces: Path, load: Load) -> None:
-    with pytest.raises(
-        DataError, match=r"experience 'swap': source 'folder': the root .*facs does not exist"
-    ):
+    with pytest.raises(DataError, match=r"experience 'swap': source 'folder': the root .*facs does not exist"):
         load(TWO.replace("root: faces", "root: facs"))
 
 

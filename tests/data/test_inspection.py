@@ -43,9 +43,7 @@ def test_hashes_sizes_and_errors(origin: Origin) -> None:
     assert seen.sha256[0] == hashlib.sha256((origin.root / NAMES[0]).read_bytes()).hexdigest()
 
 
-def test_only_new_and_changed_pictures_are_looked_at(
-    origin: Origin, write_picture: Callable[..., Path]
-) -> None:
+def test_only_new_and_changed_pictures_are_looked_at(origin: Origin, write_picture: Callable[..., Path]) -> None:
     assert origin.root is not None
     before = inspect_samples(origin, origin.source.samples())
     assert looked_at(origin) == 0
@@ -113,9 +111,7 @@ def test_what_a_foreign_source_gives_is_checked(wrong: object) -> None:
         read_pixels(Wrong(None), "0")
 
 
-def test_a_cache_that_cannot_be_written(
-    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_that_cannot_be_written(origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DFBENCH_CACHE", str(tmp_path / "file"))
     with pytest.raises(StorageError, match=r"cannot write .*file.*: .*set DFBENCH_CACHE to"):

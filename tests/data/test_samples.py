@@ -76,8 +76,7 @@ def test_fingerprint_is_this_value_on_every_machine() -> None:
 
 def test_where_and_take() -> None:
     samples = Samples.from_rows(
-        {"sample": str(i), "label": i % 2, "split": ("train", "test")[i % 2], "method": "abc"[i % 3]}
-        for i in range(6)
+        {"sample": str(i), "label": i % 2, "split": ("train", "test")[i % 2], "method": "abc"[i % 3]} for i in range(6)
     )
     assert samples.where(split="train").tolist() == [0, 2, 4]
     assert samples.where(split="train", method="c").tolist() == [2]

@@ -72,9 +72,7 @@ def test_a_gather_equals_reading_picture_by_picture(
         assert np.array_equal(store.fetch(given_rows).numpy(), pixels[index])
     first, second = PixelStack([store, store]), PixelStack([store])
     assert np.array_equal(second.fetch(index).numpy(), pixels[index])
-    assert np.array_equal(
-        first.fetch(index * 2 % (2 * COUNT)).numpy(), np.tile(pixels, (2, 1, 1, 1))[index * 2]
-    )
+    assert np.array_equal(first.fetch(index * 2 % (2 * COUNT)).numpy(), np.tile(pixels, (2, 1, 1, 1))[index * 2])
 
 
 def test_fetch_fills_the_tensor_it_is_given(store: PixelStore, root: Path) -> None:
@@ -205,9 +203,7 @@ def test_a_killed_build_leaves_nothing_that_counts(root: Path, cache: Path) -> N
 
 def test_two_processes_build_at_once(root: Path, cache: Path) -> None:
     command = [sys.executable, "-c", BUILD, str(root), "wait"]
-    both = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
-    ]
+    both = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for process in both:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

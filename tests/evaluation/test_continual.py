@@ -54,9 +54,7 @@ def test_every_metric_of_a_matrix_computed_by_hand() -> None:
 
 
 def test_forgetting_is_from_the_best_model_not_from_the_first() -> None:
-    R = continual.parse_matrix(
-        [[0.6], [0.9, 0.5], [0.7, 0.5, 0.8]]
-    )  # .6 -> .9 -> .7 forgets .2 of experience 0
+    R = continual.parse_matrix([[0.6], [0.9, 0.5], [0.7, 0.5, 0.8]])  # .6 -> .9 -> .7 forgets .2 of experience 0
     assert continual.forgetting(R) == pytest.approx((0.2 + 0.0) / 2)
     assert continual.af(R) == pytest.approx((-0.1 + 0.0) / 2)
 
@@ -205,8 +203,6 @@ def test_rows_written_as_json_read_back_as_the_same_matrix(R: np.ndarray) -> Non
 
 def test_scoring_a_matrix_imports_numpy_and_nothing_heavier() -> None:
     code = "import dfbench.evaluation.continual, sys; print(*sys.modules)"
-    modules = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "numpy" in modules
     assert not {"torch", "avalanche", "timm", "sklearn", "pyarrow", "scipy", "pandas"} & set(modules)

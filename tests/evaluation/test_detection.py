@@ -77,9 +77,7 @@ def test_auc_is_mirrored_by_a_flip_of_labels_or_of_scores(sample: tuple[np.ndarr
 def test_auc_is_the_share_of_pairs_in_order_a_tie_being_half(sample: tuple[np.ndarray, np.ndarray]) -> None:
     labels, scores = sample
     difference = np.subtract.outer(scores[labels == 1], scores[labels == 0])
-    assert d.auc(labels, scores) == pytest.approx(
-        ((difference > 0) + (difference == 0) / 2).mean(), abs=1e-12
-    )
+    assert d.auc(labels, scores) == pytest.approx(((difference > 0) + (difference == 0) / 2).mean(), abs=1e-12)
 
 
 @given(samples(both=False), st.randoms(use_true_random=False))
@@ -199,9 +197,7 @@ def test_detection_metrics_of_two_videos_and_a_still() -> None:
 def test_without_videos_the_video_figures_are_none() -> None:
     found = d.detection_metrics([0, 1], [0.2, 0.9])
     assert found["frame_auc"] == 1.0
-    assert {name for name, value in found.items() if value is None} == {
-        name for name in found if "video" in name
-    }
+    assert {name for name, value in found.items() if value is None} == {name for name in found if "video" in name}
 
 
 def test_one_class_has_what_it_can_and_none_for_the_rest() -> None:

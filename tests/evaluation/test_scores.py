@@ -80,9 +80,7 @@ def test_rows_in_any_order_are_grouped_by_pair(groups: list[tuple[int, int, int]
     mixed = Scores.from_table(table.take(np.random.default_rng(0).permutation(len(table))))
     assert mixed.pairs == scores.pairs
     for group, same in zip(mixed, scores, strict=True):
-        assert set(zip(group.samples, group.scores, strict=True)) == set(
-            zip(same.samples, same.scores, strict=True)
-        )
+        assert set(zip(group.samples, group.scores, strict=True)) == set(zip(same.samples, same.scores, strict=True))
 
 
 def test_a_table_in_several_chunks_with_their_own_dictionaries_is_read() -> None:

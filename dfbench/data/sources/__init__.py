@@ -18,6 +18,8 @@ Optional, each for a reason:
 - ``notes``: after ``samples()``, a list of lines the user should see (what was ignored, and why).
 - ``stamp(sample) -> str``: a cheap text that changes when the sample's picture does. Without it every
   picture is read again at every start to make sure that it is still the same.
+- ``prepare(progress)``: called once before ``samples()``; makes what the source needs (renders pictures).
+- ``stored(samples, size) -> PixelView | None``: the pixels, where the source has them as a store already.
 - ``inspect(sample) -> Inspection``: hash and size of a picture, where that is cheaper than ``read``.
 """
 
@@ -85,9 +87,7 @@ class Origin:
         return _digest([self.name, dict(self.options)])
 
 
-def open_source(
-    name: str, factory: Callable[..., Source], root: Path | None, options: Mapping[str, Any]
-) -> Origin:
+def open_source(name: str, factory: Callable[..., Source], root: Path | None, options: Mapping[str, Any]) -> Origin:
     """Construct a source after checking its options against the constructor's annotations.
 
     :param name: the registered name, for the errors

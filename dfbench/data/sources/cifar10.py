@@ -53,9 +53,7 @@ class Cifar10Source:
                 raise DataError(f"{self.root}: CIFAR-10 has labels 0 to 9, the {part} part has others")
             first_val = len(labels) - self.val if part == "train" else len(labels)
             if first_val <= 0:
-                raise DataError(
-                    f"{self.root}: {len(labels)} {part} pictures are not enough for val: {self.val}"
-                )
+                raise DataError(f"{self.root}: {len(labels)} {part} pictures are not enough for val: {self.val}")
             rows += [
                 {
                     "sample": f"{part}/{number:05d}",
@@ -170,9 +168,7 @@ class _Parquet(_Layout):
         for part in self.files:
             column = self._column(part, "img", "image")
             if not pa.types.is_struct(column.type) or column.type.get_field_index("bytes") < 0:
-                raise DataError(
-                    f"{self.files[part][0]}: the column of pictures must hold structs with 'bytes'"
-                )
+                raise DataError(f"{self.files[part][0]}: the column of pictures must hold structs with 'bytes'")
             bytes_only = [chunk.field("bytes") for chunk in column.chunks]
             pictures[part] = pa.chunked_array(bytes_only, pa.binary()).combine_chunks()
         return pictures
@@ -187,7 +183,5 @@ class _Parquet(_Layout):
                     raise DataError(f"{file}: column {names[0]!r} is missing")
                 chunks += parquet.read(columns=present[:1])[present[0]].chunks
             except (OSError, pa.ArrowException) as error:
-                raise DataError(
-                    f"{file}: not a readable Parquet file ({' '.join(str(error).split())})"
-                ) from None
+                raise DataError(f"{file}: not a readable Parquet file ({' '.join(str(error).split())})") from None
         return pa.chunked_array(chunks)

@@ -1,0 +1,228 @@
+"""The documentation says what the program does. ``python -m tests.test_docs`` writes the help texts of docs/cli.md."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from dfbench import errors, hookspecs
+from dfbench.cli import cli
+from dfbench.plugins import load_plugins
+from dfbench.runs.report import Reporter
+from dfbench.runs.runner import Request, run
+from tests.cli.harness import install, plugins_of
+from tests.training.harness import TEN
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+HELP = re.compile(r"<!-- help: (?P<name>.*?) -->\n(?P<text>.*?)<!-- end -->", re.DOTALL)
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def text_of(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+# --- docs/cli.md -------------------------------------------------------------------------------------
+
+
+def commands() -> dict[str, str]:
+    """Every command of the program itself, in full (``dfbench eval``), and its help text."""
+    own = load_plugins().commands
+
+    def walk(command: click.Command, name: str, parent: click.Context | None) -> Iterator[tuple[str, str]]:
+        context = click.Context(command, parent, name, terminal_width=100, **command.context_settings)
+        yield context.command_path, command.get_help(context)
+        if isinstance(command, click.Group):
+            for below in command.list_commands(context):
+                if command is not cli or own.plugin(below).name == "builtin":
+                    child = command.get_command(context, below)
+                    assert child is not None
+                    yield from walk(child, below, context)
+
+    return dict(walk(cli, "dfbench", None))
+
+
+def with_help(text: str) -> str:
+    """docs/cli.md with the present help texts between its markers."""
+    known = commands()
+    return HELP.sub(lambda m: f"<!-- help: {m['name']} -->\n```text\n{known[m['name']]}\n```\n<!-- end -->", text)
+
+
+def words(text: str) -> list[str]:
+    """Without line breaks, which click's versions place differently."""
+    return text.split()
+
+
+def test_every_command_is_in_the_docs_with_its_present_help() -> None:
+    written = text_of("cli.md")
+    assert {m["name"] for m in HELP.finditer(written)} == set(commands())
+    assert words(written) == words(with_help(written)), "run: python -m tests.test_docs"
+
+
+def test_every_exit_code_is_in_the_docs() -> None:
+    rows = dict(re.findall(r"^\| (\d+) \|.*\| `(\w+)` \|$", text_of("cli.md"), re.MULTILINE))
+    kinds = [e for e in vars(errors).values() if inspect.isclass(e) and issubclass(e, errors.DfbenchError)]
+    assert rows == {str(kind.exit_code): kind.__name__ for kind in kinds}
+    for code in (0, *rows, 130):
+        assert f" {code} " in f" {cli.epilog}"
+
+
+def test_every_environment_variable_is_in_the_docs() -> None:
+    sources = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "dfbench").rglob("*.py"))
+    used = set(re.findall(r"\bDFBENCH_[A-Z_]+[A-Z]\b", sources))
+    assert "DFBENCH_CACHE" in used
+    assert {name for name in used if name not in text_of("cli.md")} == set()
+
+
+# --- docs/plugins.md ---------------------------------------------------------------------------------
+
+
+def test_every_hook_is_in_the_docs_with_its_exact_signature() -> None:
+    hooks = {name: f for name, f in vars(hookspecs).items() if name.startswith("register_")}
+    written = text_of("plugins.md")
+    assert re.findall(r"^### `(\w+)", written, re.MULTILINE) == list(hooks)
+    for name, hook in hooks.items():
+        signature = str(inspect.signature(hook)).replace("'", "")
+        assert f"### `{name}{signature}`\n" in written
+        entry = re.search(r"\[(\w+)\]", signature)
+        assert entry is not None
+        assert f"`{constructor(getattr(hookspecs, entry[1]))}`" in written
+
+
+def constructor(entry: type) -> str:
+    """``Entry(name, target, summary="")``, as the docs write it."""
+    parts = [
+        p.name if p.default is p.empty else f"{p.name}={p.default!r}".replace("'", '"')
+        for p in inspect.signature(entry).parameters.values()
+    ]
+    return f"{entry.__name__}({', '.join(parts)})"
+
+
+# --- docs/strategies.md ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TEN)
+def test_every_strategy_is_in_the_docs_with_its_options_and_paper(name: str) -> None:
+    registry = load_plugins()
+    what, needs = (line for line in text_of("strategies.md").splitlines() if line.startswith(f"| `{name}` |"))
+    assert len(what.split("|")) == 6
+    entry, kind = registry.strategies[name], registry.strategies.load(name)
+    assert entry.paper in needs
+    options = dict(re.findall(r"`(\w+)` \(([^)]*)\)", needs))
+    assert set(options) == set(kind.Config.model_fields)
+    for key, field in kind.Config.model_fields.items():
+        if field.default is not None:
+            assert options[key] == str(field.default)
+    assert ("visible steps" in needs) == bool(kind.needs)
+
+
+# --- docs/detectors.md -------------------------------------------------------------------------------
+
+
+def public(kind: type) -> set[str]:
+    return {name for name in vars(kind) if not name.startswith("_")}
+
+
+def test_everything_a_detector_may_use_is_in_the_docs() -> None:
+    from dfbench import Batch, Detector, Loop, Task
+
+    written = text_of("detectors.md")
+    behind = {"attached", "finish", "enforce_modes"}
+    assert {n for n in public(Loop) - behind if f"`loop.{n}" not in written} == set()
+    assert {n for n in public(Detector) if f"`{n}" not in written} == set()
+    fields = {*Task.__dataclass_fields__, "num_classes", *Batch.__dataclass_fields__}
+    assert {n for n in fields if f"`{n}`" not in written} == set()
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return [text for kind, text in BLOCK.findall(text_of(page)) if kind == language]
+
+
+def files(page: str) -> dict[str, str]:
+    """The files that a page shows: blocks that begin with ``# path``, continued ones joined."""
+    found: dict[str, str] = {}
+    for block in blocks(page, "python"):
+        if first := re.match(r"# (\S+\.py)( \(continued\))?\n", block):
+            assert bool(first[2]) == (first[1] in found), first[0]
+            found[first[1]] = found.get(first[1], "") + "\n\n" + block
+    return found
+
+
+@pytest.mark.parametrize("page", sorted(p.name for p in DOCS.glob("*.md")))
+def test_python_in_the_docs_is_python(page: str) -> None:
+    for block in blocks(page, "python"):
+        compile(block, page, "exec")
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All plugins of the pages, installed."""
+    folder = tmp_path_factory.mktemp("shown")
+    detectors = files("detectors.md")
+    assert list(detectors) == ["dfbench_tiny.py", "dfbench_loops.py"]
+    project: dict[str, Any] = tomllib.loads(blocks("detectors.md", "toml")[0])["project"]
+    ((entry, target),) = project["entry-points"]["dfbench"].items()
+    install(folder, project["name"].replace("-", "_"), detectors, target=target, entry=entry)
+    install(folder, "dfbench_loops", {})
+    install(folder, "dfbench_anchor", files("strategies.md"))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("detector", "strategy", "settings"),
+    [
+        ("tiny", "replay", ["epochs=1"]),
+        ("careful", "naive", ["epochs=1"]),
+        ("careful", "gem", ["optimizer=sgd", "epochs=3"]),
+        ("warmed", "agem", []),
+        ("moving", "lwf", ["length=1", "epochs=1"]),
+        ("lifted", "cwr_star", ["epochs=1"]),
+        ("foreign", "replay", []),
+        ("tiny", "anchor", ["epochs=1", "batch_size=8"]),
+    ],
+)
+def test_the_plugins_in_the_docs_work(
+    detector: str,
+    strategy: str,
+    settings: list[str],
+    shown: Path,
+    tiny_stream: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with plugins_of(shown, monkeypatch):
+        registry = load_plugins()
+        assert {p.name: p.reason for p in registry.plugins if p.status != "loaded"} == {}
+        kind = registry.detectors.load(detector)
+        assert registry.detectors[detector].presets == tuple(kind.presets)
+        preset = list(kind.presets)[-1]
+        request = Request(
+            detector, strategy, str(tiny_stream), preset=preset, settings=settings, device="cpu", out=tmp_path
+        )
+        record = run(request, registry, Reporter())
+    assert record["metrics"]["average_auc"] is not None
+    assert all(record["steps"]) != kind.opaque
+    assert record["effects"] or strategy == "naive"
+
+
+# --- All pages ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", [*sorted(DOCS.glob("*.md")), ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+        if "://" not in link:
+            assert (page.parent / link).exists(), link
+
+
+if __name__ == "__main__":
+    path = DOCS / "cli.md"
+    path.write_text(with_help(path.read_text(encoding="utf-8")), encoding="utf-8")
