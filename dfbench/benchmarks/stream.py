@@ -20,7 +20,7 @@ from dfbench.data.workers import Progress
 from dfbench.errors import DataError, DfbenchError, UsageError, unknown
 
 if TYPE_CHECKING:
-    from dfbench.data.store import PixelStack, PixelStore
+    from dfbench.data.store import PixelStack, PixelStore, PixelView
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Stream:
         progress: Progress | None = None,
         *,
         workers: int | None = None,
-    ) -> PixelStore | PixelStack:
+    ) -> PixelStore | PixelView | PixelStack:
         """The pixels of all samples; row i belongs to row i of ``samples``. Decoded once, then cached.
 
         :param size: (height, width); None for the pictures' own size

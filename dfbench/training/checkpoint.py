@@ -35,8 +35,8 @@ def save_checkpoint(folder: Path, tree: dict[str, Any]) -> None:
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
         save_file(tensors, beside / "state.safetensors")
-        document = {"tree": document, "sha256": file_hash(beside / "state.safetensors")}
-        (beside / "state.json").write_text(json.dumps(document), encoding="utf-8")
+        content = {"tree": document, "sha256": file_hash(beside / "state.safetensors")}
+        (beside / "state.json").write_text(json.dumps(content | {"check": _check(content)}), encoding="utf-8")
         _sync(beside)
         shutil.rmtree(folder, ignore_errors=True)
         beside.rename(folder)
@@ -54,11 +54,11 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
         StorageError: a file is missing, damaged or not the one that was written.
     """
     try:
-        document = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         path = folder / "state.safetensors"
-        if file_hash(path) != document["sha256"]:
+        if content.pop("check") != _check(content) or file_hash(path) != content["sha256"]:
             raise ValueError("its hash is not the recorded one")
-        return _unpack(document["tree"], load_file(path))
+        return _unpack(content["tree"], load_file(path))
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise StorageError(f"checkpoint {folder} is damaged ({error}): start this run again with --fresh") from error
 
@@ -110,6 +110,10 @@ def _unpack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     if isinstance(value, list):
         return [_unpack(v, tensors) for v in value]
     return value
+
+
+def _check(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _sync(folder: Path) -> None:
