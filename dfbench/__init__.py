@@ -20,7 +20,7 @@ from dfbench.hookspecs import (
 )
 
 if TYPE_CHECKING:
-    from dfbench.data.loader import Batch
+    from dfbench.data.loader import Batch, endless
     from dfbench.data.samples import Samples
     from dfbench.data.units import Units, clip_pairs, clips, frames, pairs
     from dfbench.detector import Detector, DetectorConfig, EpochConfig, Task
@@ -38,6 +38,7 @@ _LAZY = {
     "Units": "dfbench.data.units",
     "clip_pairs": "dfbench.data.units",
     "clips": "dfbench.data.units",
+    "endless": "dfbench.data.loader",
     "frames": "dfbench.data.units",
     "pairs": "dfbench.data.units",
     "Detector": "dfbench.detector",
@@ -89,6 +90,7 @@ __all__ = [
     "__version__",
     "clip_pairs",
     "clips",
+    "endless",
     "frames",
     "hookimpl",
     "lift_one_logit",

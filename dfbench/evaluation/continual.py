@@ -156,15 +156,15 @@ def forgetting(R: ArrayLike) -> float:
     return _mean(best - last)
 
 
-def intransigence(R: ArrayLike, joint: ArrayLike) -> np.ndarray:
+def intransigence(R: ArrayLike, bound: ArrayLike) -> np.ndarray:
     """I_k = joint_k − R[k][k], shape (T,): what was not learned that could be (RWalk, same section).
 
-    ``joint``, shape (T,): the metric on experience k of a model trained on experiences 0 … k at
+    ``bound``, shape (T,): the metric on experience k of a model trained on experiences 0 … k at
     once. The diagonal of a ``cumulative`` run is exactly that; the last row of a ``joint`` run, which
     saw the later experiences too, is the usual stand-in. nan where either is undefined.
     """
     matrix = _matrix(R)
-    return _vector(joint, len(matrix), "joint") - np.diag(matrix)
+    return _vector(bound, len(matrix), "bound") - np.diag(matrix)
 
 
 def summarize(R: ArrayLike, baseline: ArrayLike | None = None) -> dict[str, Any]:

@@ -14,8 +14,7 @@ from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import AGEMPlugin, GEMPlugin
 from pydantic import Field
 
-from dfbench import Memory, Need, Strategy, StrategyContext, UsageError, unit_ids
-from dfbench.data.loader import endless
+from dfbench import Memory, Need, Strategy, StrategyContext, UsageError, endless, unit_ids
 
 
 def flat_gradient(model: torch.nn.Module) -> torch.Tensor:

@@ -112,7 +112,7 @@ def test_a_hole_undefines_exactly_the_metrics_that_use_it(hole: tuple[int, int],
 
 def test_intransigence_is_what_a_joint_model_reaches_beyond_the_diagonal() -> None:
     assert continual.intransigence(FULL, [0.9, 0.9, 0.8]) == pytest.approx([0.1, 0.2, -0.1])
-    with pytest.raises(UsageError, match="joint needs one number"):
+    with pytest.raises(UsageError, match="bound needs one number"):
         continual.intransigence(FULL, [0.9])
 
 

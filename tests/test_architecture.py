@@ -1,0 +1,94 @@
+"""The structure that ``docs/decisions.md`` and CONTRIBUTING describe, held against the code."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dfbench
+from dfbench.plugins import registry
+
+ROOT = Path(__file__).parent.parent
+CORE = sorted((ROOT / "dfbench").rglob("*.py"))
+PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
+FLOORS = [
+    {"errors", "hookspecs", "plugins"},
+    {"data"},
+    {"forge", "benchmarks"},
+    {"modeling", "detector", "training", "evaluation"},
+    {"runs"},
+    {"publish"},
+    {"cli"},
+]
+ANYWHERE = {"__init__", "__main__", "builtin"}
+"""The public names, the entry points and the built-in registrations point at everything by their nature."""
+
+
+def floor(name: str) -> int:
+    return next(i for i, names in enumerate(FLOORS) if name in names)
+
+
+def imports(path: Path, only_at_run_time: bool = True) -> Iterator[tuple[str, list[str]]]:
+    """(module, names) of every import of dfbench; those for type checkers alone are passed over."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if only_at_run_time and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            skipped |= {inner for part in node.body for inner in ast.walk(part)}
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "dfbench":
+            yield node.module, [alias.name for alias in node.names]
+        if isinstance(node, ast.Import):
+            yield from ((a.name, []) for a in node.names if a.name.split(".")[0] == "dfbench")
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(ROOT / "dfbench").with_suffix("").parts[0]
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_down(path: Path) -> None:
+    here = part_of(path)
+    if here in ANYWHERE:
+        return
+    for module, names in imports(path):
+        parts = module.split(".")
+        targets = [parts[1]] if len(parts) > 1 else [n for n in names if n in set().union(*FLOORS)]
+        for target in targets:
+            assert floor(target) <= floor(here), f"{path.name} (floor {here}) imports dfbench.{target}"
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_first_party_plugins_use_the_public_api_alone(path: Path) -> None:
+    for module, names in imports(path, only_at_run_time=False):
+        assert module == "dfbench", f"{path.name} imports {module}"
+        assert set(names) <= set(dfbench.__all__)
+
+
+def test_the_public_api_is_there() -> None:
+    assert all(hasattr(dfbench, name) for name in dfbench.__all__)
+    assert set(dfbench._LAZY) <= set(dfbench.__all__)
+
+
+def test_the_core_knows_no_detector_and_no_strategy_by_name() -> None:
+    known = {*registry().detectors, *registry().strategies}
+    for path in CORE:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        found = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+        assert not found & known, f"{path.relative_to(ROOT)}: {found & known}"
+
+
+def test_nothing_unpickles_or_runs_a_shell() -> None:
+    """The restricted reader of CIFAR-10's original files is the one exception; it has its own tests."""
+    allowed = {"cifar10_batches.py", "workers.py"}  # workers: what this process sent to its own children
+    for path in [*CORE, *PLUGINS]:
+        if path.name in allowed:
+            continue
+        text = path.read_text(encoding="utf-8")
+        for word in ("pickle.load", "torch.load(", "shell=True", "yaml.load(", "dill"):
+            assert word not in text, f"{path.relative_to(ROOT)} has {word}"
