@@ -47,6 +47,7 @@ def register_commands() -> list[CommandEntry]:
     """The program's own commands, one file each in ``dfbench/cli``."""
     about = {
         "eval": "Train a detector on a benchmark under a strategy and measure forgetting.",
+        "compare": "Compare finished runs, in a table and a picture.",
         "list": "List detectors, strategies, benchmarks, sources or metrics.",
         "show": "Show what a name stands for: presets, options, experiences.",
         "score": "Continual metrics of a given R matrix.",

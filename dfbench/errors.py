@@ -47,6 +47,12 @@ class StorageError(DfbenchError):
     exit_code = 6
 
 
+class Interrupted(DfbenchError):
+    """Ctrl-C, where there is something to say about going on."""
+
+    exit_code = 130
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for an unknown name, with the nearest known ones.
 

@@ -77,7 +77,7 @@ def main(args: list[str] | None = None) -> None:
         where = f" (see '{error.ctx.command_path} --help')" if isinstance(error, click.UsageError) and error.ctx else ""
         _fail(error.format_message() + where, error.exit_code, debug)
     except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted; the same command goes on from the last finished experience", 130, debug)
+        _fail("interrupted", 130, debug)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -36,7 +36,7 @@ def command(as_json: bool, **options: Any) -> None:
     """
     from dfbench.cli.output import print_json
     from dfbench.cli.progress import watching
-    from dfbench.errors import UsageError
+    from dfbench.errors import Interrupted, UsageError
     from dfbench.plugins import registry
 
     known = registry()
@@ -51,7 +51,10 @@ def command(as_json: bool, **options: Any) -> None:
         reporter.notice("loading …")
         from dfbench.runs.runner import Request, run
 
-        record = run(Request(**options), known, reporter)
+        try:
+            record = run(Request(**options), known, reporter)
+        except KeyboardInterrupt as error:
+            raise Interrupted("interrupted; the same command goes on from the last finished experience") from error
     if as_json:
         keys = ("run", "spec", "headline", "metrics", "matrix", "effects", "memory", "seconds", "steps")
         print_json({"run": record["run"], "record": record["path"], **{k: record[k] for k in keys[1:]}})
@@ -67,12 +70,12 @@ def print_result(record: dict[str, Any]) -> None:
     names = [e["name"] for e in record["data"]["experiences"]]
     headline = record["headline"]
     rows = [
-        [f"after {name}", *map(number, row)]
+        [name, *map(number, row)]
         for name, row in zip(names, record["matrix"][headline], strict=True)
         if any(value is not None for value in row)
     ]
     title = f"{record['run']}: {headline} on each experience's {record['spec']['split']} set"
-    out.print(table(title, ["", *names], rows, numbers_from=1))
+    out.print(table(title, ["trained to \\ tested on", *names], rows, numbers_from=1))
     metrics = record["metrics"]
     shown = [f"average_{headline}", "average_accuracy", "forgetting", "bwt", "fwt", "learning_accuracy"]
     out.print(table("", ["metric", "value"], [[m, number(metrics[m])] for m in dict.fromkeys(shown)], numbers_from=1))

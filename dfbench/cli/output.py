@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,8 @@ def print_json(value: Any) -> None:
 
 def console() -> Console:
     """Results."""
-    return Console(soft_wrap=True)
+    width = None if sys.stdout.isatty() else 200  # a file or a pipe has no width of its own
+    return Console(soft_wrap=True, width=width)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int | None = None) -> Table:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dfbench.benchmarks.stream import Stream
+from dfbench.errors import PluginError
 from dfbench.evaluation.scores import Scores
 from dfbench.evaluation.summary import evaluate
 from dfbench.runs.spec import RunSpec
@@ -31,7 +32,7 @@ def make_record(
     if len(stream.classes) == 2:
         for name, metric in metrics.items():
             if name not in matrices:
-                matrices[name] = matrix_of(metric, scores, len(stream.experiences))
+                matrices[name] = matrix_of(name, metric, scores, len(stream.experiences))
     return {
         "schema": SCHEMA_VERSION,
         "run": spec.run_id,
@@ -47,12 +48,22 @@ def make_record(
     }
 
 
-def matrix_of(metric: Metric, scores: Scores, size: int) -> list[list[float | None]]:
-    """The R matrix of one metric (T rows), null where it was not measured or is undefined."""
+def matrix_of(name: str, metric: Metric, scores: Scores, size: int) -> list[list[float | None]]:
+    """The R matrix of one metric (T rows), null where it was not measured or is undefined.
+
+    Raises:
+        PluginError: the metric failed; the scores are stored, and the same command goes on from there.
+    """
     matrix: list[list[float | None]] = [[None] * size for _ in range(size)]
     for group in scores:
         if group.trained_on >= 0:
-            value = float(metric(group.labels, group.scores))
+            try:
+                value = float(metric(group.labels, group.scores))
+            except Exception as error:
+                raise PluginError(
+                    f"metric {name!r} failed on experience {group.tested_on}: {type(error).__name__}: {error}; "
+                    "mend it, or disable its plugin, and run the same command again"
+                ) from error
             matrix[group.trained_on][group.tested_on] = value if math.isfinite(value) else None
     return matrix
 

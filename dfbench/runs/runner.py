@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from dfbench.evaluation.scores import Scores
 from dfbench.plugins import Registry
 from dfbench.runs import spec as specs
 from dfbench.runs.environment import choose_device, environment, git_state, peak_memory
-from dfbench.runs.record import make_record
+from dfbench.runs.record import Metric, make_record
 from dfbench.runs.report import Reporter
 from dfbench.runs.session import Session
 from dfbench.runs.spec import RunSpec
@@ -47,6 +47,8 @@ class Prepared:
     stream: Stream
     detector: Detector
     strategy: Strategy
+    metrics: dict[str, Metric]
+    """Further metrics of a test set, by name."""
 
 
 def run(request: Request, registry: Registry, reporter: Reporter) -> dict[str, Any]:
@@ -55,18 +57,19 @@ def run(request: Request, registry: Registry, reporter: Reporter) -> dict[str, A
     Returns the record, with ``path`` (of ``record.json``) added.
 
     Raises:
-        DfbenchError: bad input, each with its own exit code; see :mod:`dfbench.errors`.
+        DfbenchError: bad input, each with its own exit code; see :mod:`dfbench.errors`. Nothing is
+            written where the fault is in the input.
     """
     device = choose_device(request.device)
     prepared = prepare(request, registry, reporter)
     folder = RunFolder(request.out, prepared.spec)
-    with folder.opened(request.fresh):
-        record = folder.record()
-        if record is not None:
-            reporter.notice(f"this run is finished already ({folder.path}); --fresh runs it again")
-        else:
-            session = Session(prepared.spec, prepared.stream, prepared.detector, prepared.strategy, device, reporter)
-            record = _train(session, folder, registry)
+    record = None if request.fresh else folder.record()
+    if record is not None:
+        reporter.notice(f"this run is finished already ({folder.path}); --fresh runs it again")
+    else:
+        session = Session(prepared.spec, prepared.stream, prepared.detector, prepared.strategy, device, reporter)
+        with folder.opened(request.fresh):
+            record = folder.record() or _train(session, folder, prepared.metrics, registry)
     return {**record, "path": str(folder.path / "record.json")}
 
 
@@ -74,12 +77,21 @@ def prepare(request: Request, registry: Registry, reporter: Reporter) -> Prepare
     """Look everything up and make the spec; nothing is trained or written."""
     detector_type: type[Detector] = registry.detectors.load(request.detector)
     strategy_type: type[Strategy] = registry.strategies.load(request.strategy)
-    stream = open_stream(request.benchmark, registry, request.data_root, reporter)
+    metrics = {name: registry.metrics.load(name) for name in registry.metrics}
     detector_settings, strategy_settings = specs.parse_settings(request.settings)
-    preset, config = specs.detector_config(
-        detector_type, request.detector, request.preset, detector_settings, stream, strategy_type
-    )
     strategy_config = specs.strategy_config(strategy_type, request.strategy, strategy_settings)
+
+    def configure(budget: dict[str, Any]) -> tuple[str, Any]:
+        return specs.detector_config(
+            detector_type, request.detector, request.preset, detector_settings, budget, strategy_type
+        )
+
+    configure({})  # a mistyped option is told before a large data set is looked through
+    stream = open_stream(request.benchmark, registry, request.data_root, reporter)
+    budget = {k: v for k, v in stream.budget.model_dump().items() if v is not None and k in specs.DETECTOR_BUDGET}
+    preset, config = configure(budget)
+    for key in budget.keys() - detector_type.Config.model_fields.keys():
+        reporter.notice(f"{stream.name} sets {key}: {budget[key]}, which {request.detector} does not have: not used")
     spec = RunSpec(
         detector=request.detector,
         preset=preset,
@@ -93,16 +105,16 @@ def prepare(request: Request, registry: Registry, reporter: Reporter) -> Prepare
         seed=request.seed,
     )
     task = Task(classes=stream.classes, native_size=stream.native_size, experiences=len(stream.experiences))
-    return Prepared(spec, stream, detector_type(config, task), strategy_type(strategy_config))
+    return Prepared(spec, stream, detector_type(config, task), strategy_type(strategy_config), metrics)
 
 
 def open_stream(name: str, registry: Registry, data_root: Path | None, reporter: Reporter) -> Stream:
     """Load a benchmark by name or YAML path, with all registered sources."""
-    sources = _Loaded(registry)
+    is_file = Path(name).suffix.lower() in (".yaml", ".yml")
     stream = load_stream(
         name,
-        sources=sources,
-        benchmarks={n: registry.benchmarks[n].target for n in registry.benchmarks},
+        sources=_Loaded(registry),
+        benchmarks={} if is_file else {name: registry.benchmarks[name].target},
         data_root=data_root,
         progress=reporter.data,
     )
@@ -111,27 +123,26 @@ def open_stream(name: str, registry: Registry, data_root: Path | None, reporter:
     return stream
 
 
-class _Loaded(dict[str, Any]):
+class _Loaded(Mapping[str, Any]):
     """The registered sources by name, each imported when it is asked for."""
 
     def __init__(self, registry: Registry) -> None:
-        super().__init__()
         self._names = registry.sources
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
 
     def __getitem__(self, name: str) -> Any:
         return self._names.load(name)
 
-    def __iter__(self) -> Any:
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
     def __len__(self) -> int:
         return len(self._names)
 
 
-def _train(session: Session, folder: RunFolder, registry: Registry) -> dict[str, Any]:
+def _train(session: Session, folder: RunFolder, metrics: dict[str, Metric], registry: Registry) -> dict[str, Any]:
     """Train what is left, storing after every experience, and write the record."""
     parts: list[Scores] = []
     done = folder.finished()
@@ -151,13 +162,8 @@ def _train(session: Session, folder: RunFolder, registry: Registry) -> dict[str,
     weights = save_weights(folder.path / "model.safetensors", session.final_weights)
     scores = Scores.concat(parts)
     return folder.finish(
-        scores,
-        make_record(session.spec, session.stream, scores, _metrics(registry), _facts(session, registry, weights)),
+        scores, make_record(session.spec, session.stream, scores, metrics, _facts(session, registry, weights))
     )
-
-
-def _metrics(registry: Registry) -> dict[str, Any]:
-    return {name: registry.metrics.load(name) for name in registry.metrics}
 
 
 def _facts(session: Session, registry: Registry, weights: str) -> dict[str, Any]:

@@ -67,7 +67,8 @@ class Session:
 
         seed_everything(spec.seed, 0)
         model = detector.build().to(device)
-        check_pair(detector, strategy, model, self.tests.loader.fetch(self.tests.probe_batch()))
+        probe = self.tests.loader.fetch(self.tests.probe_batch())
+        check_pair(detector, strategy, model, probe, (spec.detector, spec.strategy))
         self.template = self._template(model, units, reporter)
         self.schedule = _schedule(len(parts), strategy.whole_stream)
         self.experiences = experiences_of([self._dataset(units, experience, members) for _, members in self.schedule])

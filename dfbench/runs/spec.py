@@ -23,6 +23,10 @@ DEFAULT_MEMORY = 200
 """Samples a strategy may store when neither the benchmark nor the user says (Avalanche's default)."""
 
 
+DETECTOR_BUDGET = ("epochs", "steps", "batch_size")
+"""What a benchmark may say about training itself."""
+
+
 class RunSpec(BaseModel):
     """Everything that decides a run's result."""
 
@@ -87,7 +91,7 @@ def detector_config(
     name: str,
     preset: str | None,
     settings: Mapping[str, Any],
-    stream: Stream,
+    budget: Mapping[str, Any],
     strategy: type[Strategy],
 ) -> tuple[str, Any]:
     """(preset, validated configuration): the preset's values, then the benchmark's budget, then the user's.
@@ -99,13 +103,13 @@ def detector_config(
     if preset not in kind.presets:
         raise unknown(f"preset of detector {name}", preset, kind.presets)
     fields = kind.Config.model_fields
-    budget = {k: v for k, v in stream.budget.model_dump().items() if v is not None and k in fields}
     elsewhere = [key for key in settings if key not in fields and key in strategy.Config.model_fields]
     if elsewhere:
         raise UsageError(
             f"--set {elsewhere[0]}: an option of the strategy; write --set {STRATEGY_PREFIX}{elsewhere[0]}=…"
         )
-    return preset, _validated(kind.Config, {**kind.presets[preset], **budget, **settings}, f"detector {name}", "")
+    limits = {key: value for key, value in budget.items() if key in fields}
+    return preset, _validated(kind.Config, {**kind.presets[preset], **limits, **settings}, f"detector {name}", "")
 
 
 def strategy_config(kind: type[Strategy], name: str, settings: Mapping[str, Any]) -> Any:
@@ -130,7 +134,11 @@ def _validated(model: type[BaseModel], values: dict[str, Any], what: str, prefix
         if key not in model.model_fields:
             raise unknown(f"--set option of {what}", prefix + key, [prefix + known for known in model.model_fields])
     try:
-        return model.model_validate(values, strict=False)
+        config = model.model_validate(values, strict=False)
+        for key, value in values.items():  # pydantic takes true for the number 1
+            if isinstance(value, bool) and not isinstance(getattr(config, key), bool):
+                raise UsageError(f"--set {prefix}{key}={str(value).lower()} of {what}: this is not a yes-or-no option")
+        return config
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

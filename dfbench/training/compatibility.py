@@ -13,18 +13,21 @@ from dfbench.errors import IncompatibleError, PluginError
 from dfbench.training.strategies import Need, Strategy
 
 
-def check_pair(detector: Detector, strategy: Strategy, model: nn.Module, batch: Batch) -> None:
+def check_pair(detector: Detector, strategy: Strategy, model: nn.Module, batch: Batch, names: tuple[str, str]) -> None:
     """Try one batch of test units and compare what the detector gives with what the strategy needs.
+
+    Args:
+        names: of detector and strategy, as the user knows them.
 
     Raises:
         IncompatibleError: naming both and the need that is not met. PluginError: the detector's
             predictions are not probabilities of the task's classes.
     """
-    names = f"strategy {type(strategy).__name__} cannot train detector {type(detector).__name__}"
+    pair = f"strategy {names[1]} cannot train detector {names[0]}"
     if detector.opaque and strategy.needs:
         need = sorted(need.value for need in strategy.needs)[0]
         raise IncompatibleError(
-            f"{names}: it {need}, and this detector's loop is opaque; use a strategy that only chooses the data"
+            f"{pair}: it {need}, and this detector's loop is opaque; use a strategy that only chooses the data"
         )
     logits = probe(detector, model, batch)
     classes = detector.task.num_classes
@@ -33,14 +36,14 @@ def check_pair(detector: Detector, strategy: Strategy, model: nn.Module, batch: 
     ):
         given = f"shape {tuple(logits.shape)}" if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
         raise IncompatibleError(
-            f"{names}: it {Need.LOGITS.value}, and model(x) gives {given} where (N, {classes}) is needed; "
+            f"{pair}: it {Need.LOGITS.value}, and model(x) gives {given} where (N, {classes}) is needed; "
             "a one-logit network can be lifted with dfbench.lift_one_logit"
         )
     if Need.LINEAR_HEAD in strategy.needs:
         head = linear_head(detector, model)
         if head is None or head.out_features != classes:
             given = "it has none" if head is None else f"its last one has {head.out_features}"
-            raise IncompatibleError(f"{names}: it {Need.LINEAR_HEAD.value} ({classes} rows), and {given}")
+            raise IncompatibleError(f"{pair}: it {Need.LINEAR_HEAD.value} ({classes} rows), and {given}")
 
 
 def linear_head(detector: Detector, model: nn.Module) -> nn.Linear | None:

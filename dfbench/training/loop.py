@@ -75,7 +75,7 @@ class Loop:
         self.experience: int = experience
         """Index of the experience being trained, from 0."""
         self.epoch = 0
-        """Passes begun, from 0; -1 before the first."""
+        """Passes finished."""
         self._set_optimizers = False
         self._clip_norm: float | None = None
         self._accumulate = 1

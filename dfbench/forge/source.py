@@ -1,0 +1,188 @@
+"""The embedded benchmark as a data source: rendered once into the user's cache, checked at every start."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from dfbench.data.cache import cache_root, writing
+from dfbench.data.pictures import Inspection
+from dfbench.data.samples import SPLITS, Samples
+from dfbench.data.workers import Progress, cores, map_chunks
+from dfbench.errors import UsageError
+from dfbench.forge import clips, pack, render
+
+if TYPE_CHECKING:
+    from dfbench.data.store import PixelStore, PixelView
+
+ALL = tuple(range(16))
+REFERENCE = Path(__file__).parent / "pack" / "reference.json"
+"""Digests of the rendering that published results were made with."""
+_TABLE, _DIGEST = "samples.parquet", "sha256"
+
+
+class ForgeSource:
+    """Synthetic portraits under the five forgery families; every picture is made here.
+
+    :param frames: ``few``: three frames of each clip; ``all``: the sixteen frames of each
+    :param people: only so many people of each split, for a quick look
+    """
+
+    needs_root = False
+
+    def __init__(
+        self, root: Path | None = None, *, frames: Literal["few", "all"] = "few", people: int | None = None
+    ) -> None:
+        if people is not None and people < 1:
+            raise UsageError(f"source 'forge5', option people: at least 1 (got {people})")
+        self.frames = frames
+        self.people = people
+        self.notes: list[str] = []
+
+    def prepare(self, progress: Progress | None = None) -> None:
+        """Render what is missing or damaged, on all cores."""
+        from dfbench.data.store import PIXELS, make_store
+
+        jobs = self._jobs
+        per_job = 2 * len(self._numbers)
+        shape = (len(jobs) * per_job, clips.SIZE, clips.SIZE, 3)
+
+        def fill(folder: Path) -> None:
+            rows: dict[int, list[dict[str, Any]]] = {}
+            shared = (jobs, self._numbers, folder / PIXELS)
+            what = "rendering the embedded benchmark"
+            for part in map_chunks(_render, shared, len(jobs), what=what, workers=cores(), progress=progress, chunk=10):
+                rows.update(part)
+            table = Samples.from_rows([row for job in range(len(jobs)) for row in rows[job]])
+            table.write(folder / _TABLE)
+            with writing(folder):
+                (folder / _DIGEST).write_text(_digest(folder / PIXELS) + _digest(folder / _TABLE))
+
+        def usable(store: PixelStore) -> bool:
+            try:
+                expected = (store.path / _DIGEST).read_text()
+                return expected == _digest(store.path / PIXELS) + _digest(store.path / _TABLE)
+            except OSError:
+                return False
+
+        make_store(self._folder, self._folder.name, shape, fill, usable=usable, progress=progress)
+        self._check_reference()
+
+    def samples(self) -> Samples:
+        """All pictures, with the family as source and ``pristine`` or the family as method."""
+        return self._table
+
+    def read(self, sample: str) -> np.ndarray:
+        """Pixels of one picture, uint8 (112, 112, 3)."""
+        from dfbench.data.store import PixelStore
+
+        return PixelStore(self._folder).fetch(np.array([self._rows[sample]]))[0].numpy()
+
+    def stamp(self, sample: str) -> str:
+        """The picture's hash: it is checked when the source is prepared."""
+        return str(self._table.sha256[self._rows[sample]])
+
+    def inspect(self, sample: str) -> Inspection:
+        """Hash and size, without reading the picture."""
+        return Inspection(self.stamp(sample), clips.SIZE, clips.SIZE)
+
+    def stored(self, samples: list[str], size: tuple[int, int]) -> PixelView | None:
+        """The pictures as they were rendered, where no other size is asked for."""
+        from dfbench.data.store import PixelStore, PixelView
+
+        if size != (clips.SIZE, clips.SIZE):
+            return None
+        return PixelView(PixelStore(self._folder), np.array([self._rows[name] for name in samples]))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"frames": self.frames, "people": self.people, "notes": self.notes}
+
+    @property
+    def _numbers(self) -> tuple[int, ...]:
+        return render.FEW if self.frames == "few" else ALL
+
+    @property
+    def _jobs(self) -> list[tuple[str, str]]:
+        people = [name for split in SPLITS for name in pack.identities(split)[: self.people]]
+        return [(family, person) for family in render.families() for person in people]
+
+    @cached_property
+    def _folder(self) -> Path:
+        some = f"{self.people}-" if self.people else ""
+        return cache_root() / "forge" / f"{self.frames}-{some}{_version()}"
+
+    @cached_property
+    def _table(self) -> Samples:
+        return Samples.read(self._folder / _TABLE)
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self._table.sample)}
+
+    def _check_reference(self) -> None:
+        reference = json.loads(REFERENCE.read_text(encoding="utf-8"))
+        if self.people is None and self._table.fingerprint() != reference[self.frames]:
+            made_with = ", ".join(f"{name} {number}" for name, number in reference["made_with"].items())
+            self.notes = [
+                "the rendered pictures are not bit for bit the published ones, which were made with "
+                f"{made_with}: compare results only with runs of the same data fingerprint"
+            ]
+
+
+def reference() -> dict[str, Any]:
+    """Render everything (or take it from the cache) and give what ``reference.json`` should hold."""
+    result: dict[str, Any] = {"made_with": {name: version(name) for name in PACKAGES}}
+    variants: tuple[Literal["few", "all"], ...] = ("few", "all")
+    for frames in variants:
+        source = ForgeSource(frames=frames)
+        source.prepare()
+        result[frames] = source.samples().fingerprint()
+    return result
+
+
+PACKAGES = ("numpy", "opencv-python-headless", "av", "pillow")
+"""What the bits of the pictures depend on besides dfbench."""
+
+
+def _render(shared: tuple[list[tuple[str, str]], tuple[int, ...], Path], start: int, stop: int) -> dict[int, Any]:
+    """Render jobs into their places of the pixel file; gives their rows, with hashes."""
+    jobs, numbers, file = shared
+    found: dict[int, Any] = {}
+    with writing(file), file.open("rb+") as out:
+        for job in range(start, stop):
+            family, person = jobs[job]
+            pictures = render.render(person, family, numbers)
+            found[job] = [
+                row | {"source": family, "sha256": hashlib.sha256(pixels.tobytes()).hexdigest()}
+                for row, pixels in pictures
+            ]
+            out.seek(job * len(pictures) * clips.SIZE * clips.SIZE * 3)
+            for _, pixels in pictures:
+                out.write(pixels.tobytes())
+    return found
+
+
+def _version() -> str:
+    """Changes when a picture could: with the pack, the code of this folder, and the libraries it draws with."""
+    digest = hashlib.sha256()
+    folder = Path(__file__).parent
+    for path in sorted([*folder.glob("*.py"), *(folder / "pack").glob("*")]):
+        if path.name not in (Path(__file__).name, REFERENCE.name, "shortcuts.py"):
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    digest.update(json.dumps([version(name) for name in PACKAGES]).encode())
+    return digest.hexdigest()[:16]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+if __name__ == "__main__":
+    print(json.dumps(reference(), indent=1))

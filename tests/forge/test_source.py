@@ -1,0 +1,81 @@
+"""The embedded benchmark as a source: the same bits everywhere, checked at every start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dfbench.benchmarks.stream import Stream, load_stream
+from dfbench.data.leaks import check_leaks
+from dfbench.errors import UsageError
+from dfbench.forge import render
+from dfbench.forge.source import ForgeSource
+
+STREAM = """
+name: glance
+defaults: {source: forge5, people: 2}
+experiences:
+  - {name: face_swap, where: {source: face_swap}}
+  - {name: upsampling, where: {source: upsampling}}
+"""
+
+
+def glance(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Stream:
+    """Two people of each split under two families, rendered into a cache of its own."""
+    monkeypatch.setenv("DFBENCH_CACHE", str(folder / "cache"))
+    path = folder / "glance.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(STREAM)
+    return load_stream(str(path), sources={"forge5": ForgeSource})
+
+
+def test_two_builds_in_two_folders_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = glance(tmp_path / "a", monkeypatch)
+    pixels = first.pixels(None).fetch(np.arange(len(first.samples)))
+    second = glance(tmp_path / "b", monkeypatch)
+    assert first.fingerprint == second.fingerprint
+    assert (pixels == second.pixels(None).fetch(np.arange(len(second.samples)))).all()
+
+
+def test_the_store_holds_what_was_rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = glance(tmp_path, monkeypatch)
+    samples, pixels = stream.samples, stream.pixels(None)
+    for row in (0, len(samples) // 2, len(samples) - 1):
+        pictures = {r["sample"]: p for r, p in render.render(samples.identity[row], samples.source[row])}
+        assert (pixels.fetch(np.array([row]))[0].numpy() == pictures[samples.sample[row]]).all()
+    assert stream.native_size == pixels.shape[1:3]
+    assert stream.pixels((32, 32)).shape == (len(samples), 32, 32, 3)
+
+
+def test_a_damaged_cache_is_noticed_and_rebuilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = glance(tmp_path, monkeypatch)
+    whole = stream.pixels(None).fetch(np.arange(4)).clone()
+    (file,) = (tmp_path / "cache" / "forge").glob("*/pixels.u8")
+    content = bytearray(file.read_bytes())
+    content[17] ^= 1
+    file.write_bytes(content)
+    assert (glance(tmp_path, monkeypatch).pixels(None).fetch(np.arange(4)) == whole).all()
+    (table,) = (tmp_path / "cache" / "forge").glob("*/samples.parquet")
+    table.write_bytes(table.read_bytes()[:-30])
+    assert glance(tmp_path, monkeypatch).fingerprint == stream.fingerprint
+
+
+def test_every_experience_has_aligned_pairs_and_people_of_its_own_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = glance(tmp_path, monkeypatch)
+    samples = stream.samples
+    check_leaks([samples], "glance")
+    for experience in stream.experiences:
+        for rows in experience.rows.values():
+            assert len(rows) == 2 * 2 * 3  # people × versions × frames
+            keys, counts = np.unique(samples.pair[rows], return_counts=True)
+            assert (counts == 2).all()
+            assert len(keys) == 6
+
+
+def test_the_number_of_people_is_checked() -> None:
+    with pytest.raises(UsageError, match="at least 1"):
+        ForgeSource(people=0)
