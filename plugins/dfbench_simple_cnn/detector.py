@@ -16,7 +16,7 @@ class SimpleCNNConfig(EpochConfig):
 
     image_size: int | None = Field(None, ge=16, le=512, description="side in pixels (default: as stored, 128 at most)")
     width: int = Field(24, ge=4, description="channels of the first block")
-    lr: float = Field(2e-3, gt=0, description="peak learning rate of AdamW, one cycle an experience")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate of AdamW, one cycle an experience")
     weight_decay: float = Field(1e-2, ge=0)
     flip: bool = Field(True, description="random horizontal flips")
 
