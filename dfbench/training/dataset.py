@@ -36,7 +36,10 @@ def unit_ids(dataset: Any) -> torch.Tensor:
     """The ids, int64 (N,), of the units in a data set made by :func:`unit_dataset` or cut from one."""
     if len(dataset) == 0:
         return torch.empty(0, dtype=torch.int64)
-    return torch.tensor(list(dataset.units), dtype=torch.int64)
+    # Avalanche's attributes give one value a call, 4 µs each: here all at once, from what they are made of.
+    flat = dataset.units.data
+    ids = torch.cat([torch.as_tensor(part, dtype=torch.int64) for part in flat._datasets])
+    return ids if flat._indices is None else ids[torch.as_tensor(list(flat._indices), dtype=torch.int64)]
 
 
 def experiences_of(datasets: list[Any]) -> list[DatasetExperience]:

@@ -83,6 +83,8 @@ class LoopTemplate(SupervisedTemplate):
             plugins=list(plugins),
             evaluator=_no_evaluator(),
         )
+        # Nothing is evaluated by Avalanche: its evaluator and periodic evaluation would only be called.
+        self.plugins = [*plugins, self.clock]
         self.detector = detector
         self.loader = loader
         self.effects = effects or Effects()
