@@ -25,9 +25,7 @@ def normalize(
         # One row of W·3 values at a time: broadcasting over the 3 channels alone is not vectorised.
         width = pixels.shape[-2]
         scale = torch.tensor([1 / (255 * s) for s in std], device=pixels.device).repeat(width)
-        shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=pixels.device).repeat(
-            width
-        )
+        shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=pixels.device).repeat(width)
         x = pixels.flatten(-2).float().mul_(scale).sub_(shift).view(pixels.shape)
     return x.movedim(-1, -3)
 
@@ -60,9 +58,7 @@ def lift_one_logit(network: nn.Module, head: str | None = None) -> nn.Module:
     old = getattr(parent, attribute)
     if not isinstance(old, nn.Linear) or old.out_features != 1:
         raise ValueError(f"{head!r} is not a linear layer with one output")
-    new = nn.Linear(
-        old.in_features, 2, bias=old.bias is not None, device=old.weight.device, dtype=old.weight.dtype
-    )
+    new = nn.Linear(old.in_features, 2, bias=old.bias is not None, device=old.weight.device, dtype=old.weight.dtype)
     with torch.no_grad():
         new.weight.copy_(torch.cat([-old.weight / 2, old.weight / 2]))
         if old.bias is not None:
