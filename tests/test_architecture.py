@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,3 +94,21 @@ def test_nothing_unpickles_or_runs_a_shell() -> None:
         text = path.read_text(encoding="utf-8")
         for word in ("pickle.load", "torch.load(", "shell=True", "yaml.load(", "dill"):
             assert word not in text, f"{path.relative_to(ROOT)} has {word}"
+
+
+def test_everything_imported_is_a_declared_dependency() -> None:
+    """What another package happens to pull in may be gone tomorrow, and a fresh machine lacks it."""
+    named_otherwise = {
+        "PIL": "pillow", "avalanche": "avalanche-lib", "cv2": "opencv-python-headless", "sklearn": "scikit-learn",
+        "yaml": "pyyaml", "pydantic_core": "pydantic",
+    }  # fmt: skip
+    declared = re.findall(r'^    "([A-Za-z0-9_-]+)', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    found: set[str] = set()
+    for path in [*CORE, *PLUGINS]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.split(".")[0])
+    foreign = {m for m in found if m not in sys.stdlib_module_names and not m.startswith("dfbench")}
+    assert {named_otherwise.get(m, m) for m in foreign} <= set(declared)
