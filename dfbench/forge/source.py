@@ -7,7 +7,7 @@ import json
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from dfbench.data.pictures import Inspection
 from dfbench.data.samples import SPLITS, Samples
 from dfbench.data.workers import Progress, cores, map_chunks
 from dfbench.errors import UsageError
-from dfbench.forge import clips, pack, render
+from dfbench.forge import pack, render
+from dfbench.forge.clips import SIZE
 
 if TYPE_CHECKING:
     from dfbench.data.store import PixelStore, PixelView
@@ -30,18 +31,16 @@ _TABLE, _DIGEST = "samples.parquet", "sha256"
 class ForgeSource:
     """Synthetic portraits under the five forgery families; every picture is made here.
 
-    :param frames: ``few``: three frames of each clip; ``all``: the sixteen frames of each
+    :param clips: all sixteen frames of each clip; else three of them
     :param people: only so many people of each split, for a quick look
     """
 
     needs_root = False
 
-    def __init__(
-        self, root: Path | None = None, *, frames: Literal["few", "all"] = "few", people: int | None = None
-    ) -> None:
+    def __init__(self, root: Path | None = None, *, clips: bool = False, people: int | None = None) -> None:
         if people is not None and people < 1:
             raise UsageError(f"source 'forge5', option people: at least 1 (got {people})")
-        self.frames = frames
+        self.clips = clips
         self.people = people
         self.notes: list[str] = []
 
@@ -51,7 +50,7 @@ class ForgeSource:
 
         jobs = self._jobs
         per_job = 2 * len(self._numbers)
-        shape = (len(jobs) * per_job, clips.SIZE, clips.SIZE, 3)
+        shape = (len(jobs) * per_job, SIZE, SIZE, 3)
 
         def fill(folder: Path) -> None:
             rows: dict[int, list[dict[str, Any]]] = {}
@@ -90,32 +89,36 @@ class ForgeSource:
 
     def inspect(self, sample: str) -> Inspection:
         """Hash and size, without reading the picture."""
-        return Inspection(self.stamp(sample), clips.SIZE, clips.SIZE)
+        return Inspection(self.stamp(sample), SIZE, SIZE)
 
     def stored(self, samples: list[str], size: tuple[int, int]) -> PixelView | None:
         """The pictures as they were rendered, where no other size is asked for."""
         from dfbench.data.store import PixelStore, PixelView
 
-        if size != (clips.SIZE, clips.SIZE):
+        if size != (SIZE, SIZE):
             return None
         return PixelView(PixelStore(self._folder), np.array([self._rows[name] for name in samples]))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"frames": self.frames, "people": self.people, "notes": self.notes}
+        return {"clips": self.clips, "people": self.people, "notes": self.notes}
 
     @property
     def _numbers(self) -> tuple[int, ...]:
-        return render.FEW if self.frames == "few" else ALL
+        return ALL if self.clips else render.FEW
 
     @property
     def _jobs(self) -> list[tuple[str, str]]:
         people = [name for split in SPLITS for name in pack.identities(split)[: self.people]]
         return [(family, person) for family in render.families() for person in people]
 
+    @property
+    def _variant(self) -> str:
+        return "all" if self.clips else "few"
+
     @cached_property
     def _folder(self) -> Path:
         some = f"{self.people}-" if self.people else ""
-        return cache_root() / "forge" / f"{self.frames}-{some}{_version()}"
+        return cache_root() / "forge" / f"{self._variant}-{some}{_version()}"
 
     @cached_property
     def _table(self) -> Samples:
@@ -127,7 +130,7 @@ class ForgeSource:
 
     def _check_reference(self) -> None:
         reference = json.loads(REFERENCE.read_text(encoding="utf-8"))
-        if self.people is None and self._table.fingerprint() != reference[self.frames]:
+        if self.people is None and self._table.fingerprint() != reference[self._variant]:
             made_with = ", ".join(f"{name} {number}" for name, number in reference["made_with"].items())
             self.notes = [
                 "the rendered pictures are not bit for bit the published ones, which were made with "
@@ -138,11 +141,10 @@ class ForgeSource:
 def reference() -> dict[str, Any]:
     """Render everything (or take it from the cache) and give what ``reference.json`` should hold."""
     result: dict[str, Any] = {"made_with": {name: version(name) for name in PACKAGES}}
-    variants: tuple[Literal["few", "all"], ...] = ("few", "all")
-    for frames in variants:
-        source = ForgeSource(frames=frames)
+    for clips in (False, True):
+        source = ForgeSource(clips=clips)
         source.prepare()
-        result[frames] = source.samples().fingerprint()
+        result[source._variant] = source.samples().fingerprint()
     return result
 
 
@@ -162,7 +164,7 @@ def _render(shared: tuple[list[tuple[str, str]], tuple[int, ...], Path], start: 
                 row | {"source": family, "sha256": hashlib.sha256(pixels.tobytes()).hexdigest()}
                 for row, pixels in pictures
             ]
-            out.seek(job * len(pictures) * clips.SIZE * clips.SIZE * 3)
+            out.seek(job * len(pictures) * SIZE * SIZE * 3)
             for _, pixels in pictures:
                 out.write(pixels.tobytes())
     return found

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dfbench.benchmarks import packaged
+from dfbench.benchmarks.schema import read_stream_file
 from dfbench.benchmarks.stream import Stream, load_stream
 from dfbench.data.leaks import check_leaks
 from dfbench.errors import UsageError
@@ -79,3 +81,15 @@ def test_every_experience_has_aligned_pairs_and_people_of_its_own_split(
 def test_the_number_of_people_is_checked() -> None:
     with pytest.raises(UsageError, match="at least 1"):
         ForgeSource(people=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures"), [("forge5", 11_100), ("forge5-reverse", 11_100), ("forge5-clips", 59_200)]
+)
+def test_the_packaged_streams_fit_the_source(name: str, pictures: int) -> None:
+    spec, entries = read_stream_file(packaged()[name])
+    assert [e.where["source"] for e in entries] == list(render.families())[:: -1 if "reverse" in name else 1]
+    sources = [ForgeSource(**e.options) for e in entries]
+    people, frames = len(render.identities()), len(sources[0]._numbers)
+    assert 2 * people * frames * len(entries) == pictures
+    assert spec.memory is not None
