@@ -2,12 +2,17 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-export DFBENCH_CACHE ?= $(HOME)/.cache/dfbench
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 
 .PHONY: demo test lint install clean
 
 demo: install ## train a detector on the embedded benchmark under replay and naive, and compare them
-	$(BIN)/dfbench demo
+	@echo "simple_cnn on the embedded benchmark, with replay and without; an interrupted demo goes on where it was"
+	@mkdir -p runs
+	$(BIN)/dfbench eval --detector simple_cnn --strategy replay | tee runs/demo-replay.txt
+	$(BIN)/dfbench eval --detector simple_cnn --strategy naive | tee runs/demo-naive.txt
+	$(BIN)/dfbench compare $$(sed -n 's/^record: //p' runs/demo-replay.txt runs/demo-naive.txt) --figure runs/demo.png
 
 test: install ## all tests but the slow ones
 	$(BIN)/python -m pytest -q
