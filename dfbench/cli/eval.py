@@ -56,7 +56,7 @@ def command(as_json: bool, **options: Any) -> None:
         except KeyboardInterrupt as error:
             raise Interrupted("interrupted; the same command goes on from the last finished experience") from error
     if as_json:
-        keys = ("run", "spec", "headline", "metrics", "matrix", "effects", "memory", "seconds", "steps")
+        keys = ("run", "spec", "headline", "metrics", "matrix", "effects", "memory", "seconds", "steps", "detector")
         print_json({"run": record["run"], "record": record["path"], **{k: record[k] for k in keys[1:]}})
     else:
         print_result(record)
