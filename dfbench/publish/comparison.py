@@ -74,15 +74,21 @@ def sentence(records: Sequence[dict[str, Any]]) -> str:
     loss, worst = max(found, key=lambda pair: pair[0].best - pair[0].final)
     names = [e["name"] for e in worst["data"]["experiences"]]
     metric = worst["headline"]
+    several_seeds = len({r["spec"]["seed"] for r in records}) > 1
+
+    def label(record: dict[str, Any]) -> str:
+        seed = f" (seed {record['spec']['seed']})" if several_seeds else ""
+        return f"{record['spec']['strategy']}{seed}"
+
     if loss.final >= loss.best:
         return f"No run forgot: every {metric} is at its best after the last experience."
     text = (
-        f"{worst['spec']['detector']} under {worst['spec']['strategy']} forgot most of {loss.experience}: "
+        f"{worst['spec']['detector']} under {label(worst)} forgot most of {loss.experience}: "
         f"{metric} {loss.best:.3f} after {loss.after}, {loss.final:.3f} after {names[-1]}"
     )
     column = names.index(loss.experience)
     kept = [
-        f"{r['spec']['strategy']} ended at {r['matrix'][metric][-1][column]:.3f}"
+        f"{label(r)} ended at {r['matrix'][metric][-1][column]:.3f}"
         for r in records
         if r is not worst and r["matrix"][metric][-1][column] is not None
     ]

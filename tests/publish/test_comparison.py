@@ -44,6 +44,9 @@ def test_the_sentence_names_what_was_forgotten_and_what_the_others_kept() -> Non
         "cnn under naive forgot most of swap: auc 0.950 after sync, 0.600 after gan; "
         "replay ended at 0.880, joint ended at 0.950."
     )
+    other = {**NAIVE, "spec": {**NAIVE["spec"], "seed": 1}}
+    assert "under naive (seed 0) forgot" in sentence([NAIVE, other])
+    assert "naive (seed 1) ended at 0.600" in sentence([NAIVE, other])
     assert "Nothing can be said" in sentence([JOINT])
     assert "No run forgot" in sentence([record("r", [[0.8, 0.5, 0.5], [0.8, 0.8, 0.5], [0.9, 0.9, 0.9]])])
 
