@@ -118,12 +118,14 @@ class Loop:
         multiplied by their number, as a budget in epochs is by itself.
         """
         self._limit = self._planned = self._done + self.total_steps(count)
-        while self._done < self._limit:
-            before = self._done
-            yield from self.batches()
-            if self._done == before:
-                raise PluginError("a training loop over loop.steps() must call loop.step(loss) for its batches")
-        self._limit = None
+        try:
+            while self._done < self._limit:
+                before = self._done
+                yield from self.batches()
+                if self._done == before:
+                    raise PluginError("a training loop over loop.steps() must call loop.step(loss) for its batches")
+        finally:
+            self._limit = None
 
     def total_steps(self, count: int) -> int:
         """What ``steps(count)`` amounts to here, for schedules: ``count`` × the experiences trained on at once."""
@@ -137,6 +139,11 @@ class Loop:
         template._before_training_epoch()
         with contextlib.suppress(GeneratorExit):  # the detector left the pass early: it ends here
             yield from self._iterations()
+        if self._group_left:  # left in the middle of an accumulation group: what it has is its step
+            self._group_left = 0
+            if self._group_stepped:
+                self._update()
+            template._after_training_iteration()
         for scheduler in self._epoch_schedulers:
             scheduler.step()
         template._after_training_epoch()

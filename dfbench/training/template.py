@@ -117,6 +117,7 @@ class LoopTemplate(SupervisedTemplate):
         )
 
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
+        self.averaged = None  # an average belongs to the experience that kept it
         self.loop = Loop(self, experience.current_experience)
         with self.loop.attached():
             self.detector.train(self.loop)

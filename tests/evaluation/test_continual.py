@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from dfbench.errors import UsageError
 from dfbench.evaluation import continual
+from tests.cli.harness import run_cli
 
 # DevFD (NeurIPS 2025), table 1: FF++ -> DFDC-P -> DFD -> CDF2, frame accuracy %; the printed average and AF.
 DEVFD = {
@@ -34,6 +36,17 @@ def test_devfd_table_gives_the_printed_average_and_af(method: str) -> None:
     R = continual.parse_matrix([[float(x) for x in row.split()] for row in triangle.split("|")])
     assert continual.average(R) == pytest.approx(printed_average, abs=0.01)
     assert continual.af(R) == pytest.approx(printed_af, abs=0.01)
+
+
+@pytest.mark.parametrize("method", DEVFD)
+def test_the_score_command_gives_them_too(method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    triangle, printed_average, printed_af = DEVFD[method]
+    file = tmp_path / "matrix.json"
+    file.write_text(json.dumps([[float(x) for x in row.split()] for row in triangle.split("|")]))
+    done = run_cli(capsys, "score", "--matrix", file, "--json")
+    assert done.code == 0
+    assert done.json["average"] == pytest.approx(printed_average, abs=0.01)
+    assert done.json["af"] == pytest.approx(printed_af, abs=0.01)
 
 
 FULL = np.array([[0.8, 0.4, 0.5], [0.9, 0.7, 0.6], [0.7, 0.6, 0.9]])

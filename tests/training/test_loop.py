@@ -326,6 +326,36 @@ def test_leaving_a_pass_and_passing_over_a_batch(problem: Problem) -> None:
     assert recorder.events.count("after_training_epoch") == EXPERIENCES
 
 
+def test_leaving_in_the_middle_of_a_group_or_a_budget_leaves_nothing_behind(problem: Problem) -> None:
+    recorder, batches = Recorder(), []
+
+    def body(detector: PlainDetector, loop: Loop) -> None:
+        loop.optimize(sgd(loop.model), accumulate=2)
+        for batch in loop.steps(1):
+            loop.step(detector.loss(loop.model, batch))
+            break
+        batches.append(0)
+        for batch in loop.batches():
+            loop.step(detector.loss(loop.model, batch))
+            batches[-1] += 1
+
+    train(problem, strategy_of("naive"), with_loop(body), extra=[recorder])
+    assert batches == [3] * EXPERIENCES  # the whole pass: the budget is over
+    for pair in (("before_training_iteration", "after_training_iteration"), ("before_update", "after_update")):
+        assert recorder.events.count(pair[0]) == recorder.events.count(pair[1]) == 3 * EXPERIENCES
+
+
+def test_an_average_does_not_outlive_its_experience(problem: Problem) -> None:
+    def body(detector: PlainDetector, loop: Loop) -> None:
+        loop.optimize(sgd(loop.model))
+        if loop.experience == 0:
+            loop.average()
+        for batch in loop.batches():
+            loop.step(detector.loss(loop.model, batch))
+
+    assert train(problem, strategy_of("naive"), with_loop(body)).template.averaged is None
+
+
 def no_step(detector: PlainDetector, loop: Loop) -> None:
     loop.optimize(sgd(loop.model))
     for _ in loop.batches():
