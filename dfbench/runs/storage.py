@@ -78,8 +78,8 @@ class RunFolder:
 
     def finished(self) -> int:
         """How many trainings are done: the number of the last whole checkpoint, 0 if there is none."""
-        numbers = [int(p.name) for p in (self.path / "checkpoints").glob("[0-9][0-9]") if (p / "state.json").exists()]
-        return max(numbers, default=0)
+        whole = [p.name for p in (self.path / "checkpoints").glob("*") if (p / "state.json").exists()]
+        return max((int(name) for name in whole if name.isdigit()), default=0)
 
     def save(self, number: int, state: dict[str, Any]) -> None:
         """The checkpoint after training ``number``; the one before it is then dropped."""

@@ -17,6 +17,7 @@ from dfbench.evaluation.summary import evaluate
 from dfbench.plugins import Registry, registry
 from dfbench.runs.report import Reporter
 from dfbench.runs.runner import Request, prepare, run
+from dfbench.runs.storage import RunFolder
 
 SMALL = ["image_size=32", "epochs=1", "batch_size=8", "width=4"]
 
@@ -123,6 +124,18 @@ def test_many_classes_are_scored_in_accuracy(tmp_path: Path) -> None:
     assert record["metrics"]["average_auc"] is None
     assert record["metrics"]["average_accuracy"] > 0.5  # chance is .1
     assert record["data"]["classes"][3] == "cat"
+
+
+def test_the_last_whole_checkpoint_is_found(tiny_stream: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, prepare(ask(tiny_stream, tmp_path), registry(), Reporter()).spec)
+    assert folder.finished() == 0
+    for number in (9, 10, 99, 100, 101):
+        folder.save(number, {"number": number})
+        assert folder.finished() == number
+    (folder.path / "checkpoints" / "102.part").mkdir()
+    (folder.path / "checkpoints" / "102.part" / "state.json").write_text("{}")
+    (folder.path / "checkpoints" / "103").mkdir()
+    assert folder.load(folder.finished())["number"] == 101
 
 
 def test_what_cannot_be_scored_is_refused_before_training(tmp_path: Path, tiny_stream: Path) -> None:
