@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dfbench import benchmarks
-from dfbench.hookspecs import BenchmarkEntry, CommandEntry, MetricEntry, SourceEntry, hookimpl
+from dfbench.hookspecs import BenchmarkEntry, CommandEntry, MetricEntry, SourceEntry, ZooEntry, hookimpl
+from dfbench.publish.zoo_places import packaged as packaged_checkpoints
 
 _SUMMARIES = {
     "forge5": "five forgery families on synthetic portraits, embedded: frames",
@@ -43,14 +44,24 @@ def register_metrics() -> list[MetricEntry]:
 
 
 @hookimpl
+def register_zoo() -> list[ZooEntry]:
+    """The checkpoints that ship with dfbench, and those it knows of: one YAML file each."""
+    return [ZooEntry(name, str(path)) for name, path in packaged_checkpoints().items()]
+
+
+@hookimpl
 def register_commands() -> list[CommandEntry]:
     """The program's own commands, one file each in ``dfbench/cli``."""
     about = {
         "eval": "Train a detector on a benchmark under a strategy and measure forgetting.",
         "compare": "Compare finished runs, in a table and a picture.",
-        "list": "List detectors, strategies, benchmarks, sources or metrics.",
+        "report": "Figures and a page of finished runs.",
+        "list": "List detectors, strategies, benchmarks, sources, metrics or loggers.",
         "show": "Show what a name stands for: presets, options, experiences.",
         "score": "Continual metrics of a given R matrix.",
+        "leaderboard": "The leaderboard: show it, add runs to it, build its pages.",
+        "verify": "Check a record: metrics from its scores, hashes, or by training again.",
+        "zoo": "Trained checkpoints: list, fetch, publish and verify them.",
         "plugins": "What plugins were found, and why any is broken.",
     }
     return [CommandEntry(name, f"dfbench.cli.{name}:command", summary) for name, summary in about.items()]

@@ -75,8 +75,9 @@ class Detector:
     Config: ClassVar[type[DetectorConfig]] = EpochConfig
     presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}}
     """Named configurations: values that differ from ``Config``'s defaults. The first is the default."""
-    head: ClassVar[str | None] = None
-    """Name of the final ``nn.Linear`` in the network, for methods that work on it. None: the last one."""
+    head: ClassVar[str | tuple[str, ...] | None] = None
+    """Name of the final ``nn.Linear`` in the network, for methods that work on it; several names for an
+    ensemble of networks with a head each. None: the last one."""
     opaque: ClassVar[bool] = False
     """True when :meth:`train` hides its steps (it hands the model to another trainer): data-level
     strategies only. Such a loop reads ``loop.data`` instead of ``loop.batches()``."""
@@ -86,6 +87,11 @@ class Detector:
         self.task = task
         self.facts: dict[str, Any] = {}
         """What the record should say of this network beyond its configuration (``{"pretrained": False}``)."""
+
+    @classmethod
+    def default_preset(cls, device: torch.device) -> str:
+        """The preset of a run that names none: the first, unless a detector chooses by the device."""
+        return next(iter(cls.presets))
 
     def build(self) -> nn.Module:
         """The network: input as :meth:`inputs` gives it, output (N, num_classes) logits, real first."""
@@ -103,6 +109,20 @@ class Detector:
             samples: the stream's sample table. rows: int64, the samples of one split of one experience.
         """
         return frames(samples, rows)
+
+    def augment(self, pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """What is done to one training unit on the CPU, in worker processes beside the training: decoding,
+        recompression, PIL transforms. Only a detector that overrides it pays for it; what can be done to
+        whole batches on the device belongs in :meth:`inputs`.
+
+        Args:
+            pixels: uint8, the unit's shape + (H, W, 3), 0…255 RGB; the method may write into it.
+            random: draw from it alone: it is seeded by run, experience and position, so the result does
+                not depend on which process does the work.
+
+        Returns: uint8 or float32 of any shape, the same for every unit; ``batch.pixels`` holds N of them.
+        """
+        return pixels
 
     def inputs(self, batch: Batch, training: bool) -> torch.Tensor:
         """uint8 pixels (N, H, W, 3) to network input (N, 3, H, W); augmentation only if ``training``."""

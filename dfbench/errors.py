@@ -47,6 +47,12 @@ class StorageError(DfbenchError):
     exit_code = 6
 
 
+class HubError(DfbenchError):
+    """The Hugging Face Hub cannot be reached, or refuses (token, gated repository, somebody else's push)."""
+
+    exit_code = 7
+
+
 class Interrupted(DfbenchError):
     """Ctrl-C, where there is something to say about going on."""
 

@@ -1,4 +1,4 @@
-"""What a plugin may offer dfbench: one page, six hooks.
+"""What a plugin may offer dfbench: one page, eight hooks.
 
 A plugin is a module named by an entry point of the group ``dfbench``. It marks functions with
 ``@dfbench.hookimpl``; each returns entries whose ``target`` is a string ``"package.module:Name"``,
@@ -34,6 +34,8 @@ class DetectorEntry(Entry):
 
     presets: tuple[str, ...] = ("default",)
     """Named configurations; the first is the default."""
+    benchmark: str = ""
+    """The benchmark of a run that names none, for a detector that the default one does not suit."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,16 @@ class SourceEntry(Entry):
 @dataclass(frozen=True)
 class MetricEntry(Entry):
     """A metric of a test set: ``target`` names a function of (labels, P(fake)) -> float."""
+
+
+@dataclass(frozen=True)
+class ZooEntry(Entry):
+    """A trained checkpoint: ``target`` is the path of a zoo entry's YAML file (see ``docs/zoo.md``)."""
+
+
+@dataclass(frozen=True)
+class LoggerEntry(Entry):
+    """A logger of runs: ``target`` names a subclass of :class:`dfbench.Logger` (see ``docs/logging.md``)."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,16 @@ def register_sources() -> Iterable[SourceEntry]:  # type: ignore[empty-body]
 @hookspec
 def register_metrics() -> Iterable[MetricEntry]:  # type: ignore[empty-body]
     """Metrics, computed for every pair (trained on, tested on) from the stored scores."""
+
+
+@hookspec
+def register_zoo() -> Iterable[ZooEntry]:  # type: ignore[empty-body]
+    """Trained checkpoints that this plugin brings or knows of."""
+
+
+@hookspec
+def register_loggers() -> Iterable[LoggerEntry]:  # type: ignore[empty-body]
+    """Loggers that this plugin brings, for ``dfbench eval --log``."""
 
 
 @hookspec

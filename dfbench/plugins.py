@@ -29,9 +29,11 @@ from dfbench.hookspecs import (
     CommandEntry,
     DetectorEntry,
     Entry,
+    LoggerEntry,
     MetricEntry,
     SourceEntry,
     StrategyEntry,
+    ZooEntry,
 )
 
 GROUP = "dfbench"
@@ -139,6 +141,8 @@ class Registry:
     benchmarks: Names[BenchmarkEntry] = field(default_factory=lambda: Names("benchmark", ()))
     sources: Names[SourceEntry] = field(default_factory=lambda: Names("source", ()))
     metrics: Names[MetricEntry] = field(default_factory=lambda: Names("metric", ()))
+    zoo: Names[ZooEntry] = field(default_factory=lambda: Names("checkpoint", ()))
+    loggers: Names[LoggerEntry] = field(default_factory=lambda: Names("logger", ()))
     commands: Names[CommandEntry] = field(default_factory=lambda: Names("command", ()))
 
 
@@ -148,6 +152,8 @@ _HOOKS: dict[str, tuple[str, type[Entry]]] = {
     "benchmarks": ("benchmark", BenchmarkEntry),
     "sources": ("source", SourceEntry),
     "metrics": ("metric", MetricEntry),
+    "zoo": ("checkpoint", ZooEntry),
+    "loggers": ("logger", LoggerEntry),
     "commands": ("command", CommandEntry),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import itertools
 import json
 import os
 import subprocess
@@ -37,12 +38,16 @@ def _one_thread():
     import torch
 
     torch.set_num_threads(1)
+    os.environ.setdefault("DFBENCH_WORKERS", "0")  # and so few units that a process takes longer to start
 
 
-def write_stream(folder: Path, experiences: int = 3, pairs: int = 12, tests: int = 6, size: int = 32) -> Path:
+def write_stream(
+    folder: Path, experiences: int = 3, pairs: int = 12, tests: int = 6, size: int = 32, frames: int = 1
+) -> Path:
     """A stream of aligned real–fake pairs: pictures, a manifest and the YAML file, whose path is returned.
 
-    The cue of a fake moves to other rows of the picture with each experience.
+    The cue of a fake moves to other rows of the picture with each experience. A pair has ``frames`` frames,
+    which are brighter one after the other.
     """
     rng = np.random.default_rng(3)
     rows = []
@@ -51,26 +56,16 @@ def write_stream(folder: Path, experiences: int = 3, pairs: int = 12, tests: int
             for n in range(count):
                 base = rng.integers(40, 200, (size, size, 3), dtype=np.uint8)
                 key = f"e{e}-{split}{n}"
-                for label in (0, 1):
-                    picture = base.copy()
+                (folder / split).mkdir(parents=True, exist_ok=True)
+                for label, frame in itertools.product((0, 1), range(frames)):
+                    picture = base + np.uint8(2 * frame)
                     if label:
                         picture[4 * e : 4 * e + 8, :, e % 3] //= 2
-                    path = f"{split}/{key}-{label}.png"
-                    (folder / split).mkdir(parents=True, exist_ok=True)
+                    number = f"-{frame}" if frames > 1 else ""
+                    path = f"{split}/{key}-{label}{number}.png"
                     Image.fromarray(picture).save(folder / path)
-                    rows.append(
-                        [
-                            path,
-                            label,
-                            f"s{e}",
-                            "fake" if label else "real",
-                            key,
-                            f"{key}-{label}",
-                            0,
-                            key,
-                            split,
-                        ]
-                    )
+                    method = "fake" if label else "real"
+                    rows.append([path, label, f"s{e}", method, key, f"{key}-{label}", frame, key + number, split])
     with (folder / "manifest.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "label", "source", "method", "identity", "video", "frame", "pair", "split"])
@@ -78,7 +73,7 @@ def write_stream(folder: Path, experiences: int = 3, pairs: int = 12, tests: int
     lines = [
         "name: tiny",
         "metric: auc",
-        "memory: 12",
+        f"memory: {12 * frames}",
         "defaults: {source: folder, root: ., manifest: manifest.csv}",
         "experiences:",
     ]
@@ -92,6 +87,12 @@ def write_stream(folder: Path, experiences: int = 3, pairs: int = 12, tests: int
 def tiny_stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three experiences of 12 training pairs."""
     return write_stream(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def clip_stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three experiences of 4 training pairs of clips of 8 frames."""
+    return write_stream(tmp_path_factory.mktemp("clips"), pairs=4, tests=2, frames=8)
 
 
 @pytest.fixture

@@ -86,12 +86,14 @@ def test_the_core_knows_no_detector_and_no_strategy_by_name() -> None:
 
 
 def test_nothing_unpickles_or_runs_a_shell() -> None:
-    """The restricted reader of CIFAR-10's original files is the one exception; it has its own tests."""
+    """The restricted reader of CIFAR-10's original files is the one exception; it has its own tests. What only
+    reads tensors (``weights_only=True``) may open what a user has downloaded."""
     allowed = {"cifar10_batches.py", "workers.py"}  # workers: what this process sent to its own children
     for path in [*CORE, *PLUGINS]:
         if path.name in allowed:
             continue
-        text = path.read_text(encoding="utf-8")
+        lines = path.read_text(encoding="utf-8").splitlines()
+        text = "\n".join(line for line in lines if "weights_only=True" not in line)
         for word in ("pickle.load", "torch.load(", "shell=True", "yaml.load(", "dill"):
             assert word not in text, f"{path.relative_to(ROOT)} has {word}"
 

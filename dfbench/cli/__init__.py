@@ -52,7 +52,8 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 data, 4 plugin, 5 impossible pair, 6 storage, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 data, 4 plugin, 5 impossible pair, 6 storage, 7 Hub, "
+    "130 interrupted.",
 )
 @click.version_option(__version__, prog_name="dfbench")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")

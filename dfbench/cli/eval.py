@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,8 @@ import click
 @click.command("eval")
 @click.option("-d", "--detector", required=True, help="Detector (dfbench list detectors).")
 @click.option("-s", "--strategy", required=True, help="Strategy (dfbench list strategies).")
-@click.option("-b", "--benchmark", default="forge5", show_default=True, help="Benchmark, or a stream's .yaml file.")
-@click.option("--preset", help="Named configuration of the detector (default: its first).")
+@click.option("-b", "--benchmark", help="Benchmark, or a stream's .yaml file.  [default: the detector's, or forge5]")
+@click.option("--preset", help="Named configuration of the detector.  [default: its first, or its choice by device]")
 @click.option(
     "--set",
     "settings",
@@ -27,9 +29,14 @@ import click
 @click.option("--out", default=Path("runs"), show_default=True, type=click.Path(path_type=Path), help="Folder of runs.")
 @click.option("--data-root", envvar="DFBENCH_DATA", type=click.Path(path_type=Path), show_envvar=True,
               help="Folder that holds the data sets, each under its source's name.")  # fmt: skip
+@click.option("--log", multiple=True, metavar="NAME[:KEY=VALUE,…]",
+              help="Tell a logger of the run (dfbench list loggers); may be repeated.")  # fmt: skip
+@click.option("--publish", is_flag=True,
+              help="Then put the run on the leaderboard in ./leaderboard and into the zoo in ./zoo.")  # fmt: skip
+@click.option("--push-to", metavar="USER/REPO", help="With --publish: push the checkpoint to the Hugging Face Hub.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("--fresh", is_flag=True, help="Start again, whatever is there.")
-def command(as_json: bool, **options: Any) -> None:
+def command(as_json: bool, publish: bool, push_to: str | None, **options: Any) -> None:
     """Train DETECTOR on one experience after another, with its own training loop, under STRATEGY.
 
     The same command goes on where it was interrupted, and prints the result of a finished run.
@@ -39,15 +46,22 @@ def command(as_json: bool, **options: Any) -> None:
     from dfbench.errors import Interrupted, UsageError
     from dfbench.plugins import registry
 
+    if push_to and not publish:
+        raise UsageError("--push-to goes with --publish")
+    if publish and options["split"] != "test":
+        raise UsageError(f"--publish is for runs scored on the test split, not on {options['split']}")
     known = registry()
     for names, name in ((known.detectors, options["detector"]), (known.strategies, options["strategy"])):
         names[name]  # an unknown name is told before anything heavy is imported
-    if not str(options["benchmark"]).lower().endswith((".yaml", ".yml")):
+    for text in options["log"]:
+        known.loggers[text.partition(":")[0]]
+    if options["benchmark"] and not options["benchmark"].lower().endswith((".yaml", ".yml")):
         try:
             known.benchmarks[options["benchmark"]]
         except UsageError as error:
             raise UsageError(f"{error} (or give the path of a .yaml file)") from None
-    with watching() as reporter:
+    # What detectors and loggers print while a run goes on is no result of it.
+    with watching() as reporter, contextlib.redirect_stdout(sys.stderr):
         reporter.notice("loading …")
         from dfbench.runs.runner import Request, run
 
@@ -55,11 +69,29 @@ def command(as_json: bool, **options: Any) -> None:
             record = run(Request(**options), known, reporter)
         except KeyboardInterrupt as error:
             raise Interrupted("interrupted; the same command goes on from the last finished experience") from error
+    published = _publish(record, push_to) if publish else {}
     if as_json:
         keys = ("run", "spec", "headline", "metrics", "matrix", "effects", "memory", "seconds", "steps", "detector")
-        print_json({"run": record["run"], "record": record["path"], **{k: record[k] for k in keys[1:]}})
+        print_json({"run": record["run"], "record": record["path"], **{k: record[k] for k in keys[1:]}, **published})
     else:
         print_result(record)
+        for what, where in published.get("published", {}).items():
+            click.echo(f"{what}: {where}")
+
+
+def _publish(record: dict[str, Any], push_to: str | None) -> dict[str, Any]:
+    """``published``: what went where."""
+    from dfbench.plugins import registry
+    from dfbench.publish.publishing import publish
+
+    with contextlib.redirect_stdout(sys.stderr):
+        done = publish(
+            Path(record["path"]).parent, Path("leaderboard"), Path("zoo"), registry(), push_to,
+            notice=lambda text: click.echo(text, err=True),
+        )  # fmt: skip
+    places = {"leaderboard": str(done.record), "page": str(done.pages[-1]) if done.pages else None,
+              "zoo": str(done.entry), "hub": done.hub}  # fmt: skip
+    return {"published": {what: where for what, where in places.items() if where}}
 
 
 def print_result(record: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-KINDS = ("detectors", "strategies", "benchmarks", "sources", "metrics")
+KINDS = ("detectors", "strategies", "benchmarks", "sources", "metrics", "loggers")
 
 
 class Kind(click.Choice[str]):

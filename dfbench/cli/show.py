@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
 def command(name: str, as_json: bool) -> None:
-    """Show a detector's presets and options, a strategy's options and needs, a benchmark's file, a source."""
+    """Show a detector's presets and options, a strategy's options and needs, a benchmark's file, a
+    source, a logger's options."""
     from dfbench.cli.output import print_json
     from dfbench.errors import unknown
     from dfbench.plugins import registry
 
     known = registry()
     kinds: dict[str, Any] = {"detector": known.detectors, "strategy": known.strategies, "benchmark": known.benchmarks,
-             "source": known.sources, "metric": known.metrics}  # fmt: skip
+             "source": known.sources, "metric": known.metrics, "logger": known.loggers}  # fmt: skip
     found = [_describe(known, kind, name) for kind, names in kinds.items() if name in names]
     if not found:
         raise unknown("name", name, sorted({n for names in kinds.values() for n in names}))
@@ -59,7 +60,7 @@ def _describe(known: Registry, kind: str, name: str) -> dict[str, Any]:
     if kind == "strategy":
         result["needs"] = sorted(need.value for need in target.needs)
         result["paper"] = entry.paper
-    if kind in ("detector", "strategy"):
+    if kind in ("detector", "strategy", "logger"):
         prefix = "strategy." if kind == "strategy" else ""
         result["options"] = {
             prefix + key: {
@@ -105,6 +106,7 @@ def _print(description: dict[str, Any]) -> None:
             [key, escape(o["type"]), escape(str(o["default"])), escape(o["about"])]
             for key, o in description["options"].items()
         ]
-        out.print(table("", ["--set", "type", "default", ""], rows))
+        set_by = f"--log {description['name']}:" if description["kind"] == "logger" else "--set"
+        out.print(table("", [set_by, "type", "default", ""], rows))
     if "file" in description:
         out.print(escape(description["file"]))

@@ -2,7 +2,8 @@
 
 On a CUDA device the next batch is gathered into pinned memory by one background thread and copied
 without blocking, so the training step never waits for the gather. On a CPU a gather costs less than
-handing it to a thread, and is done in place.
+handing it to a thread, and is done in place. Units of a detector that augments on the CPU come from
+worker processes (:mod:`dfbench.data.augmentation`) on either.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from dfbench.data.augmentation import Augment, Augmenter
 from dfbench.data.units import Units
 
 
@@ -37,6 +39,7 @@ class Batch:
 
     Attributes:
         pixels: uint8, shape (N, …, H, W, 3), 0…255 RGB; … is the unit's own shape (none for frames).
+            In training, what the detector's ``augment`` makes of it, where it has one.
         labels: int64, shape (N,) or (N, 2): 0 real, 1 fake; the class in a stream of many classes.
         units: int64, shape (N,), on the CPU: ids of the units in the stream's training set.
         experience: int64, shape (N,), on the CPU: the experience that each unit came from.
@@ -59,28 +62,53 @@ class UnitLoader:
         experience: int64, shape (U,): the experience of each unit.
         pixels: where the pictures are.
         device: where batches are wanted.
+        augment: done to every unit in worker processes, or None.
     """
 
-    def __init__(self, units: Units, experience: np.ndarray, pixels: Pixels, device: torch.device) -> None:
+    def __init__(
+        self,
+        units: Units,
+        experience: np.ndarray,
+        pixels: Pixels,
+        device: torch.device,
+        augment: Augment | None = None,
+    ) -> None:
         self.units = units
         self.pixels = pixels
         self.device = device
         self._rows = torch.from_numpy(np.ascontiguousarray(units.rows))
         self._labels = torch.from_numpy(np.ascontiguousarray(units.labels))
         self._experience = torch.from_numpy(np.ascontiguousarray(experience.astype(np.int64)))
-        self._pinned: list[torch.Tensor] = []
+        self._augmenter = Augmenter(pixels, augment, device) if augment is not None else None
 
     @property
     def sample_bytes(self) -> int:
         """Bytes of one stored picture."""
         return int(np.prod(self.pixels.shape[1:], dtype=np.int64))
 
+    def seed(self, value: int) -> None:
+        """Seed the augmentation, at the start of an experience."""
+        if self._augmenter is not None:
+            self._augmenter.seed(value)
+
+    def close(self) -> None:
+        """End the worker processes, if there are any."""
+        if self._augmenter is not None:
+            self._augmenter.close()
+
     def fetch(self, ids: torch.Tensor) -> Batch:
         """The batch of these unit ids (int64, shape (N,)), on the device."""
+        if self._augmenter is not None:
+            return self._to_device(self._batch(ids, self._augmenter.fetch(self._rows[ids])))
         return self._to_device(self._gather(ids))
 
     def stream(self, order: Iterable[torch.Tensor]) -> Iterator[Batch]:
         """Batches in the given order of ids, prefetched where that helps."""
+        if self._augmenter is not None:
+            pin = self.device.type == "cuda"
+            for ids, pixels in self._augmenter.stream((ids, self._rows[ids]) for ids in order):
+                yield self._to_device(self._batch(ids, pixels.pin_memory() if pin else pixels, pin))
+            return
         if self.device.type != "cuda":
             for ids in order:
                 yield self._gather(ids)
@@ -99,13 +127,11 @@ class UnitLoader:
     def _gather(self, ids: torch.Tensor, pin: bool = False) -> Batch:
         rows = self._rows[ids]
         out = torch.empty((*rows.shape, *self.pixels.shape[1:]), dtype=torch.uint8, pin_memory=True) if pin else None
+        return self._batch(ids, self.pixels.fetch(rows, out=out), pin)
+
+    def _batch(self, ids: torch.Tensor, pixels: torch.Tensor, pin: bool = False) -> Batch:
         labels = self._labels[ids]
-        return Batch(
-            self.pixels.fetch(rows, out=out),
-            labels.pin_memory() if pin else labels,
-            ids,
-            self._experience[ids],
-        )
+        return Batch(pixels, labels.pin_memory() if pin else labels, ids, self._experience[ids])
 
     def _to_device(self, batch: Batch) -> Batch:
         if self.device.type == "cpu":

@@ -1,4 +1,4 @@
-"""Do something with every picture, in several processes where there are enough of them.
+"""Do something with pictures in several processes: once with every one of them, or for as long as training lasts.
 
 Processes and not threads, because PIL holds Python's lock while it decodes (measured: two threads
 are 1.0 to 1.1 times as fast as one). They are spawned, never forked: the parent may run torch threads.
@@ -12,7 +12,7 @@ import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
@@ -61,6 +61,61 @@ def map_chunks(
         done += size
         progress(done, total, what)
         yield result
+
+
+class Workers:
+    """Processes that call one function for as long as they are wanted.
+
+    They are started with the first call. Where none can be (a function that cannot be pickled, a script
+    without ``if __name__ == "__main__"``), and with ``count`` 0, calls are made in this process.
+
+    :param task: ``task(shared, *args)``, a function of a module
+    :param shared: handed to every process once
+    """
+
+    def __init__(self, task: Callable[..., Any], shared: Any, count: int) -> None:
+        self._task, self._shared, self._count = task, shared, count
+        self._pool: ProcessPoolExecutor | None = None
+
+    def submit(self, *args: Any) -> Future[Any]:
+        """The call's result, to be waited for."""
+        if self._pool is None and self._count > 0:
+            try:
+                payload = pickle.dumps((self._task, self._shared))
+            except Exception:  # whatever a foreign class raises
+                self._count = 0
+            else:
+                context = multiprocessing.get_context("spawn")
+                self._pool = ProcessPoolExecutor(
+                    self._count, mp_context=context, initializer=_start, initargs=(payload,)
+                )
+        if self._pool is not None:
+            try:
+                return self._pool.submit(_work, *args)
+            except BrokenProcessPool:
+                self.close()
+                self._count = 0
+        return self._now(args)
+
+    def result(self, future: Future[Any], *args: Any) -> Any:
+        """The result of ``submit(*args)``; made in this process if the one that had it is gone."""
+        try:
+            return future.result()
+        except (BrokenProcessPool, CancelledError):
+            self.close()
+            self._count = 0
+            return self._now(args).result()
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+    def _now(self, args: tuple[Any, ...]) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(self._task(self._shared, *args))
+        return future
 
 
 def cores() -> int:
@@ -127,6 +182,6 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(start: int, stop: int) -> Any:
+def _work(*args: Any) -> Any:
     task, shared = _shared
-    return task(shared, start, stop)
+    return task(shared, *args)

@@ -32,7 +32,7 @@ def evaluate(scores: Scores, experiences: list[str], metric: str, classes: int) 
     # One row more than R: row −1, the last, is the untrained network.
     rows = {name: np.full((len(experiences) + 1, len(experiences)), np.nan) for name in names}
     for group in scores:
-        for name, value in _group_metrics(group, classes).items():
+        for name, value in group_metrics(group, classes).items():
             rows[name][group.trained_on, group.tested_on] = value
     matrices = {name: values[:-1] for name, values in rows.items()}
     return {
@@ -59,7 +59,7 @@ def _check(scores: Scores, size: int, classes: int) -> None:
             raise DataError(f"{where}: class {top} in a stream of {classes} classes, counted from 0")
 
 
-def _group_metrics(group: Group, classes: int) -> dict[str, float]:
+def group_metrics(group: Group, classes: int) -> dict[str, float]:
     """The entries of the matrices for one pair; nan where undefined."""
     if classes > 2:
         return {"accuracy": _share_correct(group)}

@@ -1,14 +1,124 @@
-"""Figures of runs, drawn from their records alone."""
+"""Figures of runs: their common style, how they are written, and the accuracy matrix.
+
+They are drawn for print: a column is 3.5 inches wide, text is 7 points or more and stays text in SVG, colours are
+Okabe & Ito's (the colour-blind tell them apart) and never alone: markers, dashes or labels go with them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from dfbench.errors import StorageError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMN, PAGE = 3.5, 7.16
+"""Widths in inches of one and of two columns (IEEE)."""
+
+INK, FAINT, GRID = "#1f2933", "#5b6770", "#dde2e6"
+"""Text and axes, lesser text, grid lines. A page may put colours of its own in their place."""
+
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d46")
+MARKERS = "os^DvPX"
+
+STYLE: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 7.5,
+    "text.color": INK,
+    "text.parse_math": False,  # names of experiences are names, dollars and all
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.titlesize": 8,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 7.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4,
+    "legend.frameon": False,
+    "legend.fontsize": 7,
+    "figure.dpi": 100,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "dfbench",
+    "pdf.fonttype": 42,
+}
+
+METRIC_NAMES = {"auc": "AUC", "video_auc": "video AUC", "accuracy": "accuracy"}
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """While inside, figures are drawn and written in the style above; the caller's matplotlib is left as it was."""
+    import matplotlib
+
+    with matplotlib.rc_context(cast(Any, STYLE)):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, inches, that needs no display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def colours(count: int) -> list[Any]:
+    """One colour each: of the palette, or along a sequence where there are more than it has."""
+    if count <= len(PALETTE):
+        return list(PALETTE[:count])
+    import matplotlib
+
+    return [matplotlib.colormaps["viridis"](x) for x in np.linspace(0.05, 0.9, count)]
+
+
+def rendered(figure: Figure, kind: str, transparent: bool = False) -> bytes:
+    """A figure as ``svg``, ``png`` (300 dpi) or ``pdf``, the same bytes each time: no dates, no random ids."""
+    nothing = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}, "pdf": {"CreationDate": None}}
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(
+            buffer, format=kind, dpi=300, transparent=transparent, facecolor="none" if transparent else "white",
+            metadata=nothing[kind],
+        )  # fmt: skip
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One matrix of a figure of matrices."""
+
+    title: str
+    note: str
+    matrix: np.ndarray
+    """float64 (T, T), nan where there is nothing."""
+    spread: np.ndarray | None = None
+    """Written below each value."""
 
 
 def matrix_figure(records: Sequence[dict[str, Any]], path: Path) -> None:
@@ -19,37 +129,104 @@ def matrix_figure(records: Sequence[dict[str, Any]], path: Path) -> None:
     Raises:
         StorageError: the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    matrices = [np.array(r["matrix"][r["headline"]], dtype=float) for r in records]
-    names = [e["name"] for e in records[0]["data"]["experiences"]]
-    size = len(names)
-    figure = Figure(figsize=((1.0 * size + 1.8) * len(records), 0.8 * size + 2.2), layout="constrained", dpi=120)
-    FigureCanvasAgg(figure)
-    # Chance is the floor of the colour scale where the headline is an AUC.
-    low = 0.5 if records[0]["headline"].endswith("auc") else min(float(np.nanmin(m)) for m in matrices)
-    axes = figure.subplots(1, len(records), squeeze=False)[0]
-    for axis, record, matrix in zip(axes, records, matrices, strict=True):
-        image = axis.imshow(matrix, vmin=low, vmax=1.0, cmap="viridis")
-        for i, j in np.argwhere(np.isfinite(matrix)):
-            value = matrix[i, j]
-            dark = (value - low) / (1 - low) < 0.6
-            axis.text(j, i, f"{value:.2f}", ha="center", va="center", color="white" if dark else "black", fontsize=9)
-        axis.set_xticks(range(size), names, rotation=35, ha="right")
-        axis.set_yticks(range(size), names)
-        axis.set_xlabel("tested on")
-        axis.set_ylabel("after training on")
-        spec, forgetting = record["spec"], record["metrics"]["forgetting"]
+    panels = []
+    for record in records:
+        spec, metrics = record["spec"], record["metrics"]
+        forgetting = metrics["forgetting"]
         lost = "" if forgetting is None else f", forgetting {forgetting:.3f}"
-        axis.set_title(
-            f"{spec['detector']} · {spec['strategy']} · seed {spec['seed']}\n"
-            f"average {record['metrics']['average_' + record['headline']]:.3f}{lost}",
-            fontsize=10,
+        panels.append(
+            Panel(
+                f"{spec['detector']} · {spec['strategy']} · seed {spec['seed']}",
+                f"average {metrics['average_' + record['headline']]:.3f}{lost}",
+                np.array(record["matrix"][record["headline"]], dtype=float),
+            )
         )
-    figure.colorbar(image, ax=axes, label=records[0]["headline"], shrink=0.8)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+    names = [e["name"] for e in records[0]["data"]["experiences"]]
+    with style():
+        figure = draw_matrices(panels, names, records[0]["headline"])
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            kind = path.suffix.lower().removeprefix(".")
+            if kind in ("svg", "png", "pdf"):
+                path.write_bytes(rendered(figure, kind))
+            else:
+                figure.savefig(path)
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def draw_matrices(panels: Sequence[Panel], names: Sequence[str], metric: str) -> Figure:
+    """R matrices as heat maps on one colour scale, as many in a row as a page is wide."""
+    size = len(names)
+    cell = 0.44 if all(panel.spread is None for panel in panels) else 0.48
+    longest = max(map(len, names))
+    side, label = cell * size, min(0.055 * longest, 1.4)
+    columns = min(len(panels), max(1, int((PAGE - label - 0.9) / (side + 0.35))))
+    rows = -(-len(panels) // columns)
+    figure = new_figure((side + 0.35) * columns + label + 0.9, (side + 0.65) * rows + 0.6 * label + 0.4)
+    # Chance is the floor of the scale where the metric is an AUC.
+    finite = np.concatenate([panel.matrix[np.isfinite(panel.matrix)] for panel in panels])
+    low = 0.5 if metric.endswith("auc") else float(finite.min(initial=1.0))
+    low = low if low < 1 else 0.0
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for axis in axes.flat[len(panels) :]:
+        axis.remove()
+    for index, panel in enumerate(panels):
+        axis = axes.flat[index]
+        image = _heat_map(axis, panel, names, low)
+        axis.set_gid(f"matrix-{index + 1}")
+        if index % columns == 0:
+            axis.set_ylabel("after training on")
+        if index + columns >= len(panels):
+            axis.set_xlabel("tested on")
+            axis.tick_params(labelbottom=True)
+    below = bool((finite < low).any())
+    bar = figure.colorbar(
+        image,
+        ax=axes.ravel()[: len(panels)].tolist(),
+        shrink=0.9,
+        aspect=25,
+        pad=0.02,
+        extend="min" if below else "neither",
+    )
+    bar.set_label(METRIC_NAMES.get(metric, metric))
+    bar.solids.set(rasterized=False, edgecolor="face")  # type: ignore[union-attr]
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    return figure
+
+
+def _heat_map(axis: Axes, panel: Panel, names: Sequence[str], low: float) -> Any:
+    matrix, size = panel.matrix, len(names)
+    import matplotlib
+
+    edges = np.arange(size + 1) - 0.5
+    # Rectangles, not an image: they stay sharp in print. Fewer colours, so that the bar is not rastered either.
+    image = axis.pcolormesh(
+        edges, edges, np.ma.masked_invalid(matrix), vmin=low, vmax=1.0,
+        cmap=matplotlib.colormaps["viridis"].resampled(64), edgecolors="none",
+    )  # fmt: skip
+    axis.set(aspect="equal", xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
+    for i, j in np.argwhere(np.isfinite(matrix)):
+        value = matrix[i, j]
+        text = f"{value:.2f}"
+        if panel.spread is not None and np.isfinite(panel.spread[i, j]):
+            text += f"\n±{panel.spread[i, j]:.2f}"
+        dark = (value - low) / (1 - low) < 0.6
+        axis.text(j, i, text, ha="center", va="center", color="white" if dark else "black", fontsize=7, linespacing=1.1)
+    axis.set_xticks(range(size), names, rotation=35, ha="right", rotation_mode="anchor")
+    axis.set_yticks(range(size), names)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    titled(axis, panel.title, panel.note)
+    return image
+
+
+def titled(axis: Axes, title: str, note: str) -> None:
+    """A bold title and, where there is one, a fainter line below it."""
+    axis.set_title(title, pad=14 if note else 5)
+    if note:
+        line = axis.annotate(
+            note, (0, 1), xytext=(0, 4), xycoords="axes fraction", textcoords="offset points", fontsize=7, color=FAINT,
+            annotation_clip=False,
+        )  # fmt: skip
+        line.set_in_layout(False)  # a long one must not make the axes narrow

@@ -13,6 +13,7 @@ from dfbench.benchmarks.stream import Stream
 from dfbench.errors import PluginError
 from dfbench.evaluation.scores import Scores
 from dfbench.evaluation.summary import evaluate
+from dfbench.evaluation.uncertainty import data_key, uncertainty
 from dfbench.runs.spec import RunSpec
 
 SCHEMA_VERSION = 1
@@ -27,9 +28,10 @@ def make_record(
     Args:
         metrics: further metrics of a test set, by name, from plugins. facts: environment, seconds, memory, ….
     """
-    summary = evaluate(scores, [e.name for e in stream.experiences], stream.metric, len(stream.classes))
+    names, classes = [e.name for e in stream.experiences], len(stream.classes)
+    summary = evaluate(scores, names, stream.metric, classes)
     matrices = dict(summary["matrix"])
-    if len(stream.classes) == 2:
+    if classes == 2:
         for name, metric in metrics.items():
             if name not in matrices:
                 matrices[name] = matrix_of(name, metric, scores, len(stream.experiences))
@@ -43,6 +45,7 @@ def make_record(
         "metrics": summary["metrics"],
         "matrix": matrices,
         "per_experience": summary["per_experience"],
+        "uncertainty": uncertainty(scores, names, stream.metric, classes, data_key(spec.data_fingerprint, spec.split)),
         "data": describe(stream),
         **facts,
     }

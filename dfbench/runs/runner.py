@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,22 +14,30 @@ from dfbench.evaluation.scores import Scores
 from dfbench.plugins import Registry
 from dfbench.runs import spec as specs
 from dfbench.runs.environment import choose_device, environment, git_state, peak_memory
+from dfbench.runs.loggers import Events, make_loggers
 from dfbench.runs.record import Metric, make_record
 from dfbench.runs.report import Reporter
 from dfbench.runs.session import Session
 from dfbench.runs.spec import RunSpec
 from dfbench.runs.storage import RunFolder
+from dfbench.runs.telling import Telling
 from dfbench.training.checkpoint import save_weights
 from dfbench.training.strategies import Strategy
+
+DEFAULT_BENCHMARK = "forge5"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for. Names are looked up in the registry; ``benchmark`` may be a YAML file."""
+    """What a user asks for. Names are looked up in the registry; ``benchmark`` may be a YAML file.
+
+    Without a benchmark it is the detector's own choice, else :data:`DEFAULT_BENCHMARK`; without a
+    preset the detector chooses by the device.
+    """
 
     detector: str
     strategy: str
-    benchmark: str
+    benchmark: str | None = None
     preset: str | None = None
     settings: Sequence[str] = field(default_factory=tuple)
     seed: int = 0
@@ -37,6 +46,8 @@ class Request:
     out: Path = Path("runs")
     data_root: Path | None = None
     fresh: bool = False
+    log: Sequence[str] = field(default_factory=tuple)
+    """Loggers, each ``NAME[:key=value,key=value]``; no part of the spec."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +72,21 @@ def run(request: Request, registry: Registry, reporter: Reporter) -> dict[str, A
             written where the fault is in the input.
     """
     device = choose_device(request.device)
+    loggers = make_loggers(request.log, registry)
     prepared = prepare(request, registry, reporter)
     folder = RunFolder(request.out, prepared.spec)
     record = None if request.fresh else folder.record()
     if record is not None:
-        reporter.notice(f"this run is finished already ({folder.path}); --fresh runs it again")
+        unlogged = ", nothing is left to log" if loggers else ""
+        reporter.notice(f"this run is finished already ({folder.path}){unlogged}; --fresh runs it again")
     else:
-        session = Session(prepared.spec, prepared.stream, prepared.detector, prepared.strategy, device, reporter)
-        with folder.opened(request.fresh):
-            record = folder.record() or _train(session, folder, prepared.metrics, registry)
+        events = Events(loggers, reporter.notice)
+        session = Session(
+            prepared.spec, prepared.stream, prepared.detector, prepared.strategy, device, events.through(reporter)
+        )
+        telling = Telling(events, folder.path)
+        with contextlib.closing(session), folder.opened(request.fresh), telling.to_the_end():
+            record = folder.record() or _train(session, folder, prepared.metrics, registry, telling)
     return {**record, "path": str(folder.path / "record.json")}
 
 
@@ -79,15 +96,15 @@ def prepare(request: Request, registry: Registry, reporter: Reporter) -> Prepare
     strategy_type: type[Strategy] = registry.strategies.load(request.strategy)
     metrics = {name: registry.metrics.load(name) for name in registry.metrics}
     detector_settings, strategy_settings = specs.parse_settings(request.settings)
+    chosen = request.preset or detector_type.default_preset(choose_device(request.device))
     strategy_config = specs.strategy_config(strategy_type, request.strategy, strategy_settings)
 
     def configure(budget: dict[str, Any]) -> tuple[str, Any]:
-        return specs.detector_config(
-            detector_type, request.detector, request.preset, detector_settings, budget, strategy_type
-        )
+        return specs.detector_config(detector_type, request.detector, chosen, detector_settings, budget, strategy_type)
 
     configure({})  # a mistyped option is told before a large data set is looked through
-    stream = open_stream(request.benchmark, registry, request.data_root, reporter)
+    benchmark = request.benchmark or registry.detectors[request.detector].benchmark or DEFAULT_BENCHMARK
+    stream = open_stream(benchmark, registry, request.data_root, reporter)
     budget = {k: v for k, v in stream.budget.model_dump().items() if v is not None and k in specs.DETECTOR_BUDGET}
     preset, config = configure(budget)
     for key in budget.keys() - detector_type.Config.model_fields.keys():
@@ -105,6 +122,9 @@ def prepare(request: Request, registry: Registry, reporter: Reporter) -> Prepare
         seed=request.seed,
     )
     task = Task(classes=stream.classes, native_size=stream.native_size, experiences=len(stream.experiences))
+    if not request.preset and len(detector_type.presets) > 1:
+        others = ", ".join(name for name in detector_type.presets if name != preset)
+        reporter.notice(f"preset {preset} of {request.detector} on {stream.name} (--preset for {others})")
     return Prepared(spec, stream, detector_type(config, task), strategy_type(strategy_config), metrics)
 
 
@@ -142,28 +162,36 @@ class _Loaded(Mapping[str, Any]):
         return len(self._names)
 
 
-def _train(session: Session, folder: RunFolder, metrics: dict[str, Metric], registry: Registry) -> dict[str, Any]:
+def _train(
+    session: Session, folder: RunFolder, metrics: dict[str, Metric], registry: Registry, telling: Telling
+) -> dict[str, Any]:
     """Train what is left, storing after every experience, and write the record."""
     parts: list[Scores] = []
     done = folder.finished()
     if done:
         session.load_state_dict(folder.load(done))
         session.reporter.notice(f"going on after {done} of {session.trainings} trainings")
+    telling.start(session, done)
     for number in range(session.trainings + 1):
         scores = folder.load_scores(number) if number <= done else None
         if scores is None:
             if number:
+                telling.training(session, number)
                 session.train(number)
+                telling.trained(session, number)
             scores = session.evaluate(number)
+            telling.scored(session, number, scores)
             folder.save_scores(number, scores)
             if number:
                 folder.save(number, session.state_dict())
         parts.append(scores)
     weights = save_weights(folder.path / "model.safetensors", session.final_weights)
     scores = Scores.concat(parts)
-    return folder.finish(
+    record = folder.finish(
         scores, make_record(session.spec, session.stream, scores, metrics, _facts(session, registry, weights))
     )
+    telling.finish(record)
+    return record
 
 
 def _facts(session: Session, registry: Registry, weights: str) -> dict[str, Any]:
@@ -175,6 +203,11 @@ def _facts(session: Session, registry: Registry, weights: str) -> dict[str, Any]
             "head": session.detector.head,
             "weights_sha256": weights,
             **session.detector.facts,
+        },
+        "input": {  # what it takes to build this network again without the data
+            "native_size": session.stream.native_size,
+            "size": session.loader.pixels.shape[1:3],
+            "unit": session.tests.units.rows.shape[1:],
         },
         "effects": {name: value for name, value in session.strategy.effects.values().items() if value},
         "memory": session.memory(),

@@ -18,7 +18,7 @@ from dfbench.evaluation.scores import UNTRAINED, Scores
 from dfbench.runs.prediction import TestSets
 from dfbench.runs.report import Reporter
 from dfbench.runs.spec import RunSpec
-from dfbench.training.compatibility import check_pair, linear_head
+from dfbench.training.compatibility import check_pair, linear_heads
 from dfbench.training.dataset import experiences_of, unit_dataset
 from dfbench.training.strategies import Need, Strategy, StrategyContext
 from dfbench.training.template import LoopTemplate
@@ -62,7 +62,8 @@ class Session:
         parts = [detector.units(stream.samples, e.rows["train"], training=True) for e in stream.experiences]
         units = concat(parts)
         experience = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
-        self.loader = UnitLoader(units, experience, pixels, device)
+        augment = detector.augment if type(detector).augment is not Detector.augment else None
+        self.loader = UnitLoader(units, experience, pixels, device, augment)
         self.tests = TestSets(detector, stream, pixels, device, spec.split)
 
         seed_everything(spec.seed, 0)
@@ -88,7 +89,9 @@ class Session:
         row, members = self.schedule[number - 1]
         names = ", ".join(self.stream.experiences[m].name for m in members)
         self.reporter.training(number, self.trainings, names)
-        self.template.generator.manual_seed(seed_everything(self.spec.seed, row + 1))
+        seed = seed_everything(self.spec.seed, row + 1)
+        self.template.generator.manual_seed(seed)
+        self.loader.seed(seed)
         before = self.template.clock.train_iterations
         start = time.perf_counter()
         self.template.train(self.experiences[number - 1], eval_streams=[])
@@ -97,6 +100,10 @@ class Session:
         self.seconds["train"].append(time.perf_counter() - start)
         self.steps.append(self.template.clock.train_iterations - before)
         self.stored.append(len(self.loader.rows_of(self.strategy.stored_units())))
+
+    def close(self) -> None:
+        """End what runs beside the training."""
+        self.loader.close()
 
     def evaluate(self, number: int) -> Scores:
         """Predictions on every test set after training ``number``; 0: the untrained network."""
@@ -162,10 +169,9 @@ class Session:
 
     def _template(self, model: torch.nn.Module, units: Units, reporter: Reporter) -> LoopTemplate:
         detector, strategy = self.detector, self.strategy
-        head = linear_head(detector, model)
         context = StrategyContext(
             model=model,
-            head=next((name for name, module in model.named_modules() if module is head), None),
+            heads=tuple(linear_heads(detector, model)),
             experiences=len(self.stream.experiences),
             memory=self.spec.memory,
             samples_per_unit=units.samples_per_unit,

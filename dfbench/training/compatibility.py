@@ -40,19 +40,22 @@ def check_pair(detector: Detector, strategy: Strategy, model: nn.Module, batch: 
             "a one-logit network can be lifted with dfbench.lift_one_logit"
         )
     if Need.LINEAR_HEAD in strategy.needs:
-        head = linear_head(detector, model)
-        if head is None or head.out_features != classes:
-            given = "it has none" if head is None else f"its last one has {head.out_features}"
+        heads = linear_heads(detector, model)
+        wrong = [head.out_features for head in heads.values() if head.out_features != classes]
+        if wrong or not heads:
+            given = f"its last one has {wrong[0]}" if wrong else "it has none"
             raise IncompatibleError(f"{pair}: it {Need.LINEAR_HEAD.value} ({classes} rows), and {given}")
 
 
-def linear_head(detector: Detector, model: nn.Module) -> nn.Linear | None:
-    """The layer that the detector names as its head, or its last linear layer."""
+def linear_heads(detector: Detector, model: nn.Module) -> dict[str, nn.Linear]:
+    """The layers that the detector names as its heads, or its last linear layer; empty where one is no such layer."""
     if detector.head is not None:
-        module = model.get_submodule(detector.head)
-        return module if isinstance(module, nn.Linear) else None
-    layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
-    return layers[-1] if layers else None
+        names = (detector.head,) if isinstance(detector.head, str) else detector.head
+        named = {name: model.get_submodule(name) for name in names}
+        heads = {name: module for name, module in named.items() if isinstance(module, nn.Linear)}
+        return heads if len(heads) == len(named) else {}
+    layers = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.Linear)]
+    return dict(layers[-1:])
 
 
 @torch.no_grad()

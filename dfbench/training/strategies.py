@@ -44,14 +44,14 @@ class StrategyContext:
     """What a strategy is told when it sets itself up.
 
     Attributes:
-        model: the network. head: name of its final linear layer, or None.
+        model: the network. heads: names of its final linear layers, one in all but ensembles; may be empty.
         experiences: number of experiences. memory: the benchmark's budget, in samples, in all.
         samples_per_unit: what one unit is charged. batch_size: units a step.
         targets: int64 (U,), the class each unit is counted under, by unit id.
     """
 
     model: nn.Module
-    head: str | None
+    heads: tuple[str, ...]
     experiences: int
     memory: int
     samples_per_unit: int

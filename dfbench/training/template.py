@@ -124,6 +124,10 @@ class LoopTemplate(SupervisedTemplate):
         self.loop.finish()
         self.loop = None
 
+    def observe(self, plugins: Sequence[Any]) -> None:
+        """Call these Avalanche plugins too, after the strategy's own; they watch and change nothing."""
+        self.plugins = [*self.plugins[:-1], *plugins, self.clock]
+
     # What strategies may ask for.
 
     def train_mode(self) -> None:

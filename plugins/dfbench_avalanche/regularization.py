@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import CWRStarPlugin, EWCPlugin, LwFPlugin, SynapticIntelligencePlugin
-from avalanche.training.utils import ParamData, zerolike_params_dict
+from avalanche.training.utils import ParamData, freeze_everything, unfreeze_everything, zerolike_params_dict
 from pydantic import Field
 
 from dfbench import Need, Strategy, StrategyConfig, StrategyContext, unit_ids
@@ -188,12 +189,26 @@ class LwF(Strategy):
             lwf.expcount = state["count"]
 
 
-class CountingCWRStarPlugin(CWRStarPlugin):
-    """Avalanche's CWR*, counting the rows it consolidates."""
+class HeadPlugin(CWRStarPlugin):
+    """Avalanche's CWR* on one head of a network that may have several, counting the rows it consolidates.
 
-    def __init__(self, model: Any, head: str | None, freeze: bool, effects: Any) -> None:
-        super().__init__(model, cwr_layer_name=head, freeze_remaining_model=freeze)
+    Its books are kept apart from the network, on which Avalanche keeps them, so that each head has its own.
+    """
+
+    def __init__(self, model: Any, heads: tuple[str, ...], head: str, freeze: bool, effects: Any) -> None:
+        super().__init__(SimpleNamespace(), cwr_layer_name=head, freeze_remaining_model=freeze)
+        self.network, self.heads = model, heads
         self.effects = effects
+
+    def get_cwr_layer(self) -> Any:
+        """This head."""
+        return self.network.get_submodule(self.cwr_layer_name)
+
+    def freeze_other_layers(self) -> None:
+        """Freeze all but the heads."""
+        freeze_everything(self.network)
+        for head in self.heads:
+            unfreeze_everything(self.network.get_submodule(head))
 
     def consolidate_weights(self) -> None:
         """Avalanche's consolidation."""
@@ -215,21 +230,26 @@ class CWRStar(Strategy):
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
         """See :class:`Strategy`."""
-        self._model: Any = context.model
-        return [CountingCWRStarPlugin(context.model, context.head, self.config.freeze, self.effects)]
+        heads, freeze = context.heads, self.config.freeze
+        self._plugins = [HeadPlugin(context.model, heads, head, freeze, self.effects) for head in heads]
+        return list(self._plugins)
 
     def state_dict(self) -> dict[str, Any]:
-        """Consolidated rows and how often each class was seen."""
-        model = self._model
+        """Consolidated rows of each head, and how often each class was seen."""
         return {
-            "weights": {str(c): torch.from_numpy(np.asarray(w)) for c, w in model.saved_weights.items()},
-            "past": {str(c): int(n) for c, n in model.past_j.items()},
+            plugin.cwr_layer_name: {
+                "weights": {str(c): torch.from_numpy(np.asarray(w)) for c, w in plugin.model.saved_weights.items()},
+                "past": {str(c): int(n) for c, n in plugin.model.past_j.items()},
+            }
+            for plugin in self._plugins
         }
 
     def load_state_dict(self, state: dict[str, Any], rebuild: Callable[[torch.Tensor], Any]) -> None:
         """See :class:`Strategy`."""
-        self._model.saved_weights.update({int(c): w.numpy() for c, w in state["weights"].items()})
-        self._model.past_j.update({int(c): n for c, n in state["past"].items()})
+        for plugin in self._plugins:
+            saved = state[plugin.cwr_layer_name]
+            plugin.model.saved_weights.update({int(c): w.numpy() for c, w in saved["weights"].items()})
+            plugin.model.past_j.update({int(c): n for c, n in saved["past"].items()})
 
 
 def _own(params: dict[str, Any]) -> None:

@@ -35,6 +35,7 @@ print("\\nimported:", *sys.modules)
         ["score", "--matrix", "matrix.json"],
         ["show", "cifar10-ni10"],
         ["plugins", "list"],
+        ["zoo", "list", "--json"],
     ],
     ids=" ".join,
 )

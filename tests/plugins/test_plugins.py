@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pluggy
 import pytest
+import yaml
 
 from dfbench import hookspecs
 from dfbench.errors import PluginError, UsageError
 from dfbench.plugins import Registry, load_plugins
 from tests.cli.harness import detectors, install, plugins_of, run_cli, the_error
 from tests.conftest import Done, dfbench
+from tests.publish.test_zoo_schema import ENTRY
 
 IMPL = "from dfbench import DetectorEntry, hookimpl\n\n\n@hookimpl\ndef "
 GOOD = "return [DetectorEntry('half', 'nowhere:Nothing')]\n"
@@ -303,7 +305,7 @@ SAMPLE = {
 from pathlib import Path
 
 from dfbench import (
-    BenchmarkEntry, CommandEntry, DetectorEntry, MetricEntry, SourceEntry, StrategyEntry, hookimpl,
+    BenchmarkEntry, CommandEntry, DetectorEntry, MetricEntry, SourceEntry, StrategyEntry, ZooEntry, hookimpl,
 )
 
 
@@ -335,7 +337,13 @@ def register_metrics():
 @hookimpl
 def register_commands():
     return [CommandEntry("greet", "dfbench_sample.command:greet", "Greet somebody.")]
+
+
+@hookimpl
+def register_zoo():
+    return [ZooEntry("elsewhere", str(Path(__file__).parent / "elsewhere.yaml"))]
 """,
+    "dfbench_sample/elsewhere.yaml": yaml.safe_dump({**ENTRY, "name": "elsewhere"}),
     "dfbench_sample/command.py": '''
 import click
 
@@ -504,10 +512,16 @@ def test_register_commands(sample: Path) -> None:
     assert dfbench("greet").code == UsageError.exit_code
 
 
+def test_register_zoo(sample: Path) -> None:
+    done = dfbench("zoo", "list", "--json", python_path=(sample,))
+    (row,) = (row for row in done.json if row["name"] == "elsewhere")
+    assert (row["here"], row["hub"]["repo"]) == (False, ENTRY["hub"]["repo"])
+
+
 def test_every_hook_has_a_test_named_after_it() -> None:
     manager = pluggy.PluginManager("dfbench")
     hooks = [name for name in vars(hookspecs) if manager.parse_hookspec_opts(hookspecs, name) is not None]
-    assert len(hooks) == 6
+    assert len(hooks) == 8
     for hook in hooks:
         assert inspect.isfunction(globals().get(f"test_{hook}")), hook
 

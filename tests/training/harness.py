@@ -32,7 +32,7 @@ from dfbench import (
 )
 from dfbench.data.loader import UnitLoader
 from dfbench.plugins import registry
-from dfbench.training.compatibility import linear_head
+from dfbench.training.compatibility import linear_heads
 from dfbench.training.dataset import experiences_of
 from dfbench.training.strategies import Need
 from dfbench.training.template import LoopTemplate
@@ -159,10 +159,9 @@ def train(
     units = problem.units if units is None else units
     experience = problem.experience if experience is None else experience
     model = detector.build()
-    head = linear_head(detector, model)
     context = StrategyContext(
         model=model,
-        head=next((n for n, m in model.named_modules() if m is head), None),
+        heads=tuple(linear_heads(detector, model)),
         experiences=EXPERIENCES,
         memory=memory,
         samples_per_unit=units.samples_per_unit,

@@ -15,12 +15,25 @@ from tests.training.harness import TEN
 SETTINGS = {
     "simple_cnn": ["image_size=32", "epochs=2", "batch_size=8", "width=4"],
     "xception": ["image_size=71", "epochs=1", "batch_size=8", "pretrained=false"],
+    "dfdc3": [
+        "batch_size=2",
+        "steps=3",
+        "warm_up=1",
+        "height=64",
+        "width=64",
+        "lr=0.001",
+        "clip_length=8",
+        "body=tinynet_e",
+        "frames=1",
+    ],
     "odd": [],
     "opaque": ["batch_size=8"],
     "one_logit": ["epochs=2", "batch_size=8"],
 }
 DATA_LEVEL = {"naive", "replay", "cumulative", "joint"}
 """What an opaque loop can be trained with."""
+CLIPS = {"dfdc3"}
+"""What is trained on pairs of clips."""
 PER_CLASS = {"lwf", "cwr_star"}
 """What needs a logit a class."""
 
@@ -40,7 +53,7 @@ def request(detector: str, strategy: str, stream: Path, out: Path) -> Request:
         "ewc",
         "si",
     ):  # few steps move few weights far: what is tested is that the penalty is there
-        settings.append("strategy.strength=1e7" if detector == "xception" else "strategy.strength=1000")
+        settings.append(f"strategy.strength={'1e7' if detector in {'xception', 'dfdc3'} else 1000}")
     return Request(
         detector=detector, strategy=strategy, benchmark=str(stream), settings=settings, device="cpu", out=out
     )
@@ -49,9 +62,9 @@ def request(detector: str, strategy: str, stream: Path, out: Path) -> Request:
 @pytest.mark.parametrize("strategy", TEN)
 @pytest.mark.parametrize("detector", SETTINGS)
 def test_the_strategy_has_an_effect_or_is_refused(
-    detector: str, strategy: str, tiny_stream: Path, tmp_path: Path, with_odd: Registry
+    detector: str, strategy: str, tiny_stream: Path, clip_stream: Path, tmp_path: Path, with_odd: Registry
 ) -> None:
-    asked = request(detector, strategy, tiny_stream, tmp_path)
+    asked = request(detector, strategy, clip_stream if detector in CLIPS else tiny_stream, tmp_path)
     if refused(detector, strategy):
         with pytest.raises(IncompatibleError, match=refused(detector, strategy)):
             run(asked, with_odd, Reporter())
@@ -59,7 +72,11 @@ def test_the_strategy_has_an_effect_or_is_refused(
         return
     record = run(asked, with_odd, Reporter())
     effects, memory, steps = record["effects"], record["memory"], record["steps"]
-    trained = 24  # samples of one experience
+    trained = 64 if detector in CLIPS else 24  # samples of one experience
+    unit = 16 if detector in CLIPS else 1  # a pair of clips of 8 frames: the memory of 96 holds 6, 2 an experience
+    stored = [6 * unit] * 3 if detector in CLIPS else [12] * 3
+    patterns = [2 * unit, 4 * unit, 6 * unit] if detector in CLIPS else [4, 8, 12]
+    heads = 3 if detector in CLIPS else 1
     assert record["metrics"]["average_auc"] is not None
     match strategy:
         case "naive":
@@ -75,21 +92,23 @@ def test_the_strategy_has_an_effect_or_is_refused(
             assert memory["samples"] == [trained, 2 * trained, 3 * trained]
         case "replay":
             assert effects["replayed_units"] > 0
-            assert memory["samples"] == [12, 12, 12]
-            assert memory["bytes"] == [12 * record_bytes(detector)] * 3
+            if detector in CLIPS:  # 4 pairs in the first experience, 6 from the second on
+                stored[0] = trained
+            assert memory["samples"] == stored
+            assert memory["bytes"] == [count * record_bytes(detector) for count in stored]
         case "gem":
             assert effects["reference_passes"] == steps[1] + 2 * steps[2]
             assert effects["projections"] > 0
-            assert memory["samples"] == [4, 8, 12]
+            assert memory["samples"] == patterns
         case "agem":
             assert effects["reference_passes"] == steps[1] + steps[2]
-            assert memory["samples"] == [4, 8, 12]
+            assert memory["samples"] == patterns
         case "ewc" | "si" | "lwf":
             assert effects["penalty"] > 0
             assert memory["samples"] == [0, 0, 0]
             assert memory["state_bytes"] > 0
         case "cwr_star":
-            assert effects["consolidated_rows"] == 6  # two classes, three experiences
+            assert effects["consolidated_rows"] == 6 * heads  # two classes, three experiences
         case _:
             raise AssertionError(f"no effect is stated for {strategy}")
 

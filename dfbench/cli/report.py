@@ -1,0 +1,56 @@
+"""``dfbench report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("report")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--to", type=click.Path(path_type=Path, file_okay=False),
+              help="Folder of the report (default: report in the run's folder, or here for several runs).")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def command(runs: tuple[Path, ...], to: Path | None, as_json: bool) -> None:
+    """Draw finished RUNS (their folders): figures as SVG and PNG, and one HTML page that holds everything.
+
+    Several runs on the same data are compared; those that differ in the seed alone are averaged.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from dfbench.cli.output import console, print_json
+    from dfbench.publish.comparison import sentence
+    from dfbench.publish.report import write_report
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("drawing", total=None)
+        report = write_report(runs, to, lambda done, total: bar.update(task, completed=done, total=total))
+    records = [run.record for method in report.methods for run in method.runs]
+    if as_json:
+        print_json(
+            {
+                "page": str(report.page),
+                "figures": {name: {k: str(p) for k, p in files.items()} for name, files in report.figures.items()},
+                "methods": [
+                    {
+                        "label": method.label,
+                        "runs": [run.record["run"] for run in method.runs],
+                        "seeds": method.seeds,
+                        "metrics": {
+                            name: dict(zip(("mean", "sd"), method.metric(name), strict=True))
+                            for name in method.runs[0].record["metrics"]
+                        },
+                    }
+                    for method in report.methods
+                ],
+                "sentence": sentence(records),
+            }
+        )
+        return
+    out = console()
+    out.print(sentence(records), markup=False, highlight=False)
+    for name, files in report.figures.items():
+        out.print(f"{name}: {', '.join(map(str, files.values()))}", markup=False, highlight=False)
+    out.print(f"page: {report.page}", markup=False, highlight=False)

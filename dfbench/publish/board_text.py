@@ -1,0 +1,71 @@
+"""How figures are written on the pages: the same words in HTML, Markdown and the terminal."""
+
+from __future__ import annotations
+
+from dfbench.publish.board import Mark, Row
+
+NONE = "–"
+METRICS = {"auc": "AUC", "video_auc": "video AUC", "accuracy": "accuracy"}
+MARKS: dict[Mark | None, str] = {"best": "★", "tied": "≈", "worse": "", None: ""}
+BOUND = "∎"
+MARK_WORDS: dict[Mark | None, str] = {
+    "best": "best continual row",
+    "tied": "not significantly worse than the best",
+    "worse": "significantly worse than the best",
+    None: "",
+}
+LEGEND = (
+    "★ the best continual row; ≈ not significantly worse than it (videos and seeds taken into account, "
+    "corrected for the number of rows, 5 %); ∎ an upper bound that saw all data, not compared."
+)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A fixed number of decimals, a true minus, a dash for undefined."""
+    if value is None:
+        return NONE
+    text = f"{value:.{digits}f}"
+    text = text.lstrip("-") if float(text) == 0 else text
+    return text.replace("-", "−")
+
+
+def with_spread(value: float | None, spread: float | None) -> str:
+    """``0.884 ± 0.013``."""
+    return number(value) if spread is None else f"{number(value)} ± {number(spread)}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """``0.842 – 0.899``."""
+    return NONE if low is None or high is None else f"{number(low)} – {number(high)}"
+
+
+def size(count: float) -> str:
+    """Bytes in a unit that suits them."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count:.0f} B"
+
+
+def count(value: float) -> str:
+    """A whole number with thin spaces."""
+    return f"{round(value):,}".replace(",", "\u202f")
+
+
+def seconds(value: float) -> str:
+    """Seconds, or minutes or hours where there are many."""
+    if value < 600:
+        return f"{value:.0f} s"
+    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def mark(row: Row) -> str:
+    """The sign beside a row."""
+    return BOUND if row.bound else MARKS[row.mark]
+
+
+def split_options(row: Row) -> tuple[list[str], list[str]]:
+    """(options of the detector, of the strategy without their prefix) that tell this row from others."""
+    prefix = "strategy."
+    of_strategy = [o.removeprefix(prefix) for o in row.options if o.startswith(prefix)]
+    return [o for o in row.options if not o.startswith(prefix)], of_strategy

@@ -1,0 +1,130 @@
+"""What is done to a pair of aligned clips before the networks see them.
+
+Real and fake of a pair get the same of everything, and all frames of C's clip share it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random as python_random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+from timm.data import IMAGENET_DEFAULT_MEAN
+from timm.data.auto_augment import auto_augment_transform
+
+from dfbench_dfdc3.compression import Codec, compress, rescaled
+
+POLICY = "original-mstd0.5"
+
+
+@dataclass(frozen=True)
+class View:
+    """What the three networks want of a clip.
+
+    Attributes:
+        height, width: of the networks' input, pixels.
+        frames: frames that A and B see of a clip, each; sequence: that C sees.
+        compress, flip, auto_augment: probabilities.
+    """
+
+    height: int
+    width: int
+    frames: int
+    sequence: int
+    compress: float
+    flip: float
+    auto_augment: float
+
+
+def spread(count: int, step: int, length: int) -> np.ndarray:
+    """``count`` frame indices around the middle of a clip of ``length`` ≥ ``count``, at most ``step`` apart.
+
+    For 50 frames: 8 at step 4 are 9, 13, …, 37; 7 at step 2 are 19, 21, …, 31.
+    """
+    while step > 1 and not 0 <= length // 2 - step * (count // 2) <= length - 1 - step * (count - 1):
+        step -= 1
+    start = max(0, min(length // 2 - step * (count // 2), length - 1 - step * (count - 1)))
+    return start + step * np.arange(count)
+
+
+def augment_pair(pair: np.ndarray, view: View, random: np.random.Generator) -> np.ndarray:
+    """A pair of aligned clips to the networks' frames.
+
+    Args:
+        pair: uint8 (2, T, H, W, 3), the real clip first.
+
+    Returns: uint8 (2, frames + frames + sequence, height, width, 3): A's, B's, C's.
+    """
+    length = pair.shape[1]
+    if random.random() < view.compress:
+        codec = Codec.draw(random)
+        pair = np.stack([compress(clip, codec) for clip in pair])
+    left = pair.shape[1]
+    seen = rescaled(spread(view.frames, 4, length), length, left)
+    clip = rescaled(spread(view.sequence, 2, length), length, left)
+    groups = [(True, seen[i : i + 1]) for i in range(len(seen))]
+    groups += [(False, seen[i : i + 1]) for i in range(len(seen))]
+    groups += [(False, clip)]
+    return np.concatenate([_augmented(pair[:, index], view, whole, random) for whole, index in groups], axis=1)
+
+
+def fitted(frames: np.ndarray, height: int, width: int, whole: bool) -> np.ndarray:
+    """Frames (…, H, W, 3) resized for a random crop of ``height`` × ``width``.
+
+    ``whole`` (network A): the smaller side becomes ``width``; what is missing to ``height`` is black.
+    Otherwise (B and C) the smaller side becomes ``height``.
+    """
+    old = frames.shape[-3:-1]
+    ratio = (width if whole else height) / min(old)
+    new = tuple(max(width, round(side * ratio)) for side in old)
+    flat = frames.reshape(-1, *frames.shape[-3:])
+    kind = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
+    resized = np.stack([cv2.resize(frame, new[::-1], interpolation=kind) for frame in flat])
+    missing = max(0, height - new[0])
+    if missing:
+        resized = np.pad(resized, ((0, 0), (missing // 2, missing - missing // 2), (0, 0), (0, 0)))
+    return resized.reshape(*frames.shape[:-3], *resized.shape[1:])
+
+
+def _augmented(frames: np.ndarray, view: View, whole: bool, random: np.random.Generator) -> np.ndarray:
+    """One draw of flip, crop and AutoAugment for all of ``frames``, (2, T, H, W, 3)."""
+    frames = fitted(frames, view.height, view.width, whole)
+    if random.random() < view.flip:
+        frames = frames[..., ::-1, :]
+    top = int(random.integers(frames.shape[-3] - view.height + 1))
+    left = int(random.integers(frames.shape[-2] - view.width + 1))
+    frames = frames[..., top : top + view.height, left : left + view.width, :]
+    if random.random() >= view.auto_augment:
+        return frames
+    policy, seed = _policy(view.height, view.width), int(random.integers(2**32))
+    flat = frames.reshape(-1, *frames.shape[-3:])
+    changed = []
+    for frame in flat:
+        with _seeded(seed):
+            changed.append(np.asarray(policy(Image.fromarray(np.ascontiguousarray(frame)))))
+    return np.stack(changed).reshape(frames.shape)
+
+
+@lru_cache
+def _policy(height: int, width: int) -> Any:
+    fill = tuple(round(255 * value) for value in IMAGENET_DEFAULT_MEAN)
+    return auto_augment_transform(POLICY, {"translate_const": int(0.45 * min(height, width)), "img_mean": fill})
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """timm draws from the global generators of Python and NumPy: fixed inside, as they were after it."""
+    python_state, numpy_state = python_random.getstate(), np.random.get_state()
+    python_random.seed(seed)
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        python_random.setstate(python_state)
+        np.random.set_state(numpy_state)

@@ -1,0 +1,71 @@
+"""Video compression as augmentation: a clip through H.264 and back, in memory."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+
+STORED_FPS = 30
+TUNES = ("film", "animation", "grain", "stillimage", "fastdecode", "zerolatency")
+
+
+@dataclass(frozen=True)
+class Codec:
+    """One drawn setting of the encoder; the same for the real and the fake of a pair."""
+
+    crf: int
+    """Constant rate factor, 17 … 39; more is worse."""
+    tune: str
+    fps: int = STORED_FPS
+    """Frames a second that are left of 30."""
+    scale: float = 1.0
+    """Height and width are multiplied by it."""
+
+    @classmethod
+    def draw(cls, random: np.random.Generator) -> Codec:
+        """Rate with p ½ from {15 … 29}, scale with p ½ from U(¼, 1), CRF from {17 … 39}, a tune."""
+        fps = int(random.integers(15, 30)) if random.random() < 0.5 else STORED_FPS
+        scale = float(random.uniform(0.25, 1.0)) if random.random() < 0.5 else 1.0
+        return cls(int(random.integers(17, 40)), str(random.choice(TUNES)), fps, scale)
+
+
+def thinned(length: int, fps: int) -> np.ndarray:
+    """Indices of the frames that are left of ``length`` when 30 frames a second become ``fps``: int64 (L,)."""
+    left = max(1, round(length * fps / STORED_FPS))
+    return np.arange(left) * length // left
+
+
+def rescaled(index: np.ndarray, length: int, left: int) -> np.ndarray:
+    """Where frame ``index`` of ``length`` is among the ``left`` of a thinned clip."""
+    return np.minimum(index * left // length, left - 1)
+
+
+def compress(clip: np.ndarray, codec: Codec) -> np.ndarray:
+    """A clip as it comes back from the encoder.
+
+    Args:
+        clip: uint8 (T, H, W, 3), RGB, at 30 frames a second.
+
+    Returns: uint8 (T', H', W', 3): thinned to ``codec.fps``, scaled by ``codec.scale``, sides even.
+    """
+    clip = clip[thinned(len(clip), codec.fps)]
+    height, width = (max(2, round(side * codec.scale / 2) * 2) for side in clip.shape[1:3])
+    if (height, width) != clip.shape[1:3]:
+        clip = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in clip])
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="matroska") as container:
+        options = {"crf": str(codec.crf), "tune": codec.tune, "threads": "1"}
+        stream = container.add_stream("libx264", rate=Fraction(codec.fps), options=options)
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        for frame in clip:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    buffer.seek(0)
+    with av.open(buffer, "r") as coded:
+        coded.streams.video[0].codec_context.thread_count = 1
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in coded.decode(video=0)])

@@ -1,0 +1,94 @@
+"""``--log mlflow``: MLflow Tracking, on a server, a database or a folder."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from dfbench import (
+    Evaluated,
+    ExperienceFinished,
+    Logger,
+    LoggerConfig,
+    RunFinished,
+    RunStarted,
+    RunStopped,
+    TrainingStep,
+)
+from dfbench_loggers.names import flat, row, summary
+
+RUN_TAG = "dfbench.run"
+
+
+class MlflowConfig(LoggerConfig):
+    """Options of ``mlflow``."""
+
+    uri: str | None = Field(None, description="tracking server (default: MLflow's own, $MLFLOW_TRACKING_URI)")
+    experiment: str = Field("", description="MLflow experiment (default: the benchmark's name)")
+
+
+class MlflowLogger(Logger):
+    """One MLflow run a dfbench run, found again by its tag; the client alone is used, never MLflow's global state."""
+
+    Config: ClassVar = MlflowConfig
+
+    def __init__(self, config: LoggerConfig) -> None:
+        super().__init__(config)
+        self._mlflow = self.require("mlflow")
+        self._client: Any = None
+        self._run: str | None = None
+        self._status = "KILLED"
+
+    def run_started(self, event: RunStarted) -> None:
+        """Begin, or go on with, the run."""
+        client = self._client = self._mlflow.MlflowClient(tracking_uri=self.config.uri)
+        name = self.config.experiment or str(event.spec["benchmark"])
+        experiment = client.get_experiment_by_name(name)
+        identity = experiment.experiment_id if experiment is not None else client.create_experiment(name)
+        found = client.search_runs([identity], f"tags.`{RUN_TAG}` = '{event.run}' and attributes.status != 'FINISHED'")
+        if found:
+            self._run = found[0].info.run_id
+            client.update_run(self._run, status="RUNNING")
+            return
+        made = client.create_run(identity, run_name=event.run, tags={RUN_TAG: event.run})
+        self._run = made.info.run_id
+        for key, value in flat(event.spec).items():
+            client.log_param(self._run, key, value)
+
+    def _log(self, values: dict[str, float], step: int) -> None:
+        now = int(time.time() * 1000)
+        metric = self._mlflow.entities.Metric
+        self._client.log_batch(self._run, metrics=[metric(_name(k), v, now, step) for k, v in values.items()])
+
+    def training_step(self, event: TrainingStep) -> None:
+        """The running loss, over optimizer steps."""
+        self._log({"train/loss": event.loss}, event.step)
+
+    def experience_finished(self, event: ExperienceFinished) -> None:
+        """Cost of a training."""
+        self._log({"train/seconds": event.seconds}, event.number)
+
+    def evaluated(self, event: Evaluated) -> None:
+        """A row of R, over the number of trainings."""
+        self._log(dict(row(event)), event.number)
+
+    def run_finished(self, event: RunFinished) -> None:
+        """The final metrics."""
+        self._log(summary(event), 0)
+        self._status = "FINISHED"
+
+    def run_stopped(self, event: RunStopped) -> None:
+        """It is marked as failed."""
+        self._status = "FAILED"
+
+    def close(self) -> None:
+        """Say how it ended."""
+        if self._run is not None:
+            self._client.set_terminated(self._run, self._status)
+
+
+def _name(metric: str) -> str:
+    """MLflow's names are of letters, digits, and ``_-. :/``."""
+    return "".join(c if c.isalnum() or c in "_-. :/" else "_" for c in metric)

@@ -1,0 +1,135 @@
+"""Finished runs for a leaderboard: real scores files and records, but scores that no network had to be trained for.
+
+A run's scores are normal deviates around a mean that falls with every training since its experience was learned, so
+that its matrix, its forgetting and its intervals are those of a plausible run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dfbench.evaluation.scores import UNTRAINED, Scores
+from dfbench.evaluation.summary import evaluate
+from dfbench.evaluation.uncertainty import data_key, uncertainty
+from dfbench.runs.spec import RunSpec
+
+NAMES = ("autoencoder", "face_swap", "reenactment")
+FINGERPRINT = hashlib.sha256(b"the data of these tests").hexdigest()
+ENVIRONMENT = {
+    "python": "3.11.7", "platform": "Linux", "processor": "a processor", "cores": 2, "threads": 1, "device": "cpu",
+    "device_name": "a processor", "packages": {"torch": "2.15.0", "numpy": "2.4.6"},
+    "plugins": {"simple_cnn (dfbench-deepfake)": "0.1.0"},
+}  # fmt: skip
+
+
+def make_scores(
+    strength: float, decay: float, seed: int, whole: bool = False, videos: int = 20, frames: int = 3,
+    names: tuple[str, ...] = NAMES,
+) -> Scores:  # fmt: skip
+    """``strength``: how far fakes lie above reals once learned; ``decay``: what a later training leaves of that."""
+    data, noise = np.random.default_rng(7), np.random.default_rng([seed, 1])
+    scores, size = Scores(), len(names)
+    hard = data.normal(0, 0.6, (size, 2 * videos))  # videos are easy or hard for everyone
+    for i in [UNTRAINED, *([size - 1] if whole else range(size))]:
+        for j, name in enumerate(names):
+            kept = 1.0 if whole else decay ** (i - j) if i >= j else 0.3
+            power = 0.0 if i == UNTRAINED else strength * kept
+            labels = np.repeat(np.arange(2 * videos) % 2, frames)
+            video = np.repeat(np.arange(2 * videos), frames)
+            values = power * labels + hard[j][video] + noise.normal(0, 0.25) * labels + noise.normal(0, 1, len(labels))
+            p = 1 / (1 + np.exp(-(values - power / 2)))
+            keys = [f"{name}/{'fake' if v % 2 else 'real'}{v}" for v in video]
+            samples = [f"{key}/{n}" for n, key in enumerate(keys)]
+            scores.append(i, j, samples, keys, labels, p, p > 0.5)
+    return scores
+
+
+def make_run(
+    out: Path, strategy: str = "replay", seed: int = 0, *, strength: float = 2.0, decay: float = 0.8,
+    whole: bool = False, stored: int = 30, detector: str = "simple_cnn", preset: str = "default",
+    benchmark: str = "three", fingerprint: str = FINGERPRINT, split: Any = "test", lr: float = 0.001,
+    notes: tuple[str, ...] = (), names: tuple[str, ...] = NAMES, videos: int = 20, sure: bool = True,
+) -> Path:  # fmt: skip
+    """A folder with record.json and scores.parquet, as ``dfbench eval`` leaves it."""
+    spec = RunSpec(
+        detector=detector, preset=preset, detector_config={"epochs": 6, "lr": lr, "image_size": None},
+        strategy=strategy, strategy_config={"memory": None}, benchmark=benchmark, data_fingerprint=fingerprint,
+        memory=30, split=split, seed=seed,
+    )  # fmt: skip
+    folder = out / spec.run_id
+    folder.mkdir(parents=True)
+    scores = make_scores(strength, decay, int(spec.identity[:6], 16), whole, names=names, videos=videos)
+    scores.write(folder / "scores.parquet")
+    trainings = 1 if whole else len(names)
+    summary = evaluate(scores, list(names), "auc", 2)
+    record: dict[str, Any] = {
+        "schema": 1,
+        "run": spec.run_id,
+        "created": "2026-11-23T18:07:34+00:00",
+        "spec": spec.model_dump(),
+        "identity": spec.identity,
+        "headline": "auc",
+        "metrics": summary["metrics"],
+        "matrix": summary["matrix"],
+        "per_experience": summary["per_experience"],
+        "uncertainty": uncertainty(scores, list(names), "auc", 2, data_key(fingerprint, split)),
+        "data": {
+            "benchmark": benchmark,
+            "fingerprint": fingerprint,
+            "classes": ["real", "fake"],
+            "experiences": [
+                {"name": n, "train": {"real": 50, "fake": 50}, "val": {}, "test": {"real": 60, "fake": 60}}
+                for n in names
+            ],
+            "notes": list(notes),
+        },
+        "detector": {"parameters": 138194, "head": "head", "weights_sha256": "0" * 64},
+        "effects": {"replayed_units": 180.0} if stored else {},
+        "memory": {
+            "budget_samples": 30,
+            "samples": [stored] * trainings,
+            "bytes": [stored * 3072] * trainings,
+            "state_bytes": 8 * stored,
+        },
+        "steps": [270] * trainings,
+        "seconds": {"train": [20.0 + stored] * trainings, "evaluate": [1.5] * (trainings + 1), "total": 70.0 + stored},
+        "peak_memory": {"host_bytes": 1_500_000_000, "device_bytes": None},
+        "resumed": 0,
+        "environment": ENVIRONMENT,
+        "git": {"commit": "c" * 40, "dirty": False},
+        "files": {"scores.parquet": hash_of(folder / "scores.parquet"), "model.safetensors": "0" * 64},
+    }
+    if not sure:
+        del record["uncertainty"]
+    write_record(folder, record)
+    return folder
+
+
+def make_runs(out: Path, seeds: int = 3, **more: Any) -> list[Path]:
+    """Five methods of different quality, the first two nearly alike, and an upper bound."""
+    methods = [
+        ("replay", {"decay": 0.92}), ("gem", {"decay": 0.9}), ("ewc", {"decay": 0.6, "stored": 0}),
+        ("naive", {"decay": 0.5, "stored": 0}), ("joint", {"whole": True, "stored": 0, "strength": 2.4}),
+    ]  # fmt: skip
+    return [make_run(out, name, seed, **{**options, **more}) for name, options in methods for seed in range(seeds)]
+
+
+def hash_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The record of a run's folder."""
+    value: dict[str, Any] = json.loads((folder / "record.json").read_text())
+    return value
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Write it back, whatever was done to it."""
+    (folder / "record.json").write_text(json.dumps(record, indent=1))
