@@ -37,6 +37,7 @@ class DFDC3Config(DetectorConfig):
     """Options of DFDC_3; the defaults are the authors'."""
 
     batch_size: int = Field(8, ge=1, description="pairs of aligned clips a step, before replayed ones are added")
+    accumulate: int = Field(1, ge=1, description="batches an optimizer step, where memory is short")
     steps: int = Field(100_000, ge=2, description="optimizer steps an experience, the warm-up included")
     warm_up: int = Field(100, ge=0, description="steps at the start on the final layers alone")
     lr: float = Field(0.005, gt=0, description="learning rate at the start, falling linearly to 0")
@@ -239,12 +240,12 @@ class DFDC3(Detector):
         assert isinstance(model, Ensemble)
         if c.warm_up:
             with loop.phase(*(model.get_submodule(name) for name in model.heads)):
-                loop.optimize(self.optimizer(model, heads_alone=True))
+                loop.optimize(self.optimizer(model, heads_alone=True), accumulate=c.accumulate)
                 self._steps(loop, c.warm_up)
         total, done = loop.total_steps(c.steps), loop.total_steps(c.warm_up)
         optimizer = self.optimizer(model)
         falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (total - done - step) / total)
-        loop.optimize(optimizer, schedulers=[falling])
+        loop.optimize(optimizer, schedulers=[falling], accumulate=c.accumulate)
         self._steps(loop, c.steps - c.warm_up)
 
     def _steps(self, loop: Loop, count: int) -> None:

@@ -156,6 +156,12 @@ def test_the_rate_falls_linearly_over_the_budget() -> None:
     assert [step["lr"][0] for step in seen[3:]] == pytest.approx([rate / 2 for rate in trunk])
 
 
+def test_the_budget_counts_optimizer_steps_however_many_batches_they_have() -> None:
+    seen = trained(accumulate=2).seen
+    assert len(seen) == 20
+    assert [step["lr"][1] for step in seen[6:]] == pytest.approx([0.001 * (10 - i // 2) for i in range(6, 20)])
+
+
 def test_two_lifted_rows_move_as_the_one_row_of_the_original() -> None:
     """SGD with Nesterov momentum and weight decay: the same logits after each of twenty steps."""
     torch.manual_seed(2)
