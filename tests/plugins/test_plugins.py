@@ -231,7 +231,7 @@ def test_other_names_work_beside_a_name_registered_twice(capsys: pytest.CaptureF
     assert run_cli(capsys, "show", "replay").code == 0
     helped = run_cli(capsys, "--help")
     assert helped.code == 0
-    assert BOTH in " ".join(helped.out.split())
+    assert BOTH.replace(" ", "") in "".join(helped.out.split())  # the help is wrapped at blanks and hyphens
 
 
 @pytest.mark.usefixtures("rivals")
@@ -305,7 +305,8 @@ SAMPLE = {
 from pathlib import Path
 
 from dfbench import (
-    BenchmarkEntry, CommandEntry, DetectorEntry, MetricEntry, SourceEntry, StrategyEntry, ZooEntry, hookimpl,
+    BenchmarkEntry, CommandEntry, DetectorEntry, LoggerEntry, MetricEntry, SourceEntry, StrategyEntry, ZooEntry,
+    hookimpl,
 )
 
 
@@ -340,10 +341,25 @@ def register_commands():
 
 
 @hookimpl
+def register_loggers():
+    return [LoggerEntry("finish", "dfbench_sample.finish:Finish", "says when a run is finished")]
+
+
+@hookimpl
 def register_zoo():
     return [ZooEntry("elsewhere", str(Path(__file__).parent / "elsewhere.yaml"))]
 """,
     "dfbench_sample/elsewhere.yaml": yaml.safe_dump({**ENTRY, "name": "elsewhere"}),
+    "dfbench_sample/finish.py": """
+import sys
+
+from dfbench import Logger
+
+
+class Finish(Logger):
+    def run_finished(self, event):
+        print("finished:", event.record["run"], file=sys.stderr)
+""",
     "dfbench_sample/command.py": '''
 import click
 
@@ -458,6 +474,7 @@ def evaluated(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
     """Its detector under its strategy on its benchmark."""
     out = tmp_path_factory.mktemp("runs")
     options = ("--preset", "slow", "--set", "strategy.strength=0.5", "--device", "cpu", "--out", out, "--json")
+    options += ("--log", "finish")
     done = dfbench("eval", "-d", "brightness", "-s", "anchor", "-b", "noise2", *options, python_path=(sample,))
     assert done.code == 0, done.err
     return done
@@ -512,6 +529,11 @@ def test_register_commands(sample: Path) -> None:
     assert dfbench("greet").code == UsageError.exit_code
 
 
+def test_register_loggers(sample: Path, evaluated: Done) -> None:
+    listed(sample, "loggers", "finish")
+    assert f"finished: {evaluated.json['run']}" in evaluated.err
+
+
 def test_register_zoo(sample: Path) -> None:
     done = dfbench("zoo", "list", "--json", python_path=(sample,))
     (row,) = (row for row in done.json if row["name"] == "elsewhere")
@@ -531,5 +553,5 @@ def test_every_hook_has_a_test_named_after_it() -> None:
 
 def test_presets_of_an_entry_are_those_of_its_class() -> None:
     registry = load_plugins()
-    for name in ("simple_cnn", "xception"):
+    for name in ("simple_cnn", "xception", "dfdc3"):
         assert registry.detectors[name].presets == tuple(registry.detectors.load(name).presets)

@@ -51,7 +51,7 @@ def test_the_checkpoint_is_pushed_and_the_entry_names_its_commit(
     assert entry.hub is not None
     assert entry.hub.repo == "me/tiny"
     assert len(entry.hub.commit) == 40
-    assert json.loads(done.record.read_text())["status"]["level"] == "recomputed"
+    assert json.loads(done.record.read_text())["status"] == "recomputed"
 
 
 def test_a_failed_push_leaves_the_row_and_no_entry(
