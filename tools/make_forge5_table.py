@@ -21,7 +21,7 @@ DETECTOR = "simple_cnn"
 
 def name(row: Row) -> str:
     """The strategy, with what was set."""
-    changed = [option.removeprefix("strategy.") for option in row.options]
+    changed = [setting.removeprefix("strategy.") for setting in row.first.settings or ()]
     return row.first.spec.strategy + (f" ({', '.join(changed)})" if changed else "")
 
 
