@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dfbench.detector import Detector, DetectorConfig, EpochConfig, Task
     from dfbench.errors import DataError, DfbenchError, IncompatibleError, PluginError, UsageError
     from dfbench.modeling import lift_one_logit, normalize
+    from dfbench.options import later
     from dfbench.runs.events import (
         Evaluated,
         Event,
@@ -66,6 +67,7 @@ _LAZY = {
     "IncompatibleError": "dfbench.errors",
     "PluginError": "dfbench.errors",
     "UsageError": "dfbench.errors",
+    "later": "dfbench.options",
     "lift_one_logit": "dfbench.modeling",
     "normalize": "dfbench.modeling",
     "Evaluated": "dfbench.runs.events",
@@ -135,6 +137,7 @@ __all__ = [
     "endless",
     "frames",
     "hookimpl",
+    "later",
     "lift_one_logit",
     "normalize",
     "pairs",

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 CORE = sorted((ROOT / "dfbench").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 FLOORS = [
-    {"errors", "hookspecs", "plugins"},
+    {"errors", "hookspecs", "options", "plugins"},
     {"data"},
     {"forge", "benchmarks"},
     {"modeling", "detector", "training", "evaluation"},

@@ -9,6 +9,7 @@ from typing import Any
 
 from dfbench.benchmarks.schema import read_stream_file
 from dfbench.errors import DfbenchError
+from dfbench.options import told
 from dfbench.plugins import Registry
 from dfbench.publish.board_schema import Record
 from dfbench.runs.spec import DETECTOR_BUDGET, STRATEGY_PREFIX, RunSpec, parse_settings
@@ -33,8 +34,8 @@ def needed_settings(spec: RunSpec, registry: Registry) -> list[str] | None:
             **detector.presets[spec.preset],
             **{k: v for k, v in budget.items() if k in detector.Config.model_fields},
         }
-        without = detector.Config.model_validate(given).model_dump(mode="json")
-        plain = strategy.Config().model_dump(mode="json")
+        without = told(detector.Config.model_validate(given))
+        plain = told(strategy.Config())
     except (DfbenchError, ImportError, KeyError, TypeError, ValueError):
         return None
     changed = {k: v for k, v in spec.detector_config.items() if k in always or k not in without or without[k] != v}

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from dfbench.benchmarks.stream import Stream, load_stream
 from dfbench.detector import Detector, Task
 from dfbench.evaluation.scores import Scores
+from dfbench.options import told
 from dfbench.plugins import Registry
 from dfbench.runs import spec as specs
 from dfbench.runs.environment import choose_device, environment, git_state, peak_memory
@@ -112,9 +113,9 @@ def prepare(request: Request, registry: Registry, reporter: Reporter) -> Prepare
     spec = RunSpec(
         detector=request.detector,
         preset=preset,
-        detector_config=config.model_dump(mode="json"),
+        detector_config=told(config),
         strategy=request.strategy,
-        strategy_config=strategy_config.model_dump(mode="json"),
+        strategy_config=told(strategy_config),
         benchmark=stream.name,
         data_fingerprint=stream.fingerprint,
         memory=specs.memory_budget(stream, strategy_config),

@@ -22,6 +22,7 @@ from torch import nn
 from dfbench import Batch, DataError, Detector, DetectorConfig, Loop, Samples, Units, UsageError, clip_pairs, clips
 from dfbench import normalize as normalized
 from dfbench_dfdc3.augmentation import View, augment_pair
+from dfbench_dfdc3.imagenet import load_packaged
 from dfbench_dfdc3.inference import Look, counts, plan, pool
 from dfbench_dfdc3.networks import Ensemble, channels_last, frame_network, over_time
 
@@ -86,23 +87,25 @@ class DFDC3(Detector):
 
     One unit is a pair of clips, real and fake, aligned frame by frame: a replay memory stores both whole.
     ``paper`` is the published configuration, ``lite`` the same procedure with a small network of the
-    family from random weights, for CPUs.
+    family, for CPUs.
     """
 
     Config: ClassVar = DFDC3Config
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
         "lite": {
-            "body": "tinynet_d",
-            "pretrained": False,
+            "body": "tf_efficientnet_lite0",
             "height": 112,
             "width": 96,
             "frames": 2,
             "dropout": 0.2,
             "drop_path": 0.0,
-            "steps": 150,
+            "batch_size": 4,
+            "steps": 60,
             "warm_up": 5,
-            "lr": 0.05,
+            "lr": 0.01,
+            "compress": 0.1,
+            "auto_augment": 0.1,
         },
     }
     head: ClassVar[tuple[str, ...]] = Ensemble.heads
@@ -129,18 +132,23 @@ class DFDC3(Detector):
 
     def _body(self) -> nn.Module:
         c = self.config
-        if c.pretrained and c.weights is None and self.facts.get("pretrained") is not False:
-            try:
-                network = frame_network(c.body, True, c.dropout, c.drop_path)
-            except Exception as error:
-                log.warning(
-                    "dfdc3 starts from random weights: those of %s could not be fetched (%s)",
-                    c.body,
-                    type(error).__name__,
-                )
-            else:
-                self.facts["pretrained"] = True
+        if c.pretrained and c.weights is None:
+            network = frame_network(c.body, False, c.dropout, c.drop_path)
+            if origin := load_packaged(network, c.body):
+                self.facts.update(pretrained=True, imagenet=origin)
                 return network
+            if self.facts.get("pretrained") is not False:  # not tried in vain for A already
+                try:
+                    network = frame_network(c.body, True, c.dropout, c.drop_path)
+                except Exception as error:
+                    log.warning(
+                        "dfdc3 starts from random weights: those of %s could not be fetched (%s)",
+                        c.body,
+                        type(error).__name__,
+                    )
+                else:
+                    self.facts["pretrained"] = True
+                    return network
         self.facts["pretrained"] = False
         return frame_network(c.body, False, c.dropout, c.drop_path)
 
