@@ -103,7 +103,6 @@ class DFDC3(Detector):
             "batch_size": 4,
             "steps": 60,
             "warm_up": 5,
-            "lr": 0.01,
             "compress": 0.1,
             "auto_augment": 0.1,
         },
