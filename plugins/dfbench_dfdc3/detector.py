@@ -101,7 +101,7 @@ class DFDC3(Detector):
             "dropout": 0.2,
             "drop_path": 0.0,
             "batch_size": 4,
-            "steps": 60,
+            "steps": 45,
             "warm_up": 5,
             "compress": 0.1,
             "auto_augment": 0.1,
