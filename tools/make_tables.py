@@ -1,11 +1,12 @@
-"""Write the strategies' table into docs/forge5.md, from the records in leaderboard/results.
+"""Write the strategies' tables into docs/forge5.md and docs/dfdc3.md, from the records in leaderboard/results.
 
-python -m tools.make_forge5_table
+python -m tools.make_tables
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,22 @@ import numpy as np
 from dfbench.publish.board import Row, Table, read_board
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "forge5.md"
 BEGIN, END = "<!-- strategies: begin -->\n", "<!-- strategies: end -->\n"
-ORDERS = ("forge5", "forge5-reverse")
-DETECTOR = "simple_cnn"
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of the docs, and the runs in its table: one detector on a stream and perhaps its reverse."""
+
+    path: Path
+    detector: str
+    benchmarks: tuple[str, ...]
+
+
+PAGES = (
+    Page(ROOT / "docs" / "forge5.md", "simple_cnn", ("forge5", "forge5-reverse")),
+    Page(ROOT / "docs" / "dfdc3.md", "dfdc3", ("forge5-clips",)),
+)
 
 
 def name(row: Row) -> str:
@@ -39,13 +52,11 @@ def average(row: Row) -> tuple[float | None, float | None]:
     return (row.average.mean, row.average.spread) if row.average else (None, None)
 
 
-def strategies(tables: Sequence[Table]) -> list[str]:
-    """One line a strategy, under both orders, by its average under the default one."""
-    by_order = [{name(row): row for row in table.rows if row.first.spec.detector == DETECTOR} for table in tables]
-    lines = [
-        "| strategy | average AUC | forgetting | n | reverse: average AUC | forgetting | n | stored |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+def strategies(tables: Sequence[Table], detector: str) -> list[str]:
+    """One line a strategy, under each stream, by its average under the first one."""
+    by_order = [{name(row): row for row in table.rows if row.first.spec.detector == detector} for table in tables]
+    columns = ["average AUC | forgetting | n"] + ["reverse: average AUC | forgetting | n"] * (len(tables) - 1)
+    lines = [f"| strategy | {' | '.join(columns)} | stored |", f"|---|{'---|' * (3 * len(tables) + 1)}"]
     for strategy in sorted(by_order[0], key=lambda s: -(average(by_order[0][s])[0] or 0)):
         cells = []
         for rows in by_order:
@@ -59,9 +70,9 @@ def strategies(tables: Sequence[Table]) -> list[str]:
     return lines
 
 
-def losses(table: Table, strategy: str) -> list[str]:
+def losses(table: Table, strategy: str, detector: str) -> list[str]:
     """What each step of the stream took from the experiences before it: fallen AUC, mean over seeds."""
-    row = next(r for r in table.rows if name(r) == strategy and r.first.spec.detector == DETECTOR)
+    row = next(r for r in table.rows if name(r) == strategy and r.first.spec.detector == detector)
     taken = []
     for record in row.records:
         R = np.array(record.matrix[record.headline], dtype=float)
@@ -77,22 +88,24 @@ def losses(table: Table, strategy: str) -> list[str]:
     ]
 
 
-def section() -> str:
+def section(page: Page) -> str:
     """What stands between the markers."""
     board = read_board(ROOT / "leaderboard")
-    tables = [next(t for t in board.tables if t.benchmark == order) for order in ORDERS]
-    lines = [*strategies(tables), "", "Where naive loses it (sum over the experiences before, mean over seeds):", ""]
+    tables = [next(t for t in board.tables if t.benchmark == name) for name in page.benchmarks]
+    lines = [*strategies(tables, page.detector), ""]
+    lines += ["Where naive loses it (sum over the experiences before, mean over seeds):", ""]
     for table in tables:
-        lines += losses(table, "naive")
+        lines += losses(table, "naive", page.detector)
     return "\n".join(lines)
 
 
-def with_tables(text: str) -> str:
+def with_tables(page: Page) -> str:
     """The page with the present tables."""
-    head, rest = text.split(BEGIN)
+    head, rest = page.path.read_text(encoding="utf-8").split(BEGIN)
     _, tail = rest.split(END)
-    return f"{head}{BEGIN}\n{section()}\n{END}{tail}"
+    return f"{head}{BEGIN}\n{section(page)}\n{END}{tail}"
 
 
 if __name__ == "__main__":
-    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.path.write_text(with_tables(page), encoding="utf-8")
