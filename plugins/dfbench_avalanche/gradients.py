@@ -1,34 +1,23 @@
 """GEM and A-GEM: gradients projected against those of stored units.
 
-The projections are Avalanche's own; what differs is the memory (unit ids, not pictures) and the
-reference gradient, which is that of the detector's own loss.
+Both are Avalanche's methods; what differs is the memory (unit ids, not pictures), the reference
+gradient, which is that of the detector's own loss, and that no gradient is copied more than it must.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from avalanche.core import SupervisedPlugin
-from avalanche.training.plugins import AGEMPlugin, GEMPlugin
 from pydantic import Field
 
-from dfbench import Memory, Need, Strategy, StrategyContext, UsageError, endless, unit_ids
+from dfbench import Memory, Need, Strategy, StrategyContext, UsageError, endless, later, unit_ids
+from dfbench_avalanche.projection import ReferenceGradients, multipliers, reference_backward
 
-
-def flat_gradient(model: torch.nn.Module) -> torch.Tensor:
-    """All gradients in one vector, zeros where there is none, in Avalanche's order."""
-    return torch.cat([p.grad.flatten() if p.grad is not None else p.new_zeros(p.numel()) for p in model.parameters()])
-
-
-def set_gradient(model: torch.nn.Module, flat: torch.Tensor) -> None:
-    """The inverse of :func:`flat_gradient`; parameters without a gradient stay without."""
-    start = 0
-    for p in model.parameters():
-        if p.grad is not None:
-            p.grad.copy_(flat[start : start + p.numel()].view(p.shape))
-        start += p.numel()
+CHUNK = "stored units a reference pass at most (default: all at once); batch normalisation sees each pass alone"
+STORED = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def draw(dataset: Any, count: int) -> torch.Tensor:
@@ -53,41 +42,54 @@ class GradientMemory(Strategy):
         return count
 
 
-class UnitGEMPlugin(GEMPlugin):
-    """Avalanche's GEM on stored unit ids."""
+class UnitGEMPlugin(SupervisedPlugin):
+    """GEM as Avalanche's ``GEMPlugin`` computes it, on stored unit ids."""
 
-    def __init__(self, patterns_per_experience: int, memory_strength: float, effects: Any) -> None:
-        super().__init__(patterns_per_experience, memory_strength)
+    def __init__(
+        self, patterns: int, strength: float, effects: Any, chunk: int | None = None, store: str = "fp32"
+    ) -> None:
+        super().__init__()
+        self.patterns, self.strength, self.effects = patterns, strength, effects
+        self.chunk, self.store = chunk, STORED[store]
         self.memory: dict[int, torch.Tensor] = {}
-        self.effects = effects
+        self.references: ReferenceGradients | None = None
 
     def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
         """Avalanche callback: the gradient of the detector's loss on each past experience's memory."""
         if not self.memory:
             return
-        rows = []
+        if self.references is None:
+            self.references = ReferenceGradients(strategy.model, len(self.memory), self.store)
         strategy.train_mode()
-        for ids in self.memory.values():
+        for index, ids in enumerate(self.memory.values()):
             strategy.optimizer.zero_grad()
-            strategy.reference_loss(ids).backward()
-            rows.append(flat_gradient(strategy.model))
-        self.G = torch.stack(rows)
-        self.effects.add("reference_passes", len(rows))
+            reference_backward(strategy, ids, self.chunk)
+            self.references.keep(index)
+        self.effects.add("reference_passes", len(self.memory))
 
-    def solve_quadprog(self, g: torch.Tensor) -> torch.Tensor:
-        """Avalanche's projection, counted."""
-        self.effects.add("projections", 1)
-        return super().solve_quadprog(g)
+    def after_backward(self, strategy: Any, **kwargs: Any) -> None:
+        """Avalanche callback: change the gradient where it opposes a past experience's."""
+        if self.references is None:
+            return
+        products = self.references.products()
+        if bool((products < 0).any()):
+            self.references.add(multipliers(self.references.gram().numpy(), products.numpy(), self.strength))
+            self.effects.add("projections", 1)
 
-    def update_memory(self, dataset: Any, t: int, batch_size: int) -> None:
-        """Store units of the experience that was just trained."""
-        self.memory[t] = draw(dataset, self.patterns_per_experience)
+    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        """Avalanche callback: store units of the experience that was just trained."""
+        self.references = None  # the next experience has one more, and evaluation needs none
+        self.memory[strategy.clock.train_exp_counter] = draw(strategy.experience.dataset, self.patterns)
 
 
 class GEMConfig(Memory):
     """Options of GEM."""
 
     strength: float = Field(0.5, ge=0, description="gamma of the paper: pull towards backward transfer")
+    chunk: int | None = later(None, ge=1, description=CHUNK)
+    store: Literal["fp32", "bf16"] = later(
+        "fp32", description="precision in which reference gradients are held; bf16 takes half the memory"
+    )
 
 
 class GEM(GradientMemory):
@@ -97,7 +99,8 @@ class GEM(GradientMemory):
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
         """See :class:`Strategy`."""
-        self._plugin = UnitGEMPlugin(self.patterns(context), self.config.strength, self.effects)
+        c = self.config
+        self._plugin = UnitGEMPlugin(self.patterns(context), c.strength, self.effects, c.chunk, c.store)
         return [self._plugin]
 
     def stored_units(self) -> torch.Tensor:
@@ -113,13 +116,14 @@ class GEM(GradientMemory):
         self._plugin.memory = dict(enumerate(state["memory"]))
 
 
-class UnitAGEMPlugin(AGEMPlugin):
-    """Avalanche's A-GEM on stored unit ids."""
+class UnitAGEMPlugin(SupervisedPlugin):
+    """A-GEM as Avalanche's ``AGEMPlugin`` computes it, on stored unit ids."""
 
-    def __init__(self, patterns_per_experience: int, sample_size: int, effects: Any) -> None:
-        super().__init__(patterns_per_experience, sample_size)
+    def __init__(self, patterns: int, sample_size: int, effects: Any, chunk: int | None = None) -> None:
+        super().__init__()
+        self.patterns, self.sample_size, self.effects, self.chunk = patterns, sample_size, effects, chunk
         self.buffers: list[torch.Tensor] = []
-        self.effects = effects
+        self.reference: list[torch.Tensor | None] = []
         self._draws: list[Callable[[int], torch.Tensor]] = []
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
@@ -132,9 +136,10 @@ class UnitAGEMPlugin(AGEMPlugin):
             return
         strategy.train_mode()
         strategy.optimizer.zero_grad()
-        strategy.reference_loss(self.sample_from_memory()).backward()
-        self.reference_gradients = flat_gradient(strategy.model)
-        strategy.optimizer.zero_grad()
+        reference_backward(strategy, self.sample_from_memory(), self.chunk)
+        self.reference = [p.grad for p in strategy.model.parameters()]
+        for p in strategy.model.parameters():
+            p.grad = None  # the next pass makes its own; this one's are kept without a copy
         self.effects.add("reference_passes", 1)
 
     def sample_from_memory(self) -> torch.Tensor:
@@ -145,25 +150,38 @@ class UnitAGEMPlugin(AGEMPlugin):
     @torch.no_grad()
     def after_backward(self, strategy: Any, **kwargs: Any) -> None:
         """Avalanche callback: its projection, g − r·(g·r)/(r·r) where g·r < 0, without waiting for the
-        device and for gradients of any memory layout (Avalanche's own fails on channels-last weights)."""
+        device, parameter by parameter, and for gradients of any memory layout."""
         if not self.buffers:
             return
-        gradient, reference = flat_gradient(strategy.model), self.reference_gradients
-        dot = torch.dot(gradient, reference)
+        parameters = zip(strategy.model.parameters(), self.reference, strict=True)
+        pairs = [(p.grad, r) for p, r in parameters if p.grad is not None and r is not None]
+        dot = _inner(pairs)
         against = dot < 0
-        amount = torch.where(against, dot / torch.dot(reference, reference), torch.zeros_like(dot))
-        set_gradient(strategy.model, gradient - reference * amount)
         self.effects.add("projections", against.float())
+        if dot.device.type != "cpu" or bool(against):
+            # r·r also counts parameters that the step gave no gradient.
+            norm = _inner([(r, r) for r in self.reference if r is not None])
+            amount = torch.where(against, dot / norm, torch.zeros_like(dot))
+            for gradient, r in pairs:
+                gradient.addcmul_(r, amount.to(r.dtype), value=-1)
+        self.reference = []
 
-    def update_memory(self, dataset: Any, num_workers: int = 0, **kwargs: Any) -> None:
-        """Store units of the experience that was just trained."""
-        self.buffers.append(draw(dataset, self.patterns_per_experience))
+    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        """Avalanche callback: store units of the experience that was just trained."""
+        self.buffers.append(draw(strategy.experience.dataset, self.patterns))
+
+
+def _inner(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+    """The inner product of two gradients given parameter by parameter: float64, on their device."""
+    with torch.autocast(pairs[0][0].device.type, enabled=False):
+        return torch.stack([torch.dot(a.reshape(-1), b.reshape(-1)).double() for a, b in pairs]).sum()
 
 
 class AGEMConfig(Memory):
     """Options of A-GEM."""
 
     sample_size: int = Field(64, ge=1, description="stored units in each reference pass")
+    chunk: int | None = later(None, ge=1, description=CHUNK)
 
 
 class AGEM(GradientMemory):
@@ -173,7 +191,8 @@ class AGEM(GradientMemory):
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
         """See :class:`Strategy`."""
-        self._plugin = UnitAGEMPlugin(self.patterns(context), self.config.sample_size, self.effects)
+        c = self.config
+        self._plugin = UnitAGEMPlugin(self.patterns(context), c.sample_size, self.effects, c.chunk)
         return [self._plugin]
 
     def stored_units(self) -> torch.Tensor:
