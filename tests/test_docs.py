@@ -18,7 +18,7 @@ from dfbench.plugins import load_plugins
 from dfbench.runs.report import Reporter
 from dfbench.runs.runner import Request, run
 from tests.cli.harness import install, plugins_of
-from tests.training.harness import TEN
+from tests.training.harness import ALL
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -109,7 +109,7 @@ def constructor(entry: type) -> str:
 # --- docs/strategies.md ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", TEN)
+@pytest.mark.parametrize("name", ALL)
 def test_every_strategy_is_in_the_docs_with_its_options_and_paper(name: str) -> None:
     registry = load_plugins()
     what, needs = (line for line in text_of("strategies.md").splitlines() if line.startswith(f"| `{name}` |"))

@@ -124,6 +124,11 @@ class UnitLoader:
         """How many experiences these units come from."""
         return len(torch.unique(self._experience[ids]))
 
+    def by_experience(self, ids: torch.Tensor, count: int) -> list[torch.Tensor]:
+        """These units, parted by the experience that they came from."""
+        origin = self._experience[ids]
+        return [ids[origin == index] for index in range(count)]
+
     def _gather(self, ids: torch.Tensor, pin: bool = False) -> Batch:
         rows = self._rows[ids]
         out = torch.empty((*rows.shape, *self.pixels.shape[1:]), dtype=torch.uint8, pin_memory=True) if pin else None

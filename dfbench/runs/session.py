@@ -18,7 +18,7 @@ from dfbench.evaluation.scores import UNTRAINED, Scores
 from dfbench.runs.prediction import TestSets
 from dfbench.runs.report import Reporter
 from dfbench.runs.spec import RunSpec
-from dfbench.training.compatibility import check_pair, linear_heads
+from dfbench.training.compatibility import check_pair, check_unit_logits, linear_heads
 from dfbench.training.dataset import experiences_of, unit_dataset
 from dfbench.training.strategies import Need, Strategy, StrategyContext
 from dfbench.training.template import LoopTemplate
@@ -69,7 +69,11 @@ class Session:
         seed_everything(spec.seed, 0)
         model = detector.build().to(device)
         probe = self.tests.loader.fetch(self.tests.probe_batch())
-        check_pair(detector, strategy, model, probe, (spec.detector, spec.strategy))
+        names = (spec.detector, spec.strategy)
+        check_pair(detector, strategy, model, probe, names)
+        if Need.UNIT_LOGITS in strategy.needs:
+            self.loader.seed(spec.seed)
+            check_unit_logits(detector, model, self.loader.fetch(torch.arange(min(2, len(units)))), names)
         self.template = self._template(model, units, reporter)
         self.schedule = _schedule(len(parts), strategy.whole_stream)
         self.experiences = experiences_of([self._dataset(units, experience, members) for _, members in self.schedule])
@@ -77,6 +81,7 @@ class Session:
         self.seconds: dict[str, list[float]] = {"train": [], "evaluate": []}
         self.steps: list[int] = []
         self.stored: list[int] = []
+        self.held: list[list[list[int]]] = []
         self.resumed = 0
 
     @property
@@ -99,7 +104,9 @@ class Session:
             torch.cuda.synchronize(self.device)
         self.seconds["train"].append(time.perf_counter() - start)
         self.steps.append(self.template.clock.train_iterations - before)
-        self.stored.append(len(self.loader.rows_of(self.strategy.stored_units())))
+        ids = self.strategy.stored_units()
+        self.stored.append(len(self.loader.rows_of(ids)))
+        self.held.append(self._held(ids))
 
     def close(self) -> None:
         """End what runs beside the training."""
@@ -137,6 +144,7 @@ class Session:
             "seconds": self.seconds,
             "steps": self.steps,
             "stored": self.stored,
+            "held": self.held,
             "resumed": self.resumed,
             "facts": self.detector.facts,
         }
@@ -149,6 +157,7 @@ class Session:
         self.template.clock.train_exp_counter = state["clock"]["experiences"]
         self.template.clock.train_iterations = state["clock"]["iterations"]
         self.seconds, self.steps, self.stored = state["seconds"], state["steps"], state["stored"]
+        self.held = state.get("held", [[] for _ in self.stored])  # a checkpoint from before has none
         self.resumed = state["resumed"] + 1
         self.detector.facts.update(state["facts"])
         if state["averaged"] is not None:
@@ -158,14 +167,24 @@ class Session:
             self.template.averaged.load_state_dict(state["averaged"])
 
     def memory(self) -> dict[str, Any]:
-        """What the strategy held after each training: distinct samples and their bytes, and its other state."""
+        """What the strategy held after each training: distinct samples (``held``: by experience and class) and their
+        bytes, and its other state."""
         tensors = _tensors(self.strategy.state_dict())
         return {
             "budget_samples": self.spec.memory,
             "samples": self.stored,
+            "held": self.held,
             "bytes": [count * self.loader.sample_bytes for count in self.stored],
             "state_bytes": sum(t.numel() * t.element_size() for t in tensors),
         }
+
+    def _held(self, ids: torch.Tensor) -> list[list[int]]:
+        """Distinct stored samples by experience and class."""
+        classes, label = len(self.stream.classes), self.stream.samples.label
+        return [
+            np.bincount(label[self.loader.rows_of(part)], minlength=classes).tolist()
+            for part in self.loader.by_experience(ids, len(self.stream.experiences))
+        ]
 
     def _template(self, model: torch.nn.Module, units: Units, reporter: Reporter) -> LoopTemplate:
         detector, strategy = self.detector, self.strategy

@@ -47,6 +47,35 @@ def check_pair(detector: Detector, strategy: Strategy, model: nn.Module, batch: 
             raise IncompatibleError(f"{pair}: it {Need.LINEAR_HEAD.value} ({classes} rows), and {given}")
 
 
+@torch.no_grad()
+def check_unit_logits(detector: Detector, model: nn.Module, batch: Batch, names: tuple[str, str]) -> None:
+    """Do stored outputs belong to units? For strategies with ``Need.UNIT_LOGITS``.
+
+    Args:
+        batch: some training units. names: of detector and strategy, as the user knows them.
+
+    Raises:
+        IncompatibleError: ``model(x)`` gives not one row a unit, or others at each pass in eval mode.
+    """
+    pair = f"strategy {names[1]} cannot train detector {names[0]}: it {Need.UNIT_LOGITS.value}, and"
+    passes: list[Any] = []
+    hook = model.register_forward_hook(lambda module, args, output: passes.append(output))
+    training = model.training
+    model.eval()
+    try:
+        for _ in range(2):
+            detector.loss(model, batch)
+    finally:
+        hook.remove()
+        model.train(training)
+    if len(passes) != 2 or not isinstance(passes[0], torch.Tensor):
+        raise IncompatibleError(f"{pair} its loss does not call model(x) exactly once")
+    if passes[0].dim() == 0 or len(passes[0]) != len(batch):
+        raise IncompatibleError(f"{pair} model(x) gives {tuple(passes[0].shape)} for {len(batch)} training units")
+    if not torch.equal(passes[0], passes[1]):
+        raise IncompatibleError(f"{pair} its loss mixes or cuts the same units anew at each pass")
+
+
 def linear_heads(detector: Detector, model: nn.Module) -> dict[str, nn.Linear]:
     """The layers that the detector names as its heads, or its last linear layer; empty where one is no such layer."""
     if detector.head is not None:

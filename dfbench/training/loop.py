@@ -283,6 +283,7 @@ class Loop:
                 template.optimizer.zero_grad()
             self.enforce_modes()
             template.mbatch = [batch.pixels, batch.labels, torch.zeros_like(batch.units)]
+            template.units = batch.units
             template.mb_output = None
             template.loss = template._make_empty_loss()
             template.effects.add("replayed_units", template.replayed(batch))

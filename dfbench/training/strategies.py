@@ -25,6 +25,7 @@ class Need(enum.Enum):
     GRADIENTS = "sees every training step, to change its loss or its gradients"
     LOGITS = "reads the logits that model(x) gives, one column a class"
     LINEAR_HEAD = "works on the rows of a final linear layer with one row a class"
+    UNIT_LOGITS = "keeps the outputs of single training units, one row of logits each"
 
 
 class StrategyConfig(BaseModel):

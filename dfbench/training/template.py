@@ -20,6 +20,7 @@ from torch import nn
 
 from dfbench.data.loader import Batch, UnitLoader, epoch_order, replay_order
 from dfbench.detector import Detector
+from dfbench.errors import PluginError
 from dfbench.training.dataset import unit_ids
 from dfbench.training.loop import Loop, Optimizers, Progress
 from dfbench.training.strategies import Effects
@@ -97,6 +98,8 @@ class LoopTemplate(SupervisedTemplate):
         """The averaged network of the last experience, where the detector keeps one."""
         self.merged = 1
         """How many experiences the current training set holds."""
+        self.units = torch.empty(0, dtype=torch.int64)
+        """Ids of the units in the batch last dealt out."""
 
     # Avalanche's own steps that the detector's loop replaces.
 
@@ -139,6 +142,27 @@ class LoopTemplate(SupervisedTemplate):
     def reference_loss(self, ids: torch.Tensor) -> torch.Tensor:
         """The detector's own loss on stored units (ids, int64 (N,)); the model's mode is left as it is."""
         return self.batch_loss(self.loader.fetch(ids))
+
+    def reference_logits(self, ids: torch.Tensor) -> torch.Tensor:
+        """What ``model(x)`` gives while the detector computes its loss on stored units, with its graph.
+
+        The rows are the detector's: one a unit, or several (a clip, a pair, an ensemble).
+
+        Raises:
+            PluginError: the loss does not call the model itself.
+        """
+        outputs: list[torch.Tensor] = []
+        hook = self.model.register_forward_hook(lambda module, args, output: outputs.append(output))
+        try:
+            self.reference_loss(ids)
+        finally:
+            hook.remove()
+        if not outputs:
+            raise PluginError(
+                f"this strategy reads the logits of model(x), but {type(self.detector).__name__}.loss never called it: "
+                "call the model itself, not its parts"
+            )
+        return outputs[0]
 
     def batch_loss(self, batch: Batch) -> torch.Tensor:
         """The detector's own loss on a batch, under its precision."""

@@ -7,8 +7,11 @@ from dfbench import StrategyEntry, hookimpl
 
 @hookimpl
 def register_strategies() -> list[StrategyEntry]:
-    """The report's four strategies, the two bounds, and Avalanche's regularisation and gradient methods."""
-    data, gradients, penalties = (f"dfbench_avalanche.{m}" for m in ("data_level", "gradients", "regularization"))
+    """The report's four strategies, the two bounds, and further regularisation, gradient and rehearsal methods."""
+    data, gradients, penalties, rehearsal, importance, distillation = (
+        f"dfbench_avalanche.{module}"
+        for module in ("data_level", "gradients", "regularization", "rehearsal", "importance", "distillation")
+    )
     return [
         StrategyEntry("naive", f"{data}:Naive", "fine-tuning on each experience, nothing kept (lower bound)"),
         StrategyEntry(
@@ -33,4 +36,15 @@ def register_strategies() -> list[StrategyEntry]:
         StrategyEntry(
             "cwr_star", f"{penalties}:CWRStar", "consolidates the head, freezes the rest", "arXiv:1907.03799"
         ),
+        StrategyEntry(
+            "der", f"{rehearsal}:DER", "replays units and the logits they had (DER, DER++)", "arXiv:2004.07211"
+        ),
+        StrategyEntry("gdumb", f"{rehearsal}:GDumb", "trains anew on a class-balanced memory alone", "ECCV 2020"),
+        StrategyEntry(
+            "mas", f"{importance}:MAS", "quadratic penalty weighted by the logits' sensitivity", "arXiv:1711.09601"
+        ),
+        StrategyEntry(
+            "rwalk", f"{importance}:RWalk", "quadratic penalty of Fisher average and path score", "arXiv:1801.10112"
+        ),
+        StrategyEntry("lfl", f"{distillation}:LFL", "keeps the previous network's features", "arXiv:1607.00122"),
     ]

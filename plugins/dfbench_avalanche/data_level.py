@@ -12,7 +12,8 @@ from avalanche.training.plugins import ReplayPlugin
 from avalanche.training.storage_policy import ExperienceBalancedBuffer, ReservoirSamplingBuffer
 from pydantic import Field
 
-from dfbench import Memory, Strategy, StrategyContext, UsageError, unit_ids
+from dfbench import Memory, Need, Strategy, StrategyContext, UsageError, later, unit_ids
+from dfbench_avalanche.policies import Policy, PolicyReplayPlugin, Ranked, Reservoir, make_memory
 
 
 class Naive(Strategy):
@@ -77,15 +78,24 @@ class ReplayConfig(Memory):
     """Options of replay."""
 
     batch_size: int | None = Field(None, ge=1, description="replayed units a step (default: as many as new ones)")
+    policy: Policy = later("experience", description="which units are kept")
 
 
 class Replay(Strategy):
     """Experience replay (Chaudhry et al. 2019): a random memory, equally divided over the experiences.
 
     Each batch of new units is followed by one of stored units, so a step costs up to twice a naive one.
+    Other policies than ``experience`` are in :mod:`dfbench_avalanche.policies`.
     """
 
     Config: ClassVar = ReplayConfig
+
+    def __init__(self, config: ReplayConfig) -> None:
+        super().__init__(config)
+        if config.policy in ("herding", "centre"):
+            self.needs = frozenset({Need.UNIT_LOGITS})  # type: ignore[misc]
+        elif config.policy == "hardest":
+            self.needs = frozenset({Need.GRADIENTS})  # type: ignore[misc]
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
         """See :class:`Strategy`."""
@@ -95,15 +105,23 @@ class Replay(Strategy):
                 f"a memory of {size} units is too small for {context.experiences} experiences: "
                 "raise it with --set strategy.memory=N"
             )
+        self._memory: Ranked | Reservoir | None = None
+        if self.config.policy != "experience":
+            self._memory = make_memory(self.config.policy, size, context.heads)
+            return [PolicyReplayPlugin(self._memory, self.config.batch_size, context.targets)]
         self._policy = ExperienceBalancedBuffer(max_size=size, adaptive_size=True)
         return [UnitReplayPlugin(mem_size=size, batch_size_mem=self.config.batch_size, storage_policy=self._policy)]
 
     def stored_units(self) -> torch.Tensor:
         """The buffer's units."""
+        if self._memory is not None:
+            return self._memory.ids
         return unit_ids(self._policy.buffer)
 
     def state_dict(self) -> dict[str, Any]:
         """Each experience's part of the buffer, with the reservoir's weights."""
+        if self._memory is not None:
+            return self._memory.state_dict()
         groups = self._policy.buffer_groups
         return {
             "groups": [
@@ -113,6 +131,9 @@ class Replay(Strategy):
 
     def load_state_dict(self, state: dict[str, Any], rebuild: Callable[[torch.Tensor], Any]) -> None:
         """See :class:`Strategy`."""
+        if self._memory is not None:
+            self._memory.load_state_dict(state)
+            return
         for index, saved in enumerate(state["groups"]):
             group = ReservoirSamplingBuffer(saved["size"])
             group.buffer, group._buffer_weights = rebuild(saved["ids"]), saved["weights"]

@@ -13,7 +13,7 @@ from avalanche.training.plugins import CWRStarPlugin, EWCPlugin, LwFPlugin, Syna
 from avalanche.training.utils import ParamData, freeze_everything, unfreeze_everything, zerolike_params_dict
 from pydantic import Field
 
-from dfbench import Need, Strategy, StrategyConfig, StrategyContext, unit_ids
+from dfbench import Need, Strategy, StrategyConfig, StrategyContext, later, unit_ids
 
 
 class UnitEWCPlugin(EWCPlugin):
@@ -54,17 +54,25 @@ class EWCConfig(StrategyConfig):
     """Options of EWC."""
 
     strength: float = Field(100.0, ge=0, description="lambda; depends on the batch size (gradients of batch means)")
+    decay: float | None = later(
+        None, ge=0, le=1, description="online EWC: one penalty, old importances times this (default: one an experience)"
+    )
 
 
 class EWC(Strategy):
-    """Elastic Weight Consolidation (Kirkpatrick et al. 2017), a separate penalty for each experience."""
+    """Elastic Weight Consolidation (Kirkpatrick et al. 2017), a separate penalty for each experience.
+
+    With ``decay`` it is online EWC (Schwarz et al. 2018): one penalty around the last weights, whose
+    importances are the new ones and ``decay`` times the old.
+    """
 
     Config: ClassVar = EWCConfig
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS})
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
         """See :class:`Strategy`."""
-        self._plugin = UnitEWCPlugin(self.config.strength)
+        decay = self.config.decay
+        self._plugin = UnitEWCPlugin(self.config.strength, "separate" if decay is None else "online", decay)
         return [self._plugin]
 
     def state_dict(self) -> dict[str, Any]:

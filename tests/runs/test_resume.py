@@ -17,7 +17,7 @@ from dfbench.plugins import Registry
 from dfbench.runs.report import Reporter
 from dfbench.runs.runner import Request, run
 from tests.conftest import ODD, Done, dfbench, write_stream
-from tests.training.harness import TEN
+from tests.training.harness import ALL
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_kill_9_in_the_middle_of_experience_3_of_5(stream: Path, tmp_path: Path)
     assert json.loads(Path(resumed.json["record"]).read_text())["resumed"] == 1
 
 
-@pytest.mark.parametrize("strategy", TEN)
+@pytest.mark.parametrize("strategy", ALL)
 def test_every_strategy_takes_its_state_along(
     stream: Path, tmp_path: Path, strategy: str, with_odd: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,8 @@ from dfbench.training.template import LoopTemplate
 
 EXPERIENCES, SIZE, BATCH, EPOCHS, LR = 3, 96, 16, 2, 0.05
 TEN = ("naive", "cwr_star", "replay", "gem", "cumulative", "joint", "ewc", "lwf", "si", "agem")
+"""What the table of the data card compares."""
+ALL = (*TEN, "der", "gdumb", "mas", "rwalk", "lfl")
 
 
 class ArrayPixels:
@@ -85,6 +87,12 @@ class Problem:
 
     def inputs(self, ids: torch.Tensor) -> torch.Tensor:
         return normalize(self.pictures[ids]).contiguous()
+
+
+def plain_network() -> nn.Module:
+    """Without batch normalisation: the same output in both modes, and for a row whatever is beside it."""
+    torch.manual_seed(11)
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 16), nn.ReLU(), nn.Linear(16, 2))
 
 
 def network() -> nn.Module:
@@ -209,10 +217,16 @@ class FixedOrder(SupervisedPlugin):
 
 
 def train_native(
-    problem: Problem, plugins: Sequence[SupervisedPlugin], seen: list[list[torch.Tensor]], make: Any = None
+    problem: Problem,
+    plugins: Sequence[SupervisedPlugin],
+    seen: list[list[torch.Tensor]],
+    make: Any = None,
+    build: Callable[[], nn.Module] = network,
+    template: Any = SupervisedTemplate,
+    momentum: float = 0.9,
 ) -> nn.Module:
     """Train with Avalanche alone: its own template, loop and plugins. ``make`` builds a plugin from the model."""
-    model = network()
+    model = build()
     datasets = []
     for i in range(EXPERIENCES):
         x, y = problem.inputs(problem.ids(i)), problem.labels[problem.ids(i)]
@@ -221,9 +235,9 @@ def train_native(
             DataAttribute([0] * len(y), "targets_task_labels", use_in_getitem=True),
         ]
         datasets.append(TaskAwareClassificationDataset([TensorDataset(x, y)], data_attributes=attributes))
-    strategy = SupervisedTemplate(
+    strategy = template(
         model=model,
-        optimizer=torch.optim.SGD(model.parameters(), lr=LR, momentum=0.9),
+        optimizer=torch.optim.SGD(model.parameters(), lr=LR, momentum=momentum),
         criterion=nn.CrossEntropyLoss(),
         train_mb_size=BATCH,
         train_epochs=EPOCHS,
@@ -233,7 +247,7 @@ def train_native(
     for index, item in enumerate(benchmark_from_datasets(train=datasets).train_stream):
         seed(index)
         strategy.train(item, eval_streams=[])
-    return model
+    return strategy.model  # type: ignore[no-any-return]
 
 
 def seed(value: int) -> None:

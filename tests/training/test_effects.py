@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from dfbench.errors import IncompatibleError
 from dfbench.plugins import Registry
 from dfbench.runs.report import Reporter
 from dfbench.runs.runner import Request, run
-from tests.training.harness import TEN
+from tests.training.harness import ALL
 
 SETTINGS = {
     "simple_cnn": ["image_size=32", "epochs=2", "batch_size=8", "width=4"],
@@ -30,11 +31,11 @@ SETTINGS = {
     "opaque": ["batch_size=8"],
     "one_logit": ["epochs=2", "batch_size=8"],
 }
-DATA_LEVEL = {"naive", "replay", "cumulative", "joint"}
+DATA_LEVEL = {"naive", "replay", "cumulative", "joint", "gdumb"}
 """What an opaque loop can be trained with."""
 CLIPS = {"dfdc3"}
 """What is trained on pairs of clips."""
-PER_CLASS = {"lwf", "cwr_star"}
+PER_CLASS = {"lwf", "cwr_star", "der", "mas", "lfl"}
 """What needs a logit a class."""
 
 
@@ -44,22 +45,24 @@ def refused(detector: str, strategy: str) -> str | None:
         return "loop is opaque"
     if detector == "one_logit" and strategy in PER_CLASS:
         return "is needed|1"
+    if strategy == "der" and detector == "dfdc3":
+        return "for 2 training units"
+    if strategy == "der" and detector == "odd":
+        return "mixes or cuts the same units anew"
     return None
 
 
 def request(detector: str, strategy: str, stream: Path, out: Path) -> Request:
     settings = list(SETTINGS[detector])
-    if strategy in (
-        "ewc",
-        "si",
-    ):  # few steps move few weights far: what is tested is that the penalty is there
+    # Few steps move few weights far: what is tested is that the penalty is there.
+    if strategy in ("ewc", "si") or (strategy == "mas" and detector == "dfdc3"):
         settings.append(f"strategy.strength={'1e7' if detector in {'xception', 'dfdc3'} else 1000}")
     return Request(
         detector=detector, strategy=strategy, benchmark=str(stream), settings=settings, device="cpu", out=out
     )
 
 
-@pytest.mark.parametrize("strategy", TEN)
+@pytest.mark.parametrize("strategy", ALL)
 @pytest.mark.parametrize("detector", SETTINGS)
 def test_the_strategy_has_an_effect_or_is_refused(
     detector: str, strategy: str, tiny_stream: Path, clip_stream: Path, tmp_path: Path, with_odd: Registry
@@ -103,7 +106,17 @@ def test_the_strategy_has_an_effect_or_is_refused(
         case "agem":
             assert effects["reference_passes"] == steps[1] + steps[2]
             assert memory["samples"] == patterns
-        case "ewc" | "si" | "lwf":
+        case "der":
+            assert effects["replayed_units"] > 0
+            assert effects["penalty"] > 0
+            assert all(0 < count <= 12 for count in memory["samples"])
+            assert memory["state_bytes"] >= 12 * (8 + 2 * 4)  # ids and logits
+        case "gdumb":
+            assert effects["replayed_units"] > 0
+            if detector in CLIPS:
+                stored[0] = trained
+            assert memory["samples"] == stored
+        case "ewc" | "si" | "lwf" | "mas" | "rwalk" | "lfl":
             assert effects["penalty"] > 0
             assert memory["samples"] == [0, 0, 0]
             assert memory["state_bytes"] > 0
@@ -113,11 +126,31 @@ def test_the_strategy_has_an_effect_or_is_refused(
             raise AssertionError(f"no effect is stated for {strategy}")
 
 
+@pytest.mark.parametrize("policy", ["class", "reservoir", "herding", "hardest", "centre"])
+@pytest.mark.parametrize("detector", ["simple_cnn", "odd", "opaque", "one_logit"])
+def test_a_replay_policy_fills_the_memory_or_is_refused(
+    policy: str, detector: str, tiny_stream: Path, tmp_path: Path, with_odd: Registry
+) -> None:
+    asked = request(detector, "replay", tiny_stream, tmp_path)
+    asked = dataclasses.replace(asked, settings=[*asked.settings, f"strategy.policy={policy}"])
+    by_output = policy in {"herding", "centre"}
+    if (detector == "opaque" and policy not in {"class", "reservoir"}) or (detector == "odd" and by_output):
+        with pytest.raises(IncompatibleError, match="opaque" if detector == "opaque" else "mixes or cuts"):
+            run(asked, with_odd, Reporter())
+        return
+    record = run(asked, with_odd, Reporter())
+    assert record["effects"]["replayed_units"] > 0
+    held = record["memory"]["held"]
+    assert [sum(map(sum, after)) for after in held] == record["memory"]["samples"]
+    if policy != "reservoir" and detector != "odd":
+        assert held == [[[6, 6], [0, 0], [0, 0]], [[3, 3], [3, 3], [0, 0]], [[2, 2], [2, 2], [2, 2]]]
+
+
 def record_bytes(detector: str) -> int:
     side = 71 if detector == "xception" else 32
     return side * side * 3
 
 
 def test_every_registered_pair_is_covered(with_odd: Registry) -> None:
-    assert set(TEN) == set(with_odd.strategies)
+    assert set(ALL) == set(with_odd.strategies)
     assert set(SETTINGS) | {"mortal"} == set(with_odd.detectors)

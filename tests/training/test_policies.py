@@ -1,0 +1,119 @@
+"""Replay policies against selections made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from dfbench_avalanche.policies import Ranked, Reservoir, herd, shares, to_centre
+
+from dfbench import StrategyContext, Task
+from tests.training.harness import PlainConfig, PlainDetector, Problem, Trained, network, strategy_of, train
+
+
+@pytest.fixture(scope="module")
+def problem() -> Problem:
+    return Problem.make(size=24)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "total", "expected"),
+    [
+        ([10, 10], 6, [3, 3]),
+        ([10, 10, 10], 8, [3, 3, 2]),
+        ([1, 10, 10], 9, [1, 4, 4]),
+        ([2, 0, 3], 9, [2, 0, 3]),
+        ([5, 5, 5, 5], 2, [1, 1, 0, 0]),
+        ([], 3, []),
+    ],
+)
+def test_shares(sizes: list[int], total: int, expected: list[int]) -> None:
+    assert shares(sizes, total) == expected
+
+
+def test_herding_by_hand() -> None:
+    """On a line with mean 2.6: 3 is nearest, then with 2 the mean is 2.5, and so on."""
+    points = torch.tensor([[0.0], [1.0], [2.0], [3.0], [7.0]])
+    # third: (5 + x) / 3 with x = 0, 1, 7 is 1.67, 2, 4; fourth: (6 + x) / 4 with x = 0, 7 is 1.5, 3.25
+    assert herd(points, 5).tolist() == [3, 2, 1, 4, 0]
+    assert herd(points, 2).tolist() == [3, 2]
+
+
+def test_centre_by_hand() -> None:
+    points = torch.tensor([[0.0, 0.0], [4.0, 0.0], [1.0, 1.0], [1.0, -1.0], [9.0, 0.0]])  # mean (3, 0)
+    assert to_centre(points).tolist() == [1, 2, 3, 0, 4]
+
+
+def test_groups_lose_their_last_ones_first() -> None:
+    memory = Ranked(6, lambda strategy, ids: ids.sort(descending=True).values)
+    memory.update(None, torch.arange(10), torch.arange(10) % 2)
+    assert [g.tolist() for g in memory.groups] == [[8, 6, 4], [9, 7, 5]]
+    memory.update(None, torch.arange(10, 20), torch.arange(10) % 2)
+    assert [g.tolist() for g in memory.groups] == [[8, 6], [9, 7], [18], [19]]
+
+
+def test_the_reservoir_is_uniform() -> None:
+    torch.manual_seed(0)
+    counts = torch.zeros(40)
+    for _ in range(2000):
+        memory = Reservoir(10)
+        for part in torch.arange(40).split(13):
+            memory.update(None, part, part)
+        counts[memory.ids] += 1
+    assert float((counts / 2000 - 0.25).abs().max()) < 0.04
+
+
+def trained(problem: Problem, policy: str) -> Trained:
+    detector = PlainDetector(PlainConfig(), Task())
+    return train(problem, strategy_of("replay", policy=policy, memory=12), detector)
+
+
+def outputs(problem: Problem, model: Any, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features before the head and logits, in eval mode."""
+    model.eval()
+    with torch.no_grad():
+        return model[:-1](problem.inputs(ids)).double(), model(problem.inputs(ids))
+
+
+@pytest.mark.parametrize("policy", ["hardest", "herding", "centre"])
+def test_the_last_experiences_choice_is_what_its_network_says(problem: Problem, policy: str) -> None:
+    ours = trained(problem, policy)
+    groups = ours.strategy.state_dict()["ranked"]
+    assert [len(g) for g in groups] == [2] * 6
+    for target, group in zip((0, 1), groups[-2:], strict=True):
+        ids = problem.ids(2)[problem.labels[problem.ids(2)] == target]
+        features, logits = outputs(problem, ours.model, ids)
+        points = features / features.norm(dim=1, keepdim=True)
+        mean = points.mean(0)
+        if policy == "hardest":
+            loss = torch.nn.functional.cross_entropy(logits, problem.labels[ids], reduction="none")
+            expected = loss.topk(2).indices
+        elif policy == "centre":
+            expected = (points - mean).norm(dim=1).topk(2, largest=False).indices
+        else:
+            first = (points - mean).norm(dim=1).argmin()
+            pair = ((points + points[first]) / 2 - mean).norm(dim=1)
+            pair[first] = torch.inf
+            expected = torch.stack([first, pair.argmin()])
+        assert group.tolist() == ids[expected].tolist()
+
+
+def test_class_holds_as_much_of_each_class_of_each_experience(problem: Problem) -> None:
+    ids = trained(problem, "class").strategy.stored_units()
+    cells = torch.from_numpy(problem.experience)[ids] * 2 + problem.labels[ids]
+    assert cells.bincount().tolist() == [2] * 6
+
+
+@pytest.mark.parametrize("policy", ["class", "reservoir", "herding"])
+def test_replayed_units_are_the_memorys(problem: Problem, policy: str) -> None:
+    ours = trained(problem, policy)
+    for index in (1, 2):
+        old = torch.cat(ours.detector.seen[index])
+        old = old[torch.from_numpy(problem.experience)[old] < index]
+        assert 2 <= len(old.unique()) <= 12
+    again = strategy_of("replay", policy=policy, memory=12)
+    model = network()
+    again.plugins(StrategyContext(model, ("6",), 3, 12, 1, 16, problem.labels))
+    again.load_state_dict(ours.strategy.state_dict(), lambda ids: ids)
+    assert torch.equal(again.stored_units(), ours.strategy.stored_units())
