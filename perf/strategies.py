@@ -65,7 +65,7 @@ def small() -> nn.Module:
 
 
 LARGE = Problem(wide, experiences=PAST + 1, units=STORED * (WARM + STEPS), side=16, batch=STORED, lr=1e-3)
-SMALL = Problem(small, experiences=3, units=256, side=32, batch=32)
+SMALL = Problem(small, experiences=3, units=256, side=32, batch=32, epochs=4)
 
 
 def stored(problem: Problem) -> list[torch.Tensor]:
