@@ -170,8 +170,9 @@ class Session:
         """What the strategy held after each training: distinct samples (``held``: by experience and class) and their
         bytes, and its other state."""
         tensors = _tensors(self.strategy.state_dict())
+        in_bytes = getattr(self.strategy.config, "memory_bytes", None)
         return {
-            "budget_samples": self.spec.memory,
+            "budget_samples": in_bytes // self.loader.sample_bytes if in_bytes else self.spec.memory,
             "samples": self.stored,
             "held": self.held,
             "bytes": [count * self.loader.sample_bytes for count in self.stored],
@@ -196,6 +197,7 @@ class Session:
             samples_per_unit=units.samples_per_unit,
             batch_size=detector.config.batch_size,
             targets=torch.from_numpy(units.target),
+            sample_bytes=self.loader.sample_bytes,
         )
         return LoopTemplate(
             detector=detector,

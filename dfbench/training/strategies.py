@@ -9,11 +9,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
+
+from dfbench.options import later
 
 if TYPE_CHECKING:
     from avalanche.core import SupervisedPlugin
@@ -38,6 +40,13 @@ class Memory(StrategyConfig):
     """Options of a strategy that stores samples."""
 
     memory: int | None = Field(None, ge=1, description="samples stored in all (default: the benchmark's budget)")
+    memory_bytes: int | None = later(None, ge=1, description="the same in bytes of stored pictures, instead of memory")
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        if self.memory is not None and self.memory_bytes is not None:
+            raise ValueError("memory and memory_bytes are two budgets: give one of them")
+        return self
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,7 @@ class StrategyContext:
         experiences: number of experiences. memory: the benchmark's budget, in samples, in all.
         samples_per_unit: what one unit is charged. batch_size: units a step.
         targets: int64 (U,), the class each unit is counted under, by unit id.
+        sample_bytes: of one stored picture.
     """
 
     model: nn.Module
@@ -58,9 +68,12 @@ class StrategyContext:
     samples_per_unit: int
     batch_size: int
     targets: torch.Tensor
+    sample_bytes: int = 1
 
     def units_in_memory(self, config: Memory) -> int:
         """How many whole units the budget pays for, in all."""
+        if config.memory_bytes is not None:
+            return config.memory_bytes // (self.sample_bytes * self.samples_per_unit)
         return (config.memory or self.memory) // self.samples_per_unit
 
     def units_an_experience(self, config: Memory) -> int:

@@ -1,7 +1,7 @@
 """MAS and RWalk: quadratic penalties on moving weights, with other importances than EWC's and SI's.
 
-Written anew, since Avalanche's plugins leave the network in another mode than they found it and compute
-their gradients with a criterion on (x, y); where that makes no difference, both give the same weights
+Written anew, since Avalanche's plugins measure in a mode that changes the training (``docs/strategies.md``) and
+compute their gradients on (x, y); where that makes no difference, both give the same weights
 (``tests/training/test_more_identity.py``).
 """
 

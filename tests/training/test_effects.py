@@ -146,6 +146,17 @@ def test_a_replay_policy_fills_the_memory_or_is_refused(
         assert held == [[[6, 6], [0, 0], [0, 0]], [[3, 3], [3, 3], [0, 0]], [[2, 2], [2, 2], [2, 2]]]
 
 
+def test_a_memory_in_bytes_is_the_same_in_samples(tiny_stream: Path, tmp_path: Path, with_odd: Registry) -> None:
+    asked = request("simple_cnn", "replay", tiny_stream, tmp_path)
+    in_samples = run(asked, with_odd, Reporter())
+    settings = [*asked.settings, f"strategy.memory_bytes={12 * 32 * 32 * 3 + 5}"]
+    in_bytes = run(dataclasses.replace(asked, settings=settings), with_odd, Reporter())
+    assert in_bytes["memory"] == in_samples["memory"]
+    assert in_bytes["matrix"] == in_samples["matrix"]
+    assert "memory_bytes" not in in_samples["spec"]["strategy_config"]
+    assert in_bytes["identity"] != in_samples["identity"]
+
+
 def record_bytes(detector: str) -> int:
     side = 71 if detector == "xception" else 32
     return side * side * 3

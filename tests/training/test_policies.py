@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from dfbench_avalanche.policies import Ranked, Reservoir, herd, shares, to_centre
+from pydantic import ValidationError
 
 from dfbench import StrategyContext, Task
 from tests.training.harness import PlainConfig, PlainDetector, Problem, Trained, network, strategy_of, train
@@ -62,6 +63,15 @@ def test_the_reservoir_is_uniform() -> None:
             memory.update(None, part, part)
         counts[memory.ids] += 1
     assert float((counts / 2000 - 0.25).abs().max()) < 0.04
+
+
+def test_a_budget_in_bytes_pays_for_whole_units(problem: Problem) -> None:
+    context = StrategyContext(network(), ("6",), 3, 50, 4, 16, problem.labels, sample_bytes=100)
+    memory = strategy_of("replay", memory_bytes=2399).config  # a unit of 4 samples costs 400
+    assert (context.units_in_memory(memory), context.units_an_experience(memory)) == (5, 1)
+    assert context.units_in_memory(strategy_of("replay").config) == 50 // 4
+    with pytest.raises(ValidationError, match="two budgets"):
+        strategy_of("gem", memory=5, memory_bytes=5)
 
 
 def trained(problem: Problem, policy: str) -> Trained:
