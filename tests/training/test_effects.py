@@ -25,6 +25,7 @@ SETTINGS = {
         "lr=0.001",
         "clip_length=8",
         "body=tinynet_e",
+        "pretrained=false",
         "frames=1",
     ],
     "odd": [],
