@@ -14,6 +14,7 @@ from dfbench.evaluation.scores import Scores
 from dfbench.options import told
 from dfbench.plugins import Registry
 from dfbench.runs import spec as specs
+from dfbench.runs.allocator import keep_freed_memory
 from dfbench.runs.environment import choose_device, environment, git_state, peak_memory
 from dfbench.runs.loggers import Events, make_loggers
 from dfbench.runs.record import Metric, make_record
@@ -73,6 +74,8 @@ def run(request: Request, registry: Registry, reporter: Reporter) -> dict[str, A
             written where the fault is in the input.
     """
     device = choose_device(request.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     loggers = make_loggers(request.log, registry)
     prepared = prepare(request, registry, reporter)
     folder = RunFolder(request.out, prepared.spec)

@@ -31,7 +31,8 @@ log = logging.getLogger("dfbench.dfdc3")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 STORED = 256
 """Side at which pictures of several sizes are stored, and the largest that are stored as they are."""
-IMAGES_AT_ONCE = 256
+IMAGES_AT_ONCE = {"cpu": 64}
+"""Frames that are predicted together, 256 where not said: on a CPU more of them fall out of its caches."""
 
 
 class DFDC3Config(DetectorConfig):
@@ -276,7 +277,7 @@ class DFDC3(Detector):
         """
         looks = plan(pixels.shape[1], self.config.fps)
         sizes = counts(looks)
-        at_once = max(1, IMAGES_AT_ONCE // max(1, len(looks)))
+        at_once = max(1, IMAGES_AT_ONCE.get(pixels.device.type, 256) // max(1, len(looks)))
         parts = []
         for part in pixels.split(at_once):
             logits = model(self._look(part, looks), counts=sizes).float()
