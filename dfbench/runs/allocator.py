@@ -16,9 +16,9 @@ STEP = 256 << 20
 def keep_freed_memory() -> bool:
     """Let glibc's ``malloc`` keep what is freed; whether that was possible (Linux with glibc).
 
-    By default every block above a bound (128 KiB to 32 MiB, it moves) comes from the system and goes back to it at once.
-    An activation of a network on a CPU is such a block, so the kernel zeroes its pages again for every batch. What is in
-    use is not changed by this, nor any result.
+    By default every block above a bound (128 KiB to 32 MiB, it moves) comes from the system and goes back to it at
+    once. An activation of a network on a CPU is such a block, so the kernel zeroes its pages again for every batch.
+    What is in use is not changed by this, nor any result.
     """
     if not sys.platform.startswith("linux"):
         return False
