@@ -7,7 +7,8 @@ from dfbench import StrategyEntry, hookimpl
 
 @hookimpl
 def register_strategies() -> list[StrategyEntry]:
-    """The report's four strategies, the two bounds, and further regularisation, gradient and rehearsal methods."""
+    """The report's four strategies, the two bounds, further regularisation, gradient and rehearsal methods, and those
+    of the deepfake field itself."""
     data, gradients, penalties, rehearsal, importance, distillation = (
         f"dfbench_avalanche.{module}"
         for module in ("data_level", "gradients", "regularization", "rehearsal", "importance", "distillation")
@@ -47,4 +48,28 @@ def register_strategies() -> list[StrategyEntry]:
             "rwalk", f"{importance}:RWalk", "quadratic penalty of Fisher average and path score", "arXiv:1801.10112"
         ),
         StrategyEntry("lfl", f"{distillation}:LFL", "keeps the previous network's features", "arXiv:1607.00122"),
+        StrategyEntry(
+            "dfil",
+            "dfbench_avalanche.dfil:DFIL",
+            "replays hard and central units, distils, contrasts real and fake",
+            "arXiv:2309.09526",
+        ),
+        StrategyEntry(
+            "cored",
+            "dfbench_avalanche.cored:CoReD",
+            "distils outputs and mean features by confidence",
+            "arXiv:2107.02408",
+        ),
+        StrategyEntry(
+            "hdp",
+            "dfbench_avalanche.hdp:HDP",
+            "real faces with a learned perturbation stand for old fakes",
+            "arXiv:2308.06217",
+        ),
+        StrategyEntry(
+            "sur_lid",
+            "dfbench_avalanche.sur_lid:SURLID",
+            "sparse uniform replay, domains kept apart, a classifier an experience",
+            "arXiv:2411.11396",
+        ),
     ]

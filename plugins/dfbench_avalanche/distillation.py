@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -10,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from avalanche.core import SupervisedPlugin
 from pydantic import Field
-from torch import nn
 
-from dfbench import Need, PluginError, Strategy, StrategyConfig, StrategyContext
+from dfbench import Need, Strategy, StrategyConfig, StrategyContext
 from dfbench_avalanche.features import HeadInputs
+from dfbench_avalanche.teacher import FeaturePlugin
 
 
-class LFLPlugin(SupervisedPlugin):
+class LFLPlugin(FeaturePlugin):
     """The squared distance to the previous network's features, and a head that stays.
 
     The features are those of the training step itself. Avalanche makes a second forward pass in eval mode,
@@ -24,34 +23,19 @@ class LFLPlugin(SupervisedPlugin):
     """
 
     def __init__(self, heads: tuple[str, ...], strength: float, freeze: bool) -> None:
-        super().__init__()
-        self.heads, self.strength, self.freeze = heads, strength, freeze
-        self.previous: nn.Module | None = None
-        self._taps: HeadInputs | None = None
-
-    def before_forward(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback."""
-        if self.previous is not None:
-            self._taps = HeadInputs(strategy.model, self.heads)
-
-    def after_forward(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback."""
-        if self._taps is not None:
-            self._taps.remove()
+        super().__init__(heads)
+        self.strength, self.freeze = strength, freeze
 
     def before_backward(self, strategy: Any, **kwargs: Any) -> None:
         """Avalanche callback: the distance, summed over the heads."""
         if self.previous is None:
             return
-        features = self._taps.caught if self._taps is not None else {}
-        if len(features) < len(self.heads):
-            raise PluginError("lfl needs the input of each head, but the training loop did not pass through them all")
+        features = self.caught()
         with torch.no_grad(), HeadInputs(self.previous, self.heads) as before, strategy.autocast():
             self.previous(strategy.mbatch[0])
         for head in self.heads:
             distance = F.mse_loss(features[head].float(), before.caught[head].float())
             strategy.loss = strategy.loss + self.strength * distance
-        self._taps = None
 
     def after_backward(self, strategy: Any, **kwargs: Any) -> None:
         """Avalanche callback: the head has no gradient, so no optimizer touches it.
@@ -62,14 +46,6 @@ class LFLPlugin(SupervisedPlugin):
             for head in self.heads:
                 for p in strategy.model.get_submodule(head).parameters():
                     p.grad = None
-
-    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback: this network is the next one's teacher."""
-        self.keep(strategy.model)
-
-    def keep(self, model: nn.Module) -> None:
-        """A frozen copy in eval mode."""
-        self.previous = copy.deepcopy(model).eval().requires_grad_(False)
 
 
 class LFLConfig(StrategyConfig):
@@ -93,12 +69,8 @@ class LFL(Strategy):
 
     def state_dict(self) -> dict[str, Any]:
         """The previous network."""
-        previous = self._plugin.previous
-        return {} if previous is None else {"model": dict(previous.state_dict())}
+        return self._plugin.state_dict()
 
     def load_state_dict(self, state: dict[str, Any], rebuild: Callable[[torch.Tensor], Any]) -> None:
         """See :class:`Strategy`."""
-        if state:
-            self._plugin.keep(self._model)
-            assert self._plugin.previous is not None
-            self._plugin.previous.load_state_dict(state["model"])
+        self._plugin.load_state_dict(state, self._model)

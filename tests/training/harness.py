@@ -40,7 +40,9 @@ from dfbench.training.template import LoopTemplate
 EXPERIENCES, SIZE, BATCH, EPOCHS, LR = 3, 96, 16, 2, 0.05
 TEN = ("naive", "cwr_star", "replay", "gem", "cumulative", "joint", "ewc", "lwf", "si", "agem")
 """What the table of the data card compares."""
-ALL = (*TEN, "der", "gdumb", "mas", "rwalk", "lfl")
+FIELD = ("dfil", "cored", "hdp", "sur_lid")
+"""The deepfake field's own."""
+ALL = (*TEN, "der", "gdumb", "mas", "rwalk", "lfl", *FIELD)
 
 
 class ArrayPixels:

@@ -11,7 +11,7 @@ from dfbench.errors import IncompatibleError
 from dfbench.plugins import Registry
 from dfbench.runs.report import Reporter
 from dfbench.runs.runner import Request, run
-from tests.training.harness import ALL
+from tests.training.harness import ALL, FIELD
 
 SETTINGS = {
     "simple_cnn": ["image_size=32", "epochs=2", "batch_size=8", "width=4"],
@@ -36,8 +36,10 @@ DATA_LEVEL = {"naive", "replay", "cumulative", "joint", "gdumb"}
 """What an opaque loop can be trained with."""
 CLIPS = {"dfdc3"}
 """What is trained on pairs of clips."""
-PER_CLASS = {"lwf", "cwr_star", "der", "mas", "lfl"}
+PER_CLASS = {"lwf", "cwr_star", "der", "mas", "lfl", *FIELD}
 """What needs a logit a class."""
+PER_UNIT = {"der", *FIELD}
+"""What needs a row of logits a unit."""
 
 
 def refused(detector: str, strategy: str) -> str | None:
@@ -46,9 +48,9 @@ def refused(detector: str, strategy: str) -> str | None:
         return "loop is opaque"
     if detector == "one_logit" and strategy in PER_CLASS:
         return "is needed|1"
-    if strategy == "der" and detector == "dfdc3":
+    if strategy in PER_UNIT and detector == "dfdc3":
         return "for 2 training units"
-    if strategy == "der" and detector == "odd":
+    if strategy in PER_UNIT and detector == "odd":
         return "mixes or cuts the same units anew"
     return None
 
@@ -120,6 +122,27 @@ def test_the_strategy_has_an_effect_or_is_refused(
         case "ewc" | "si" | "lwf" | "mas" | "rwalk" | "lfl":
             assert effects["penalty"] > 0
             assert memory["samples"] == [0, 0, 0]
+            assert memory["state_bytes"] > 0
+        case "dfil":
+            assert effects["replayed_units"] > 0
+            assert effects["penalty"] > 0
+            assert memory["samples"] == [12, 12, 12]
+            assert memory["state_bytes"] > 0
+        case "cored":
+            assert effects["matched_stores"] > 0
+            assert effects["penalty"] > 0
+            assert memory["samples"] == [0, 0, 0]
+            assert memory["state_bytes"] > 0
+        case "hdp":
+            assert effects["perturbed_units"] > 0
+            assert effects["feature_distance"] > 0
+            assert memory["samples"] == [0, 0, 0]
+            assert memory["state_bytes"] >= 3 * 4 * record_bytes(detector)  # a perturbation an experience
+        case "sur_lid":
+            assert effects["replayed_units"] > 0
+            assert effects["penalty"] > 0
+            assert effects["alignments"] == steps[1] + steps[2]
+            assert memory["samples"] == [4, 8, 12]
             assert memory["state_bytes"] > 0
         case "cwr_star":
             assert effects["consolidated_rows"] == 6 * heads  # two classes, three experiences

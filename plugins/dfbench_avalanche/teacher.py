@@ -1,0 +1,187 @@
+"""What the strategies that learn from the previous network share: its copy, and the features of a training step."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from avalanche.core import SupervisedPlugin
+from torch import nn
+
+from dfbench import PluginError
+from dfbench_avalanche.features import HeadInputs
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a network said of N units.
+
+    Attributes:
+        features: float32 (N, D), what came into its heads. logits: float32 (N, classes).
+    """
+
+    features: torch.Tensor
+    logits: torch.Tensor
+
+
+class FeaturePlugin(SupervisedPlugin):
+    """Sees the features of the training step itself, and keeps the network that the last experience left.
+
+    ``previous``: that network, frozen, in eval mode; None in the first experience.
+    """
+
+    def __init__(self, heads: tuple[str, ...]) -> None:
+        super().__init__()
+        self.heads = heads
+        self.previous: nn.Module | None = None
+        self._taps: HeadInputs | None = None
+
+    def before_forward(self, strategy: Any, **kwargs: Any) -> None:
+        """Avalanche callback."""
+        self._taps = HeadInputs(strategy.model, self.heads)
+
+    def after_forward(self, strategy: Any, **kwargs: Any) -> None:
+        """Avalanche callback."""
+        if self._taps is not None:
+            self._taps.remove()
+
+    def caught(self) -> dict[str, torch.Tensor]:
+        """What came into each head in this step's forward pass, in the graph.
+
+        Raises:
+            PluginError: the training loop did not pass through them all.
+        """
+        features = self._taps.caught if self._taps is not None else {}
+        self._taps = None
+        return complete(features, self.heads)
+
+    def rows(self, strategy: Any) -> Rows:
+        """This step's features and logits, a row a unit, in the graph.
+
+        Raises:
+            PluginError: a unit has several rows, or several labels.
+        """
+        labels, units = strategy.mbatch[1], strategy.units
+        if labels.dim() != 1:
+            raise PluginError(f"this strategy needs units of one class, and theirs are of shape {tuple(labels.shape)}")
+        return joined(self.caught(), self.heads, strategy.mb_output, len(units))
+
+    def of_previous(self, strategy: Any, x: torch.Tensor) -> Rows:
+        """What the previous network says of network inputs (N, …), without a graph."""
+        assert self.previous is not None
+        with torch.no_grad(), HeadInputs(self.previous, self.heads) as inputs, strategy.autocast():
+            logits = self.previous(x)
+        return joined(inputs.caught, self.heads, logits, len(x))
+
+    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        """Avalanche callback: this network is the next one's teacher."""
+        self.keep(strategy.model)
+
+    def keep(self, model: nn.Module) -> None:
+        """A frozen copy in eval mode."""
+        self.previous = copy.deepcopy(model).eval().requires_grad_(False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The previous network."""
+        return {} if self.previous is None else {"model": dict(self.previous.state_dict())}
+
+    def load_state_dict(self, state: dict[str, Any], model: nn.Module) -> None:
+        """Restore it; ``model`` has its shape."""
+        if state:
+            self.keep(model)
+            assert self.previous is not None
+            self.previous.load_state_dict(state["model"])
+
+
+def complete(features: dict[str, torch.Tensor], heads: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    """The inputs of all heads.
+
+    Raises:
+        PluginError: some are missing.
+    """
+    if len(features) < len(heads):
+        raise PluginError("this strategy needs the input of each head, but the network did not pass through them all")
+    return features
+
+
+def joined(features: dict[str, torch.Tensor], heads: tuple[str, ...], logits: torch.Tensor, units: int) -> Rows:
+    """Features of all heads beside each other, a row a unit.
+
+    Raises:
+        PluginError: the network gives another number of rows, or did not pass through a head.
+    """
+    parts = [complete(features, heads)[head].float().flatten(1) for head in heads]
+    for part in (logits, *parts):
+        if len(part) != units:
+            raise PluginError(f"this strategy needs one row a unit, and the network has {len(part)} for {units} units")
+    return Rows(torch.cat(parts, dim=1), logits.float())
+
+
+def measure(strategy: Any, ids: torch.Tensor, heads: tuple[str, ...]) -> Rows:
+    """What the present network says of these units (int64, (N,)), on the CPU, without a graph; in its present mode."""
+    found = []
+    with torch.no_grad():
+        for batch in ids.split(strategy.train_mb_size):
+            with HeadInputs(strategy.model, heads) as inputs:
+                logits = strategy.reference_logits(batch)
+            found.append(joined(inputs.caught, heads, logits, len(batch)))
+    return Rows(torch.cat([r.features.cpu() for r in found]), torch.cat([r.logits.cpu() for r in found]))
+
+
+def network_inputs(strategy: Any, ids: torch.Tensor) -> torch.Tensor:
+    """What the detector feeds its network for these units, (N, …), in the network's present mode.
+
+    Raises:
+        PluginError: it is no tensor of one row a unit.
+    """
+    seen: list[Any] = []
+    hook = strategy.model.register_forward_pre_hook(lambda module, args: seen.append(args[0] if args else None))
+    try:
+        with torch.no_grad():
+            strategy.reference_loss(ids)
+    finally:
+        hook.remove()
+    if not seen or not isinstance(seen[0], torch.Tensor) or len(seen[0]) != len(ids):
+        raise PluginError("this strategy works on the network's input, which has to be a tensor of one row a unit")
+    return seen[0].detach()
+
+
+@contextlib.contextmanager
+def evaluated(model: nn.Module) -> Iterator[None]:
+    """Eval mode inside; afterwards every part has the mode that it had."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def soft_labels(logits: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """T² times the mean over rows of the Kullback–Leibler divergence of the softened outputs (Hinton et al. 2015)."""
+    student, aim = F.log_softmax(logits / temperature, 1), F.log_softmax(teacher / temperature, 1)
+    return temperature**2 * F.kl_div(student, aim, reduction="batchmean", log_target=True)
+
+
+def supervised_contrast(features: torch.Tensor, labels: torch.Tensor, temperature: float) -> torch.Tensor:
+    """The supervised contrastive loss (Khosla et al. 2020, arXiv:2004.11362, L_out), times its temperature.
+
+    Args:
+        features: (N, D), brought to length 1 here. labels: int64 (N,); rows of the same are pulled together.
+
+    Returns: the mean over the rows that have another of their label; 0 if none has.
+    """
+    points = F.normalize(features, dim=1)
+    itself = torch.eye(len(points), dtype=torch.bool, device=points.device)
+    near = (points @ points.T / temperature).masked_fill(itself, -torch.inf)
+    shares = (near - near.logsumexp(1, keepdim=True)).masked_fill(itself, 0)
+    positive = (labels[:, None] == labels[None, :]) & ~itself
+    count = positive.sum(1)
+    each = -(shares * positive).sum(1) / count.clamp(min=1)
+    return temperature * each.sum() / (count > 0).sum().clamp(min=1)
