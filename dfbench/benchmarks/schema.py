@@ -110,12 +110,16 @@ class ExperienceSpec(BaseModel):
 
 
 class StreamSpec(Budget):
-    """A whole file. Its experiences are listed, or made by ``split``."""
+    """A whole file. Its experiences are listed, or made by ``split``.
+
+    :ivar fresh_model: every experience trains a new network; without it, the one that the last experience left
+    """
 
     name: Name
     description: str = ""
     metric: Literal["auc", "accuracy"] = "auc"
     max_corrupt: Annotated[float, Field(ge=0, le=1)] = 0.05
+    fresh_model: bool = False
     defaults: dict[str, Any] = {}
     experiences: list[dict[str, Any]] = []
     split: Pieces | None = None

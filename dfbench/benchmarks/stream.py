@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,6 +44,7 @@ class Stream:
     :ivar classes: names of the classes, in the order of the labels
     :ivar samples: all samples of all experiences; one that serves in several occurs once
     :ivar budget: what detector and strategy may use
+    :ivar fresh_model: every experience trains a new network, as if it were the first
     :ivar notes: what the user should know (no validation set, pictures left out, files ignored)
     """
 
@@ -56,12 +57,13 @@ class Stream:
     budget: Budget
     notes: list[str]
     _portions: tuple[Portion, ...]
+    fresh_model: bool = False
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of all that a result depends on: contents, experiences, their order, budget."""
         names = self.samples.sample
-        structure = {
+        structure: dict[str, Any] = {
             "metric": self.metric,
             "classes": self.classes,
             "budget": self.budget.model_dump(),
@@ -71,6 +73,8 @@ class Stream:
             ],
             "samples": self.samples.fingerprint(),
         }
+        if self.fresh_model:  # only then: streams from before the key keep their fingerprint
+            structure["fresh_model"] = True
         return hashlib.sha256(json.dumps(structure, sort_keys=True).encode()).hexdigest()
 
     def pixels(
@@ -158,6 +162,7 @@ def load_stream(
         budget=spec.budget,
         notes=notes,
         _portions=tuple(portions),
+        fresh_model=spec.fresh_model,
     )
 
 

@@ -95,6 +95,9 @@ class Session:
         names = ", ".join(self.stream.experiences[m].name for m in members)
         self.reporter.training(number, self.trainings, names)
         seed = seed_everything(self.spec.seed, row + 1)
+        if self.stream.fresh_model and number > 1:  # the first is new already
+            self.template.model.load_state_dict(self.detector.build().state_dict())
+            seed_everything(self.spec.seed, row + 1)  # batches are those of a network that is trained on
         self.template.generator.manual_seed(seed)
         self.loader.seed(seed)
         before = self.template.clock.train_iterations

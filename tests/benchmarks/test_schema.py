@@ -50,8 +50,11 @@ def test_the_packaged_streams_are_valid() -> None:
     for name, path in packaged().items():
         assert read_stream_file(path)[0].name == name
     spec, experiences = read_stream_file(packaged()["cifar10-ni10"])
-    assert spec.metric == "accuracy"
+    assert (spec.metric, spec.fresh_model) == ("accuracy", False)
     assert len(experiences) == 10
+    spec, experiences = read_stream_file(packaged()["cifar10-aggregate"])
+    assert (spec.metric, spec.fresh_model) == ("accuracy", True)
+    assert [experience.part for experience in experiences] == [list(range(1, k + 1)) for k in range(1, 11)]
 
 
 ONE = "name: x\nexperiences: [{name: a, source: folder}]\n"
@@ -70,6 +73,7 @@ MISTAKES = {
         "memory or memory_per_experience, not both",
     ),
     "epochs and steps": (ONE + "epochs: 3\nsteps: 3", "give epochs or steps, not both"),
+    "fresh": (ONE + "fresh_model: often", "fresh_model: Input should be a valid boolean"),
     "corrupt": (ONE + "max_corrupt: 5", "max_corrupt: Input should be less than or equal to 1 (got 5)"),
     "no name": ("experiences: []", "the key 'name' is missing"),
     "no experiences": ("name: x", "give a list of experiences, or split: {parts: N}"),

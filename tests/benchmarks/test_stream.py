@@ -60,6 +60,15 @@ def test_a_stream_of_two_sources(faces: Path, load: Load) -> None:
     assert set(counts) == {2}  # a real and its fake keep the same frames
 
 
+def test_only_a_stream_of_new_networks_has_another_fingerprint(faces: Path, load: Load) -> None:
+    stream = load(TWO)
+    assert not stream.fresh_model
+    assert load(TWO + "fresh_model: false\n").fingerprint == stream.fingerprint
+    fresh = load(TWO + "fresh_model: true\n")
+    assert fresh.fresh_model
+    assert fresh.fingerprint != stream.fingerprint
+
+
 def test_row_i_of_the_pixels_is_row_i_of_the_samples(faces: Path, load: Load) -> None:
     stream = load(TWO)
     pixels = stream.pixels(None)
