@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from dfbench import benchmarks
-from dfbench.hookspecs import BenchmarkEntry, CommandEntry, MetricEntry, SourceEntry, ZooEntry, hookimpl
+from dfbench.hookspecs import (
+    BenchmarkEntry,
+    CommandEntry,
+    MetricEntry,
+    ReproductionEntry,
+    SourceEntry,
+    ZooEntry,
+    hookimpl,
+)
+from dfbench.publish import reproduction
 from dfbench.publish.zoo_places import packaged as packaged_checkpoints
 
 _SUMMARIES = {
     "forge5": "five forgery families on synthetic portraits, embedded: frames",
     "forge5-reverse": "the same, in the reverse order",
     "forge5-clips": "the same five families as clips of 16 aligned frames",
+    "cifar10-aggregate": "CIFAR-10, ten models from the start on the first 5 000, 10 000, … 50 000 pictures",
     "cifar10-ni10": "CIFAR-10 in 10 i.i.d. experiences of 5 000 pictures",
 }
 
@@ -50,13 +60,21 @@ def register_zoo() -> list[ZooEntry]:
 
 
 @hookimpl
+def register_reproductions() -> list[ReproductionEntry]:
+    """The recipes that ship with dfbench: one YAML file each."""
+    about = {"report": "the report's experiments 1 and 2: CIFAR-10, four strategies and data aggregate"}
+    return [ReproductionEntry(name, str(path), about.get(name, "")) for name, path in reproduction.packaged().items()]
+
+
+@hookimpl
 def register_commands() -> list[CommandEntry]:
     """The program's own commands, one file each in ``dfbench/cli``."""
     about = {
         "eval": "Train a detector on a benchmark under a strategy and measure forgetting.",
         "compare": "Compare finished runs, in a table and a picture.",
         "report": "Figures and a page of finished runs.",
-        "list": "List detectors, strategies, benchmarks, sources, metrics or loggers.",
+        "reproduce": "Make published tables again, and say where they differ.",
+        "list": "List detectors, strategies, benchmarks, sources, metrics, loggers or reproductions.",
         "show": "Show what a name stands for: presets, options, experiences.",
         "score": "Continual metrics of a given R matrix.",
         "leaderboard": "The leaderboard: show it, add runs to it, build its pages.",

@@ -1,4 +1,4 @@
-"""What a plugin may offer dfbench: one page, eight hooks.
+"""What a plugin may offer dfbench: one page, nine hooks.
 
 A plugin is a module named by an entry point of the group ``dfbench``. It marks functions with
 ``@dfbench.hookimpl``; each returns entries whose ``target`` is a string ``"package.module:Name"``,
@@ -72,6 +72,11 @@ class LoggerEntry(Entry):
 
 
 @dataclass(frozen=True)
+class ReproductionEntry(Entry):
+    """Published tables to be made again: ``target`` is the path of a recipe's YAML file (``docs/reproduce.md``)."""
+
+
+@dataclass(frozen=True)
 class CommandEntry(Entry):
     """A command of the ``dfbench`` program: ``target`` names a click command."""
 
@@ -109,6 +114,11 @@ def register_zoo() -> Iterable[ZooEntry]:  # type: ignore[empty-body]
 @hookspec
 def register_loggers() -> Iterable[LoggerEntry]:  # type: ignore[empty-body]
     """Loggers that this plugin brings, for ``dfbench eval --log``."""
+
+
+@hookspec
+def register_reproductions() -> Iterable[ReproductionEntry]:  # type: ignore[empty-body]
+    """Recipes of published tables that this plugin brings, for ``dfbench reproduce``."""
 
 
 @hookspec

@@ -31,6 +31,7 @@ from dfbench.hookspecs import (
     Entry,
     LoggerEntry,
     MetricEntry,
+    ReproductionEntry,
     SourceEntry,
     StrategyEntry,
     ZooEntry,
@@ -143,6 +144,7 @@ class Registry:
     metrics: Names[MetricEntry] = field(default_factory=lambda: Names("metric", ()))
     zoo: Names[ZooEntry] = field(default_factory=lambda: Names("checkpoint", ()))
     loggers: Names[LoggerEntry] = field(default_factory=lambda: Names("logger", ()))
+    reproductions: Names[ReproductionEntry] = field(default_factory=lambda: Names("reproduction", ()))
     commands: Names[CommandEntry] = field(default_factory=lambda: Names("command", ()))
 
 
@@ -154,6 +156,7 @@ _HOOKS: dict[str, tuple[str, type[Entry]]] = {
     "metrics": ("metric", MetricEntry),
     "zoo": ("checkpoint", ZooEntry),
     "loggers": ("logger", LoggerEntry),
+    "reproductions": ("reproduction", ReproductionEntry),
     "commands": ("command", CommandEntry),
 }
 

@@ -1,4 +1,4 @@
-"""Write the strategies' tables into docs/forge5.md and docs/dfdc3.md, from the records in leaderboard/results.
+"""Write the tables of docs/forge5.md, docs/dfdc3.md and docs/reproduce.md, from the records in leaderboard/results.
 
 python -m tools.make_tables
 """
@@ -12,6 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from dfbench.publish.board import Row, Table, read_board
+from dfbench.publish.board_files import write_whole
+from dfbench.publish.reproduction import packaged
+from dfbench.publish.reproduction.figure import svg
+from dfbench.publish.reproduction.recipe import read_recipe
+from dfbench.publish.reproduction.result import Result, fill
+from dfbench.publish.reproduction.text import section as reproduction_section
+from dfbench.publish.reproduction.write import figure_name
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- strategies: begin -->\n", "<!-- strategies: end -->\n"
@@ -25,10 +32,57 @@ class Page:
     detector: str
     benchmarks: tuple[str, ...]
 
+    @property
+    def markers(self) -> tuple[str, str]:
+        """What stands before and after the generated part."""
+        return BEGIN, END
 
-PAGES = (
+    @property
+    def section(self) -> str:
+        """The generated part."""
+        return f"{section(self)}\n"
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """A page of the docs with the tables of a recipe."""
+
+    path: Path
+    recipe: str
+
+    @property
+    def markers(self) -> tuple[str, str]:
+        """What stands before and after the generated part."""
+        return f"<!-- reproduction {self.recipe}: begin -->\n", f"<!-- reproduction {self.recipe}: end -->\n"
+
+    @property
+    def result(self) -> Result:
+        """The recipe with the records on the leaderboard that are runs of its rows."""
+        recipe = read_recipe(packaged()[self.recipe])
+        records = [r for t in read_board(ROOT / "leaderboard").tables for row in t.rows for r in row.records]
+        found = {
+            (table.key, row.name): {
+                r.spec.seed: {"run": r.run, "matrix": r.matrix} for r in records if recipe.is_of(row, r)
+            }
+            for table in recipe.tables
+            for row in table.rows
+        }
+        return fill(recipe, found)
+
+    @property
+    def section(self) -> str:
+        """The generated part."""
+        return f"{reproduction_section(self.result, lambda key: f'img/{self.figure(key).name}')}\n"
+
+    def figure(self, key: str) -> Path:
+        """Where a table's figure lies."""
+        return self.path.parent / "img" / f"{self.recipe}-{figure_name(key)}"
+
+
+PAGES: tuple[Page | Reproduced, ...] = (
     Page(ROOT / "docs" / "forge5.md", "simple_cnn", ("forge5", "forge5-reverse")),
     Page(ROOT / "docs" / "dfdc3.md", "dfdc3", ("forge5-clips",)),
+    Reproduced(ROOT / "docs" / "reproduce.md", "report"),
 )
 
 
@@ -99,13 +153,18 @@ def section(page: Page) -> str:
     return "\n".join(lines)
 
 
-def with_tables(page: Page) -> str:
+def with_tables(page: Page | Reproduced) -> str:
     """The page with the present tables."""
-    head, rest = page.path.read_text(encoding="utf-8").split(BEGIN)
-    _, tail = rest.split(END)
-    return f"{head}{BEGIN}\n{section(page)}\n{END}{tail}"
+    begin, end = page.markers
+    head, rest = page.path.read_text(encoding="utf-8").split(begin)
+    _, tail = rest.split(end)
+    return f"{head}{begin}\n{page.section}{end}{tail}"
 
 
 if __name__ == "__main__":
     for page in PAGES:
         page.path.write_text(with_tables(page), encoding="utf-8")
+        if isinstance(page, Reproduced):
+            for filled in page.result.tables:
+                if any(line.values for line in filled.lines):
+                    write_whole(page.figure(filled.table.key), svg(filled, page.result.recipe.called))

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-KINDS = ("detectors", "strategies", "benchmarks", "sources", "metrics", "loggers")
+KINDS = ("detectors", "strategies", "benchmarks", "sources", "metrics", "loggers", "reproductions")
 
 
 class Kind(click.Choice[str]):

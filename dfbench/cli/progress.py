@@ -41,6 +41,11 @@ class Watcher(Reporter):
         self._shown = 0.0
         self._started = time.monotonic()
 
+    @property
+    def progress(self) -> Progress | None:
+        """The bars; None where there is no terminal."""
+        return self._progress
+
     def notice(self, text: str) -> None:
         """A line on stderr."""
         if self._progress is not None:

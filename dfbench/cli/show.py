@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
 def command(name: str, as_json: bool) -> None:
-    """Show a detector's presets and options, a strategy's options and needs, a benchmark's file, a
-    source, a logger's options."""
+    """Show a detector's presets and options, a strategy's options and needs, a benchmark's or a reproduction's
+    file, a source, a logger's options."""
     from dfbench.cli.output import print_json
     from dfbench.errors import unknown
     from dfbench.plugins import registry
 
     known = registry()
     kinds: dict[str, Any] = {"detector": known.detectors, "strategy": known.strategies, "benchmark": known.benchmarks,
-             "source": known.sources, "metric": known.metrics, "logger": known.loggers}  # fmt: skip
+             "source": known.sources, "metric": known.metrics, "logger": known.loggers,
+             "reproduction": known.reproductions}  # fmt: skip
     found = [_describe(known, kind, name) for kind, names in kinds.items() if name in names]
     if not found:
         raise unknown("name", name, sorted({n for names in kinds.values() for n in names}))
@@ -44,12 +45,12 @@ def _describe(known: Registry, kind: str, name: str) -> dict[str, Any]:
     distribution = f"{plugin.distribution} {plugin.version}".strip()
     result: dict[str, Any] = {"kind": kind, "name": name, "summary": entry.summary, "target": entry.target,
                               "plugin": plugin.name, "distribution": distribution}  # fmt: skip
-    if kind == "benchmark":
+    if kind in ("benchmark", "reproduction"):
         try:
             result["file"] = Path(entry.target).read_text(encoding="utf-8")
         except OSError as error:
             raise PluginError(
-                f"benchmark {name!r} of plugin {plugin.name!r} ({plugin.distribution}): "
+                f"{kind} {name!r} of plugin {plugin.name!r} ({plugin.distribution}): "
                 f"{entry.target}: cannot be read ({error.strerror})"
             ) from error
         return result

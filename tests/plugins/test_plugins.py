@@ -305,8 +305,8 @@ SAMPLE = {
 from pathlib import Path
 
 from dfbench import (
-    BenchmarkEntry, CommandEntry, DetectorEntry, LoggerEntry, MetricEntry, SourceEntry, StrategyEntry, ZooEntry,
-    hookimpl,
+    BenchmarkEntry, CommandEntry, DetectorEntry, LoggerEntry, MetricEntry, ReproductionEntry, SourceEntry,
+    StrategyEntry, ZooEntry, hookimpl,
 )
 
 
@@ -346,10 +346,26 @@ def register_loggers():
 
 
 @hookimpl
+def register_reproductions():
+    return [ReproductionEntry("bright", str(Path(__file__).parent / "bright.yaml"), "one row")]
+
+
+@hookimpl
 def register_zoo():
     return [ZooEntry("elsewhere", str(Path(__file__).parent / "elsewhere.yaml"))]
 """,
     "dfbench_sample/elsewhere.yaml": yaml.safe_dump({**ENTRY, "name": "elsewhere"}),
+    "dfbench_sample/bright.yaml": """
+name: bright
+title: One row
+paper: nobody
+detector: brightness
+tables:
+  - key: only
+    title: noise
+    columns: [weak, strong]
+    rows: [{name: mine, benchmark: noise2, strategy: anchor, reported: [50, 60]}]
+""",
     "dfbench_sample/finish.py": """
 import sys
 
@@ -534,6 +550,16 @@ def test_register_loggers(sample: Path, evaluated: Done) -> None:
     assert f"finished: {evaluated.json['run']}" in evaluated.err
 
 
+def test_register_reproductions(sample: Path, tmp_path: Path) -> None:
+    listed(sample, "reproductions", "bright")
+    assert "name: bright" in dfbench("show", "bright", python_path=(sample,)).out
+    options = ("--seeds", 1, "--device", "cpu", "--out", tmp_path, "--json")
+    done = dfbench("reproduce", "bright", *options, python_path=(sample,))
+    assert done.code == 0, done.err
+    (row,) = done.json["tables"][0]["rows"]
+    assert (row["name"], row["reported"], len(row["mean"])) == ("mine", [50, 60], 2)
+
+
 def test_register_zoo(sample: Path) -> None:
     done = dfbench("zoo", "list", "--json", python_path=(sample,))
     (row,) = (row for row in done.json if row["name"] == "elsewhere")
@@ -543,7 +569,7 @@ def test_register_zoo(sample: Path) -> None:
 def test_every_hook_has_a_test_named_after_it() -> None:
     manager = pluggy.PluginManager("dfbench")
     hooks = [name for name in vars(hookspecs) if manager.parse_hookspec_opts(hookspecs, name) is not None]
-    assert len(hooks) == 8
+    assert len(hooks) == 9
     for hook in hooks:
         assert inspect.isfunction(globals().get(f"test_{hook}")), hook
 

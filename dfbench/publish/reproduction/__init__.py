@@ -1,0 +1,13 @@
+"""Published tables made again: recipes in YAML, their runs, and where the figures differ (``docs/reproduce.md``).
+
+Imported when plugins are registered, so it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def packaged() -> dict[str, Path]:
+    """The recipes that come with dfbench: name → YAML file."""
+    return {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob("*.yaml"))}
