@@ -31,6 +31,9 @@ import click
               help="Folder that holds the data sets, each under its source's name.")  # fmt: skip
 @click.option("--log", multiple=True, metavar="NAME[:KEY=VALUE,…]",
               help="Tell a logger of the run (dfbench list loggers); may be repeated.")  # fmt: skip
+@click.option("--tune", is_flag=False, flag_value="measure", metavar="[SETTINGS]",
+              help="Measure bf16, channels_last and torch.compile on the first steps and train with what is fastest "
+              "and as exact; or say which: bf16,channels_last.")  # fmt: skip
 @click.option("--publish", is_flag=True,
               help="Then put the run on the leaderboard in ./leaderboard and into the zoo in ./zoo.")  # fmt: skip
 @click.option("--push-to", metavar="USER/REPO", help="With --publish: push the checkpoint to the Hugging Face Hub.")
@@ -53,6 +56,10 @@ def command(as_json: bool, publish: bool, push_to: str | None, **options: Any) -
     known = registry()
     for names, name in ((known.detectors, options["detector"]), (known.strategies, options["strategy"])):
         names[name]  # an unknown name is told before anything heavy is imported
+    if options["tune"] is not None:
+        from dfbench.runs.spec import parse_tuned
+
+        parse_tuned(options["tune"])
     for text in options["log"]:
         known.loggers[text.partition(":")[0]]
     if options["benchmark"] and not options["benchmark"].lower().endswith((".yaml", ".yml")):
@@ -117,4 +124,6 @@ def print_result(record: dict[str, Any]) -> None:
         f"{record['environment']['device_name']} · stored {memory['samples'][-1]} samples "
         f"({memory['bytes'][-1] / 1e6:.1f} MB)"
     )
+    if record["spec"].get("tuned"):
+        out.print(f"tuned: {', '.join(record['spec']['tuned'])}")
     out.print(f"record: {record['path']}")

@@ -233,6 +233,8 @@ def _with_options(rows: Sequence[Row]) -> list[Row]:
         texts = _differing(spec.detector_config, detectors, "") + _differing(
             spec.strategy_config, strategies, "strategy."
         )
+        if spec.tuned:
+            texts = [f"tuned: {', '.join(spec.tuned)}", *texts]
         result.append(replace(row, options=tuple(texts)))
     return result
 

@@ -86,6 +86,7 @@ def rerun(
         device=device or record.environment.device,
         out=out,
         data_root=data_root,
+        tune=",".join(spec.tuned) or None,
     )
     now = prepare(request, registry, reporter).spec
     if now.identity != spec.identity:

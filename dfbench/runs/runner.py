@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dfbench.benchmarks.stream import Stream, load_stream
 from dfbench.detector import Detector, Task
@@ -25,6 +25,9 @@ from dfbench.runs.storage import RunFolder
 from dfbench.runs.telling import Telling
 from dfbench.training.checkpoint import save_weights
 from dfbench.training.strategies import Strategy
+
+if TYPE_CHECKING:
+    import torch
 
 DEFAULT_BENCHMARK = "forge5"
 
@@ -50,6 +53,8 @@ class Request:
     fresh: bool = False
     log: Sequence[str] = field(default_factory=tuple)
     """Loggers, each ``NAME[:key=value,key=value]``; no part of the spec."""
+    tune: str | None = None
+    """``measure`` speed settings and take the fastest, or their names (``bf16,channels_last``), or ``plain``."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,9 @@ def run(request: Request, registry: Registry, reporter: Reporter) -> dict[str, A
         keep_freed_memory()
     loggers = make_loggers(request.log, registry)
     prepared = prepare(request, registry, reporter)
+    tuning = None
+    if request.tune is not None:
+        prepared, tuning = _tuned(request, prepared, device, reporter)
     folder = RunFolder(request.out, prepared.spec)
     record = None if request.fresh else folder.record()
     if record is not None:
@@ -88,6 +96,7 @@ def run(request: Request, registry: Registry, reporter: Reporter) -> dict[str, A
         session = Session(
             prepared.spec, prepared.stream, prepared.detector, prepared.strategy, device, events.through(reporter)
         )
+        session.tuning = tuning
         telling = Telling(events, folder.path)
         with contextlib.closing(session), folder.opened(request.fresh), telling.to_the_end():
             record = folder.record() or _train(session, folder, prepared.metrics, registry, telling)
@@ -99,6 +108,7 @@ def prepare(request: Request, registry: Registry, reporter: Reporter) -> Prepare
     detector_type: type[Detector] = registry.detectors.load(request.detector)
     strategy_type: type[Strategy] = registry.strategies.load(request.strategy)
     metrics = {name: registry.metrics.load(name) for name in registry.metrics}
+    tuned = specs.parse_tuned(request.tune) if request.tune is not None else ()
     detector_settings, strategy_settings = specs.parse_settings(request.settings)
     chosen = request.preset or detector_type.default_preset(choose_device(request.device))
     strategy_config = specs.strategy_config(strategy_type, request.strategy, strategy_settings)
@@ -124,12 +134,26 @@ def prepare(request: Request, registry: Registry, reporter: Reporter) -> Prepare
         memory=specs.memory_budget(stream, strategy_config),
         split=request.split,
         seed=request.seed,
+        tuned=tuned or (),
     )
     task = Task(classes=stream.classes, native_size=stream.native_size, experiences=len(stream.experiences))
     if not request.preset and len(detector_type.presets) > 1:
         others = ", ".join(name for name in detector_type.presets if name != preset)
         reporter.notice(f"preset {preset} of {request.detector} on {stream.name} (--preset for {others})")
     return Prepared(spec, stream, detector_type(config, task), strategy_type(strategy_config), metrics)
+
+
+def _tuned(
+    request: Request, prepared: Prepared, device: torch.device, reporter: Reporter
+) -> tuple[Prepared, dict[str, Any]]:
+    """The same with its speed settings settled, and how that was done."""
+    report: dict[str, Any] = {"chosen": list(prepared.spec.tuned)}
+    if request.tune == "measure":
+        from dfbench.runs.tuning import tune
+
+        tuned, report = tune(prepared, device, request.out, request.fresh, reporter)
+        prepared = replace(prepared, spec=prepared.spec.model_copy(update={"tuned": tuned}))
+    return prepared, {**report, "scores": prepared.detector.config.precision}
 
 
 def open_stream(name: str, registry: Registry, data_root: Path | None, reporter: Reporter) -> Stream:
@@ -216,9 +240,18 @@ def _facts(session: Session, registry: Registry, weights: str) -> dict[str, Any]
         "effects": {name: value for name, value in session.strategy.effects.values().items() if value},
         "memory": session.memory(),
         "steps": session.steps,
+        **_tuning(session),
         "seconds": {**seconds, "total": sum(seconds["train"]) + sum(seconds["evaluate"])},
         "peak_memory": peak_memory(session.device),
         "resumed": session.resumed,
         "environment": environment(session.device, {f"{p.name} ({p.distribution})": p.version for p in plugins}),
         "git": git_state(),
     }
+
+
+def _tuning(session: Session) -> dict[str, Any]:
+    """``tuning``: how the speed settings were found, and whether compiling had to be given up."""
+    if session.tuning is None:
+        return {}
+    failure = session.fast.failure if session.fast is not None else None
+    return {"tuning": {**session.tuning, **({"compile_failed": failure} if failure else {})}}

@@ -20,6 +20,7 @@ from dfbench.runs.report import Reporter
 from dfbench.runs.spec import RunSpec
 from dfbench.training.compatibility import check_pair, check_unit_logits, linear_heads
 from dfbench.training.dataset import experiences_of, unit_dataset
+from dfbench.training.speed import Fast, lay_out
 from dfbench.training.strategies import Need, Strategy, StrategyContext
 from dfbench.training.template import LoopTemplate
 
@@ -67,7 +68,7 @@ class Session:
         self.tests = TestSets(detector, stream, pixels, device, spec.split)
 
         seed_everything(spec.seed, 0)
-        model = detector.build().to(device)
+        model = lay_out(detector.build().to(device), spec.tuned)
         probe = self.tests.loader.fetch(self.tests.probe_batch())
         names = (spec.detector, spec.strategy)
         check_pair(detector, strategy, model, probe, names)
@@ -75,6 +76,9 @@ class Session:
             self.loader.seed(spec.seed)
             check_unit_logits(detector, model, self.loader.fetch(torch.arange(min(2, len(units)))), names)
         self.template = self._template(model, units, reporter)
+        self.fast = Fast.attach(self.template)
+        self.tuning: dict[str, Any] | None = None
+        """How the speed settings were found, for the record."""
         self.schedule = _schedule(len(parts), strategy.whole_stream)
         self.experiences = experiences_of([self._dataset(units, experience, members) for _, members in self.schedule])
         self.scores = Scores()
@@ -120,7 +124,7 @@ class Session:
         start = time.perf_counter()
         self.reporter.evaluating(number, self.trainings)
         model = self.template.averaged if number and self.template.averaged is not None else self.template.model
-        probabilities = self.tests.predict(model, self.template.autocast, self.reporter.tested)
+        probabilities = self.tests.predict(model, self.template.scoring, self.reporter.tested)
         scores = Scores()
         self.tests.add_scores(scores, self.schedule[number - 1][0] if number else UNTRAINED, probabilities)
         self.seconds["evaluate"].append(time.perf_counter() - start)
@@ -212,6 +216,7 @@ class Session:
             progress=reporter.step,
             needs_logits=Need.LOGITS in strategy.needs,
             whole_stream=strategy.whole_stream,
+            tuned=self.spec.tuned,
         )
 
     def _dataset(self, units: Units, experience: np.ndarray, members: list[int]) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from dfbench.errors import UsageError, unknown
 
@@ -25,6 +25,11 @@ DEFAULT_MEMORY = 200
 
 DETECTOR_BUDGET = ("epochs", "steps", "batch_size")
 """What a benchmark may say about training itself."""
+
+
+SPEED = ("bf16", "channels_last", "compile")
+"""What ``--tune`` may choose: autocast to bf16, the memory order of weights, ``torch.compile``."""
+Tuned = tuple[Literal["bf16", "channels_last", "compile"], ...]
 
 
 class RunSpec(BaseModel):
@@ -44,6 +49,17 @@ class RunSpec(BaseModel):
     split: Literal["test", "val"] = "test"
     """The split that is scored; ``val`` to choose hyperparameters."""
     seed: int = 0
+    tuned: Tuned = ()
+    """Speed settings that training ran under, in the order of :data:`SPEED`; they change its arithmetic."""
+
+    @model_serializer(mode="wrap")
+    def _without_plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without settings the spec is that of the runs from before there were any."""
+        values: dict[str, Any] = handler(self)
+        tuned = values.pop("tuned", ())
+        if tuned:
+            values["tuned"] = list(tuned)  # as it is read again from JSON
+        return values
 
     @property
     def identity(self) -> str:
@@ -84,6 +100,29 @@ def parse_settings(settings: Sequence[str]) -> tuple[dict[str, Any], dict[str, A
         target = strategy if key.startswith(STRATEGY_PREFIX) else detector
         target[key.removeprefix(STRATEGY_PREFIX)] = _number(value)
     return detector, strategy
+
+
+def parse_tuned(text: str) -> Tuned | None:
+    """The settings that ``--tune`` names, in their order; None: they are to be measured.
+
+    >>> parse_tuned("channels_last,bf16"), parse_tuned("plain"), parse_tuned("measure")
+    (('bf16', 'channels_last'), (), None)
+
+    Raises:
+        UsageError: an unknown setting, with the nearest one.
+    """
+    if text == "measure":
+        return None
+    names = [] if text == "plain" else [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in SPEED:
+            raise unknown("--tune setting", name, (*SPEED, "plain", "measure"))
+    return in_order(names)
+
+
+def in_order(names: Sequence[str]) -> Tuned:
+    """Speed settings in the order of :data:`SPEED`, each once."""
+    return tuple(name for name in SPEED if name in names)  # type: ignore[misc]
 
 
 def detector_config(

@@ -60,6 +60,7 @@ class LoopTemplate(SupervisedTemplate):
         effects: counters of what the strategy did.
         progress: told of every step. needs_logits: a plugin reads ``mb_output``.
         whole_stream: the one experience holds all of the stream.
+        tuned: speed settings, see :mod:`dfbench.training.speed`.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class LoopTemplate(SupervisedTemplate):
         progress: Progress | None = None,
         needs_logits: bool = False,
         whole_stream: bool = False,
+        tuned: tuple[str, ...] = (),
     ) -> None:
         super().__init__(
             model=model,
@@ -94,6 +96,9 @@ class LoopTemplate(SupervisedTemplate):
         self.generator = torch.Generator()
         self.loop: Loop | None = None
         self.whole_stream = whole_stream
+        self.tuned = tuned
+        self.is_training = False
+        """From the first to the last callback of a training."""
         self.averaged: nn.Module | None = None
         """The averaged network of the last experience, where the detector keeps one."""
         self.merged = 1
@@ -118,6 +123,14 @@ class LoopTemplate(SupervisedTemplate):
         self.dataloader = UnitOrder(
             lambda: replay_order(ids, memory, self.train_mb_size, memory_batch_size, self.generator)
         )
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """As Avalanche's; the speed settings are in force in it, reference passes of its callbacks included."""
+        self.is_training = True
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            self.is_training = False
 
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
         self.averaged = None  # an average belongs to the experience that kept it
@@ -170,7 +183,12 @@ class LoopTemplate(SupervisedTemplate):
             return self.detector.loss(self.model, batch)
 
     def autocast(self) -> torch.autocast:
-        """The detector's precision as a context."""
+        """The precision of training as a context: the detector's, or bf16 where the run is tuned so."""
+        enabled = self.detector.config.precision == "bf16" or "bf16" in self.tuned
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+    def scoring(self) -> torch.autocast:
+        """The precision of predictions as a context: the detector's, however training was tuned."""
         enabled = self.detector.config.precision == "bf16"
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 

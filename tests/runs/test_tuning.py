@@ -1,0 +1,150 @@
+"""Speed settings: chosen by measurement, in the spec as far as results differ, and leaving nothing behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from dfbench.errors import UsageError
+from dfbench.plugins import registry
+from dfbench.publish.board import make_board
+from dfbench.publish.board_schema import Record
+from dfbench.runs import tuning
+from dfbench.runs.report import Reporter
+from dfbench.runs.runner import Request, prepare, run
+from dfbench.runs.session import Session
+from dfbench.runs.spec import RunSpec, parse_tuned
+from dfbench.runs.tuning import Trial, choose
+
+SMALL = ["image_size=32", "epochs=2", "batch_size=8", "width=4"]
+CPU = torch.device("cpu")
+
+
+class Notices(Reporter):
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def notice(self, text: str) -> None:
+        self.told.append(text)
+
+
+def ask(stream: Path, out: Path, tune: str | None, strategy: str = "replay", seed: int = 0) -> Request:
+    return Request("simple_cnn", strategy, str(stream), settings=SMALL, device="cpu", out=out, tune=tune, seed=seed)
+
+
+def test_measuring_leaves_nothing_behind(tiny_stream: Path, tmp_path: Path) -> None:
+    """Weights and scores are those of a run that was told the same settings and measured nothing."""
+    measured = run(ask(tiny_stream, tmp_path / "a", "measure"), registry(), Reporter())
+    told = run(
+        ask(tiny_stream, tmp_path / "b", ",".join(measured["tuning"]["chosen"]) or "plain"), registry(), Reporter()
+    )
+    assert measured["files"] == told["files"]
+    assert measured["identity"] == told["identity"]
+    assert [trial["settings"] for trial in measured["tuning"]["tried"]][:2] == [[], ["bf16"]]
+
+
+def test_the_choice_is_kept_for_a_resumed_run_and_for_other_seeds(tiny_stream: Path, tmp_path: Path) -> None:
+    prepared = prepare(ask(tiny_stream, tmp_path, "measure"), registry(), Reporter())
+    tuning.tune(prepared, CPU, tmp_path, False, Reporter())
+    (kept,) = (tmp_path / ".tuning").glob("*.json")
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), "chosen": ["bf16"], "tried": ["as kept"]}))
+    for seed in (0, 1):
+        record = run(ask(tiny_stream, tmp_path, "measure", seed=seed), registry(), Reporter())
+        assert record["spec"]["tuned"] == ["bf16"]
+        assert record["tuning"]["tried"] == ["as kept"]
+    seen = Notices()
+    again = run(ask(tiny_stream, tmp_path, "measure"), registry(), seen)
+    assert again["run"] != record["run"]
+    assert not any(text.startswith("measuring") for text in seen.told)
+    assert any("finished already" in text for text in seen.told)
+
+
+def test_identity_holds_the_settings_only_where_results_differ(tiny_stream: Path, tmp_path: Path) -> None:
+    plain = prepare(ask(tiny_stream, tmp_path, None), registry(), Reporter()).spec
+    assert prepare(ask(tiny_stream, tmp_path, "plain"), registry(), Reporter()).spec.identity == plain.identity
+    assert "tuned" not in plain.model_dump()
+    assert "tuned" not in json.loads(plain.model_dump_json())
+    fast = prepare(ask(tiny_stream, tmp_path, "channels_last,bf16"), registry(), Reporter()).spec
+    assert fast.model_dump()["tuned"] == ["bf16", "channels_last"]
+    assert fast.identity != plain.identity
+    assert RunSpec.model_validate_json(fast.model_dump_json()).identity == fast.identity
+
+
+def test_a_row_says_how_it_was_tuned(tiny_stream: Path, tmp_path: Path) -> None:
+    records = [
+        Record.model_validate(run(ask(tiny_stream, tmp_path, tune), registry(), Reporter()))
+        for tune in (None, "bf16,channels_last")
+    ]
+    (table,) = make_board(records).tables
+    assert sorted(row.options for row in table.rows) == [(), ("tuned: bf16, channels_last",)]
+
+
+@pytest.mark.parametrize("strategy", ["replay", "agem", "ewc", "lwf"])
+def test_training_and_reference_passes_are_bf16_and_scores_float32(
+    tiny_stream: Path, tmp_path: Path, strategy: str
+) -> None:
+    p = prepare(ask(tiny_stream, tmp_path, "bf16", strategy), registry(), Reporter())
+    session = Session(p.spec, p.stream, p.detector, p.strategy, CPU, Reporter())
+    seen: list[torch.dtype] = []
+    session.template.model.head.register_forward_hook(lambda module, args, output: seen.append(output.dtype))  # type: ignore[union-attr]
+    for number in (1, 2):
+        session.train(number)
+    assert set(seen) == {torch.bfloat16}
+    seen.clear()
+    session.evaluate(2)
+    assert set(seen) == {torch.float32}
+
+
+def test_a_loop_that_asks_for_no_autocast_is_tuned_as_well() -> None:
+    from dfbench import Task
+    from dfbench.training.speed import Fast
+    from tests.training.harness import PlainConfig, PlainDetector, Problem, strategy_of, train
+
+    found: list[torch.dtype] = []
+
+    class Watched(PlainDetector):
+        def loss(self, model: nn.Module, batch):  # type: ignore[no-untyped-def]
+            found.append(model(self.inputs(batch, True)).dtype)
+            return super().loss(model, batch)
+
+    inner: list[torch.dtype] = []
+
+    def before(template, index: int) -> None:  # type: ignore[no-untyped-def]
+        if index == 0:
+            template.tuned = ("bf16",)
+            Fast.attach(template)
+            template.model[-1].register_forward_hook(lambda m, a, output: inner.append(output.dtype))
+
+    train(Problem.make(), strategy_of("lwf"), Watched(PlainConfig(), Task()), before=before)
+    assert set(inner) == {torch.bfloat16}, "the network computes in bf16, teachers made of it too"
+    assert set(found) == {torch.float32}, "and the loss gets float32 logits"
+
+
+def trial(*tuned: str, seconds: float, loss: float = 1.0, change: tuple[float, float] = (1.0, 0.0), start: float = 0.0):  # type: ignore[no-untyped-def]
+    return Trial(tuned, (loss, loss), torch.tensor(change), seconds, start, 100)  # type: ignore[arg-type]
+
+
+def test_the_fastest_that_trains_the_same_is_chosen() -> None:
+    plain = trial(seconds=1.0)
+    same, other = trial("channels_last", seconds=0.8), trial("bf16", seconds=0.2, loss=1.06)
+    assert choose([plain, same, other], 100) is same
+    assert choose([plain, same, trial("bf16", seconds=0.2, change=(1.0, 1.1))], 100) is same
+    assert choose([plain, same, trial("bf16", seconds=0.2, loss=float("nan"))], 100) is same
+    assert choose([plain, trial("channels_last", seconds=0.97)], 100) is plain
+    assert choose([plain, Trial(("bf16",), (1.0,), torch.ones(2), 0.1)], 100) is plain
+    assert choose([plain, same, Trial(("bf16",), failure="RuntimeError", seconds=0.1)], 100) is same
+
+
+def test_compiling_must_pay_within_the_run() -> None:
+    plain, compiled = trial(seconds=1.0), trial("compile", seconds=0.5, start=60.5)
+    assert choose([plain, compiled], 1000) is compiled
+    assert choose([plain, compiled], 200) is plain
+
+
+def test_a_mistyped_setting() -> None:
+    with pytest.raises(UsageError, match="bf61"):
+        parse_tuned("bf61")
