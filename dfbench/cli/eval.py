@@ -25,6 +25,10 @@ import click
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 @click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True,
               help="What is scored; val to choose hyperparameters.")  # fmt: skip
+@click.option("--eval-every", type=click.IntRange(min=1), metavar="N",
+              help="Score the test sets every N optimizer steps too: the stability gap.")  # fmt: skip
+@click.option("--eval-samples", type=click.IntRange(min=2), metavar="M",
+              help="With --eval-every: on M samples of each test set.  [default: all]")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option("--out", default=Path("runs"), show_default=True, type=click.Path(path_type=Path), help="Folder of runs.")
 @click.option("--data-root", envvar="DFBENCH_DATA", type=click.Path(path_type=Path), show_envvar=True,
@@ -49,6 +53,8 @@ def command(as_json: bool, publish: bool, push_to: str | None, **options: Any) -
     from dfbench.errors import Interrupted, UsageError
     from dfbench.plugins import registry
 
+    if options["eval_samples"] and not options["eval_every"]:
+        raise UsageError("--eval-samples goes with --eval-every")
     if push_to and not publish:
         raise UsageError("--push-to goes with --publish")
     if publish and options["split"] != "test":
@@ -79,7 +85,10 @@ def command(as_json: bool, publish: bool, push_to: str | None, **options: Any) -
     published = _publish(record, push_to) if publish else {}
     if as_json:
         keys = ("run", "spec", "headline", "metrics", "matrix", "effects", "memory", "seconds", "steps", "detector")
-        print_json({"run": record["run"], "record": record["path"], **{k: record[k] for k in keys[1:]}, **published})
+        further = {k: record[k] for k in ("compute", "stability") if k in record}
+        print_json(
+            {"run": record["run"], "record": record["path"], **{k: record[k] for k in keys[1:]}, **further, **published}
+        )
     else:
         print_result(record)
         for what, where in published.get("published", {}).items():
@@ -118,11 +127,16 @@ def print_result(record: dict[str, Any]) -> None:
     metrics = record["metrics"]
     shown = [f"average_{headline}", "average_accuracy", "forgetting", "bwt", "fwt", "learning_accuracy"]
     out.print(table("", ["metric", "value"], [[m, number(metrics[m])] for m in dict.fromkeys(shown)], numbers_from=1))
-    memory = record["memory"]
+    if "stability" in record:
+        inside = record["stability"][headline]
+        title = f"inside trainings, every {record['spec']['eval_every']} steps: {headline}"
+        out.print(table(title, ["metric", "value"], [[m, number(v)] for m, v in inside.items()], numbers_from=1))
+    memory, compute = record["memory"], record.get("compute")
+    passes = f"{compute['passes']:,.0f} passes · " if compute else ""
     out.print(
-        f"preset {record['spec']['preset']} · seed {record['spec']['seed']} · {record['seconds']['total']:.0f} s on "
-        f"{record['environment']['device_name']} · stored {memory['samples'][-1]} samples "
-        f"({memory['bytes'][-1] / 1e6:.1f} MB)"
+        f"preset {record['spec']['preset']} · seed {record['spec']['seed']} · {passes}"
+        f"{record['seconds']['total']:.0f} s on {record['environment']['device_name']} · "
+        f"stored {memory['samples'][-1]} samples ({memory['bytes'][-1] / 1e6:.1f} MB)"
     )
     if record["spec"].get("tuned"):
         out.print(f"tuned: {', '.join(record['spec']['tuned'])}")

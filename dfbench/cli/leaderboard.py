@@ -52,8 +52,8 @@ def show(board: Path, benchmark: str | None, sort: str, as_json: bool) -> None:
     out = console()
     for each in tables:
         columns = ["", "detector", "strategy", f"average {each.headline}", "95 % interval", "forgetting", "bwt",
-                   "learning", "stored", "seconds", "seeds", "status"]  # fmt: skip
-        rows = [[escape(cell) for cell in _cells(row)] for row in _sorted(each, sort)]
+                   "learning", "stored", "compute", "seconds", "seeds", "status"]  # fmt: skip
+        rows = [[escape(cell) for cell in _cells(each, row)] for row in _sorted(each, sort)]
         out.print(table(escape(f"{each.key}: {len(each.rows)} rows, {each.runs} runs"), columns, rows, numbers_from=3))
     if not tables:
         out.print(f"{escape(str(board))} has no records yet: dfbench leaderboard add RUN")
@@ -132,8 +132,9 @@ def _sorted(table: Table, key: str) -> list[Row]:
     return sorted(table.rows, key=value)
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(table: Table, row: Row) -> list[str]:
     from dfbench.cli.output import number
+    from dfbench.publish.board_text import compute
 
     marks: dict[Any, str] = {"best": "★", "tied": "≈"}
     spec, average = row.first.spec, row.average
@@ -153,6 +154,7 @@ def _cells(row: Row) -> list[str]:
         number(bwt),
         number(learning),
         f"{row.stored[0]:.0f}",
+        compute(row.passes, table.relative_compute(row)),
         f"{row.seconds:.0f}",
         str(len(row.records)),
         row.status,

@@ -86,6 +86,10 @@ class UnitLoader:
         """Bytes of one stored picture."""
         return int(np.prod(self.pixels.shape[1:], dtype=np.int64))
 
+    def only(self, index: np.ndarray) -> UnitLoader:
+        """A loader of these units alone (positions, int64), not augmented; their ids count from 0."""
+        return UnitLoader(self.units.take(index), self._experience.numpy()[index], self.pixels, self.device)
+
     def seed(self, value: int) -> None:
         """Seed the augmentation, at the start of an experience."""
         if self._augmenter is not None:

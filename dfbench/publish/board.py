@@ -19,6 +19,7 @@ from dfbench.errors import DataError
 from dfbench.evaluation.significance import Comparison, Estimate, Sample, SeedVariance, compare, estimate, holm, pooled
 from dfbench.evaluation.uncertainty import decode
 from dfbench.publish.board_schema import STATUSES, Record, Reported, Status, read_record, read_reported
+from dfbench.publish.comparison import intransigence
 
 ALPHA = 0.05
 Mark = Literal["best", "tied", "worse"]
@@ -97,6 +98,11 @@ class Row:
         return self.mean(sum(r.steps) for r in self.records)
 
     @property
+    def passes(self) -> float | None:
+        """Passes of training, mean over seeds; None where one was not counted."""
+        return mean_and_spread([r.compute.passes if r.compute else None for r in self.records])[0]
+
+    @property
     def stored(self) -> tuple[float, float, float]:
         """(samples, bytes of them, bytes of other state) held after the last training."""
         return (
@@ -127,6 +133,36 @@ class Table:
     def runs(self) -> int:
         """How many records."""
         return sum(len(row.records) for row in self.rows)
+
+    def relative_compute(self, row: Row) -> float | None:
+        """The row's passes in those of the cheapest row of the same detector, preset and settings that stores nothing
+        and has no effect to tell of: plain training. None where either was not counted."""
+        spec = row.first.spec
+        plain = [
+            other.passes
+            for other in self.rows
+            if (other.first.spec.detector, other.first.spec.preset, other.first.spec.detector_config)
+            == (spec.detector, spec.preset, spec.detector_config)
+            and not other.bound
+            and not other.stored[0]
+            and not any(record.effects for record in other.records)
+            and other.passes
+        ]
+        return row.passes / min(plain) if plain and row.passes else None
+
+    def intransigence(self, row: Row) -> tuple[float, bool] | None:
+        """(mean of I_k over k and seeds, exact) against a row on all data of the same detector and seeds; None without
+        one. Not exact: against a joint run, which has seen later experiences too."""
+        found = [intransigence(self._plain[r.run], list(self._plain.values())) for r in row.records]
+        means = [f.mean for f in found if f is not None and f.mean is not None]
+        if not means or len(means) < len(found):
+            return None
+        return statistics.fmean(means), all(f.exact for f in found if f is not None)
+
+    @cached_property
+    def _plain(self) -> dict[str, dict[str, Any]]:
+        """The records as JSON holds them, by run; without the replicates, which are large."""
+        return {r.run: r.model_dump(by_alias=True, exclude={"uncertainty"}) for row in self.rows for r in row.records}
 
 
 @dataclass(frozen=True)
@@ -169,9 +205,10 @@ def make_board(records: Sequence[Record], reported: Sequence[Reported] = ()) -> 
     for record in records:
         if record.spec.split != "test":
             raise DataError(f"{record.run}: scored on the {record.spec.split} split; a leaderboard holds test results")
-        if record.identity in seen:
+        training = json.dumps(record.spec.training, sort_keys=True)
+        if training in seen:
             raise DataError(f"{record.run}: is there twice")
-        seen.add(record.identity)
+        seen.add(training)
         groups.setdefault((record.data.benchmark, record.data.fingerprint), []).append(record)
     several = {name for name, _ in groups if sum(other == name for other, _ in groups) > 1}
     tables = []
@@ -195,7 +232,7 @@ def mean_and_spread(values: Sequence[float | None]) -> tuple[float | None, float
 
 
 def _row_key(record: Record) -> str:
-    return json.dumps(record.spec.model_dump(exclude={"seed"}), sort_keys=True)
+    return json.dumps({k: v for k, v in record.spec.training.items() if k != "seed"}, sort_keys=True)
 
 
 def _table(key: str, records: Sequence[Record]) -> Table:

@@ -30,7 +30,7 @@ def table_data(table: Table, rows: Sequence[Row], environments: dict[str, int] |
         "fingerprint": table.fingerprint,
         "headline": table.headline,
         "experiences": list(table.experiences),
-        "rows": [row_data(row, environments) for row in rows],
+        "rows": [row_data(row, environments) | _cost(table, row) for row in rows],
     }
 
 
@@ -66,6 +66,18 @@ def row_data(row: Row, environments: dict[str, int] | None = None) -> dict[str, 
         "strategy_config": spec.strategy_config,
         "runs": [run_data(record, environments) for record in row.records],
     }  # fmt: skip
+
+
+def _cost(table: Table, row: Row) -> dict[str, Any]:
+    """Compute, and what it bought in learning; without those that a row does not have."""
+    missed, relative = table.intransigence(row), table.relative_compute(row)
+    values = {
+        "passes": None if row.passes is None else round(row.passes),
+        "relative_compute": _short(relative),
+        "intransigence": None if missed is None else [_short(missed[0]), missed[1]],
+        "stability": row.first.stability,
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def run_data(record: Record, environments: dict[str, int] | None) -> dict[str, Any]:

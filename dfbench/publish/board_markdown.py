@@ -44,15 +44,15 @@ def escape(value: str) -> str:
 def _table(table: Table) -> str:
     metric = text.METRICS[table.headline]
     columns = ["", "detector", "strategy", f"average {metric}", "95 % interval", "forgetting", "BWT",
-               "learning", "stored", "seconds", "seeds", "status"]  # fmt: skip
+               "learning", "stored", "compute", "seconds", "seeds", "status"]  # fmt: skip
     head = (
         f"## {escape(table.key)}\n\n{escape(' → '.join(table.experiences))} · "
         f"{len(table.rows)} rows, {table.runs} runs · data `{table.fingerprint[:12]}`\n"
     )
-    return head + "\n" + _markdown_table(columns, [_cells(row) for row in table.rows], numbers_from=3)
+    return head + "\n" + _markdown_table(columns, [_cells(table, row) for row in table.rows], numbers_from=3)
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(table: Table, row: Row) -> list[str]:
     spec, average = row.first.spec, row.average
     of_detector, of_strategy = text.split_options(row)
     samples, sample_bytes, _ = row.stored
@@ -67,6 +67,7 @@ def _cells(row: Row) -> list[str]:
         text.interval(average.low, average.high) if average else text.NONE,
         *(text.number(row.metric(name)[0]) for name in ("forgetting", "bwt", "learning_accuracy")),
         stored,
+        text.compute(row.passes, table.relative_compute(row)),
         text.count(row.seconds),
         seeds,
         row.status,

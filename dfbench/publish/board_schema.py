@@ -60,6 +60,14 @@ class Memory(_Part):
     state_bytes: int
 
 
+class Compute(_Part):
+    """Rows through the network in each training, and what they cost; see :mod:`dfbench.training.passes`."""
+
+    forward: list[int]
+    backward: list[int]
+    passes: float
+
+
 class Seconds(_Part):
     """Wall time."""
 
@@ -139,6 +147,8 @@ class Record(_Part):
     effects: dict[str, float] = {}
     memory: Memory
     steps: list[int]
+    compute: Compute | None = None
+    stability: dict[str, dict[str, float | None]] | None = None
     seconds: Seconds
     peak_memory: PeakMemory = PeakMemory()
     resumed: int = 0

@@ -52,6 +52,13 @@ def count(value: float) -> str:
     return f"{round(value):,}".replace(",", "\u202f")
 
 
+def compute(passes: float | None, relative: float | None) -> str:
+    """Passes of training in those of plain training, else their number."""
+    if relative is not None:
+        return f"{relative:.1f} ×"
+    return NONE if passes is None else count(passes)
+
+
 def seconds(value: float) -> str:
     """Seconds, or minutes or hours where there are many."""
     if value < 600:

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dfbench.errors import DataError
+from dfbench.evaluation import continual
 
 
 @dataclass(frozen=True)
@@ -93,3 +96,52 @@ def sentence(records: Sequence[dict[str, Any]]) -> str:
         if r is not worst and r["matrix"][metric][-1][column] is not None
     ]
     return f"{text}; {', '.join(kept)}." if kept else f"{text}."
+
+
+@dataclass(frozen=True)
+class Intransigence:
+    """What a run did not learn that training on everything so far at once would have taught it."""
+
+    each: list[float | None]
+    """I_k, one an experience (:func:`dfbench.evaluation.continual.intransigence`)."""
+    mean: float | None
+    against: str
+    """The run that is the bound."""
+    exact: bool
+    """False: the bound is a joint run's last row, which has also seen what came after experience k."""
+
+
+def intransigence(record: dict[str, Any], others: Sequence[dict[str, Any]]) -> Intransigence | None:
+    """Against a run on all data among ``others`` of the same detector, settings, data and seed; None without one.
+
+    A run that held all training data and was tested after each experience (cumulative) goes before one that was trained
+    once on all of them (joint). A run on all data has none itself.
+    """
+    if _bound(record) is not None:
+        return None
+    found = [(bound, other) for other in others if _key(other) == _key(record) and (bound := _bound(other)) is not None]
+    if not found:
+        return None
+    (values, exact), bound_run = max(found, key=lambda pair: pair[0][1])
+    each = continual.intransigence(_matrix(record), values)
+    mean = continual.defined(float(each.mean()))
+    return Intransigence([continual.defined(v) for v in each.tolist()], mean, bound_run["run"], exact)
+
+
+def _key(record: dict[str, Any]) -> tuple[Any, ...]:
+    spec = record["spec"]
+    names = ("detector", "preset", "detector_config", "data_fingerprint", "split", "seed")
+    return (record["headline"], *(spec[name] for name in names))
+
+
+def _matrix(record: dict[str, Any]) -> np.ndarray:
+    return np.array(record["matrix"][record["headline"]], dtype=float)
+
+
+def _bound(record: dict[str, Any]) -> tuple[np.ndarray, bool] | None:
+    """(value of each experience, exact) of a run on all data, by what it did; None of any other."""
+    R = _matrix(record)
+    if len(R) > 1 and np.isnan(R[:-1]).all():
+        return R[-1], False
+    everything = sum(sum(e["train"].values()) for e in record["data"]["experiences"] if "train" in e)
+    return (np.diag(R), True) if record["memory"]["samples"][-1] >= everything > 0 else None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dfbench.benchmarks.stream import Stream, load_stream
 from dfbench.detector import Detector, Task
 from dfbench.evaluation.scores import Scores
+from dfbench.evaluation.stability import stability
 from dfbench.options import told
 from dfbench.plugins import Registry
 from dfbench.runs import spec as specs
@@ -24,6 +25,7 @@ from dfbench.runs.spec import RunSpec
 from dfbench.runs.storage import RunFolder
 from dfbench.runs.telling import Telling
 from dfbench.training.checkpoint import save_weights
+from dfbench.training.passes import cost
 from dfbench.training.strategies import Strategy
 
 if TYPE_CHECKING:
@@ -51,6 +53,10 @@ class Request:
     out: Path = Path("runs")
     data_root: Path | None = None
     fresh: bool = False
+    eval_every: int | None = None
+    """Optimizer steps from one measure inside a training to the next; None: none."""
+    eval_samples: int | None = None
+    """Test units of each experience in those measures; None: all."""
     log: Sequence[str] = field(default_factory=tuple)
     """Loggers, each ``NAME[:key=value,key=value]``; no part of the spec."""
     tune: str | None = None
@@ -135,6 +141,8 @@ def prepare(request: Request, registry: Registry, reporter: Reporter) -> Prepare
         split=request.split,
         seed=request.seed,
         tuned=tuned or (),
+        eval_every=request.eval_every,
+        eval_samples=request.eval_samples,
     )
     task = Task(classes=stream.classes, native_size=stream.native_size, experiences=len(stream.experiences))
     if not request.preset and len(detector_type.presets) > 1:
@@ -241,7 +249,9 @@ def _facts(session: Session, registry: Registry, weights: str) -> dict[str, Any]
         "memory": session.memory(),
         "steps": session.steps,
         **_tuning(session),
-        "seconds": {**seconds, "total": sum(seconds["train"]) + sum(seconds["evaluate"])},
+        **_compute(session),
+        **_within(session),
+        "seconds": {**seconds, "total": sum(sum(part) for part in seconds.values())},
         "peak_memory": peak_memory(session.device),
         "resumed": session.resumed,
         "environment": environment(session.device, {f"{p.name} ({p.distribution})": p.version for p in plugins}),
@@ -255,3 +265,25 @@ def _tuning(session: Session) -> dict[str, Any]:
         return {}
     failure = session.fast.failure if session.fast is not None else None
     return {"tuning": {**session.tuning, **({"compile_failed": failure} if failure else {})}}
+
+
+def _compute(session: Session) -> dict[str, Any]:
+    """``compute``: rows through the network in each training; left out where some were not counted."""
+    counted = session.compute
+    if len(counted["forward"]) < session.trainings or not sum(counted["forward"]):
+        return {}
+    passes = cost(sum(counted["forward"]), sum(counted["backward"]))
+    return {"compute": {**counted, "passes": round(passes, 1)}}
+
+
+def _within(session: Session) -> dict[str, Any]:
+    """``within``: what was measured inside trainings, and ``stability``, the measures of it."""
+    if session.within is None:
+        return {}
+    points = session.within.points
+    return {
+        "within": points,
+        "stability": {
+            metric: stability(points, metric, len(session.stream.experiences)) for metric in session.within.metrics
+        },
+    }

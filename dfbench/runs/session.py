@@ -18,6 +18,7 @@ from dfbench.evaluation.scores import UNTRAINED, Scores
 from dfbench.runs.prediction import TestSets
 from dfbench.runs.report import Reporter
 from dfbench.runs.spec import RunSpec
+from dfbench.runs.within import Within
 from dfbench.training.compatibility import check_pair, check_unit_logits, linear_heads
 from dfbench.training.dataset import experiences_of, unit_dataset
 from dfbench.training.speed import Fast, lay_out
@@ -83,6 +84,8 @@ class Session:
         self.experiences = experiences_of([self._dataset(units, experience, members) for _, members in self.schedule])
         self.scores = Scores()
         self.seconds: dict[str, list[float]] = {"train": [], "evaluate": []}
+        self.compute: dict[str, list[int]] = {"forward": [], "backward": []}
+        self.within = self._within()
         self.steps: list[int] = []
         self.stored: list[int] = []
         self.held: list[list[list[int]]] = []
@@ -105,12 +108,23 @@ class Session:
         self.template.generator.manual_seed(seed)
         self.loader.seed(seed)
         before = self.template.clock.train_iterations
+        passes = self.template.passes
+        passes.forward = passes.backward = 0
+        self._measure_within(number, row, before)
         start = time.perf_counter()
-        self.template.train(self.experiences[number - 1], eval_streams=[])
+        with passes.counting():
+            self.template.train(self.experiences[number - 1], eval_streams=[])
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        self.seconds["train"].append(time.perf_counter() - start)
+        seconds = time.perf_counter() - start
         self.steps.append(self.template.clock.train_iterations - before)
+        self.compute["forward"].append(passes.forward)
+        self.compute["backward"].append(passes.backward)
+        if self.within is not None:
+            seconds -= self.within.seconds
+            self._measure(self.within, self._predictor(number), number, row, self.steps[-1], before)
+            self.seconds.setdefault("within", []).append(self.within.seconds)
+        self.seconds["train"].append(seconds)
         ids = self.strategy.stored_units()
         self.stored.append(len(self.loader.rows_of(ids)))
         self.held.append(self._held(ids))
@@ -123,12 +137,43 @@ class Session:
         """Predictions on every test set after training ``number``; 0: the untrained network."""
         start = time.perf_counter()
         self.reporter.evaluating(number, self.trainings)
-        model = self.template.averaged if number and self.template.averaged is not None else self.template.model
-        probabilities = self.tests.predict(model, self.template.scoring, self.reporter.tested)
+        probabilities = self.tests.predict(self._predictor(number), self.template.scoring, self.reporter.tested)
         scores = Scores()
         self.tests.add_scores(scores, self.schedule[number - 1][0] if number else UNTRAINED, probabilities)
         self.seconds["evaluate"].append(time.perf_counter() - start)
         return scores
+
+    def _predictor(self, number: int) -> torch.nn.Module:
+        """The network that predicts after training ``number``."""
+        averaged = self.template.averaged
+        return averaged if number and averaged is not None else self.template.model
+
+    def _within(self) -> Within | None:
+        every, stream = self.spec.eval_every, self.stream
+        if every is None:
+            return None
+        metrics = list(dict.fromkeys([stream.metric, "accuracy"]))
+        return Within(self.tests, every, self.spec.eval_samples, len(stream.classes), metrics)
+
+    def _measure_within(self, number: int, row: int, before: int) -> None:
+        """Have the coming training measured while it goes on, if that is asked for."""
+        within = self.within
+        if within is None:
+            return
+        within.seconds = 0.0
+
+        def look(model: torch.nn.Module, done: int) -> None:
+            if done % within.every == 0:
+                self._measure(within, model, number, row, done, before)
+
+        self.template.within = look
+
+    def _measure(self, within: Within, model: torch.nn.Module, number: int, row: int, done: int, before: int) -> None:
+        within.points = [p for p in within.points if (p["number"], p["done"]) != (number, done)]  # the end has the word
+        with self.template.passes.counting(False), self.template.paused():
+            within.measure(
+                model, self.template.scoring, self.device, number=number, trained_on=row, done=done, step=before + done
+            )
 
     @property
     def final_weights(self) -> dict[str, torch.Tensor]:
@@ -149,6 +194,8 @@ class Session:
                 "iterations": self.template.clock.train_iterations,
             },
             "seconds": self.seconds,
+            "compute": self.compute,
+            "within": self.within.points if self.within is not None else [],
             "steps": self.steps,
             "stored": self.stored,
             "held": self.held,
@@ -164,6 +211,9 @@ class Session:
         self.template.clock.train_exp_counter = state["clock"]["experiences"]
         self.template.clock.train_iterations = state["clock"]["iterations"]
         self.seconds, self.steps, self.stored = state["seconds"], state["steps"], state["stored"]
+        self.compute = state.get("compute", {"forward": [], "backward": []})  # a checkpoint from before has none
+        if self.within is not None:
+            self.within.points = list(state["within"])
         self.held = state.get("held", [[] for _ in self.stored])  # a checkpoint from before has none
         self.resumed = state["resumed"] + 1
         self.detector.facts.update(state["facts"])

@@ -30,6 +30,9 @@ DETECTOR_BUDGET = ("epochs", "steps", "batch_size")
 SPEED = ("bf16", "channels_last", "compile")
 """What ``--tune`` may choose: autocast to bf16, the memory order of weights, ``torch.compile``."""
 Tuned = tuple[Literal["bf16", "channels_last", "compile"], ...]
+MEASURES = ("eval_every", "eval_samples")
+"""Fields of a spec that change what a record says, and no weight."""
+LATER = (*MEASURES, "tuned")
 
 
 class RunSpec(BaseModel):
@@ -51,15 +54,23 @@ class RunSpec(BaseModel):
     seed: int = 0
     tuned: Tuned = ()
     """Speed settings that training ran under, in the order of :data:`SPEED`; they change its arithmetic."""
+    eval_every: int | None = None
+    """Optimizer steps from one measure inside a training to the next; None: none is made. In the spec where it is set:
+    the weights are the same without it, the record says less."""
+    eval_samples: int | None = None
+    """Test units of each experience in those measures; None: all."""
 
     @model_serializer(mode="wrap")
-    def _without_plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without settings the spec is that of the runs from before there were any."""
-        values: dict[str, Any] = handler(self)
-        tuned = values.pop("tuned", ())
-        if tuned:
-            values["tuned"] = list(tuned)  # as it is read again from JSON
-        return values
+    def _later(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Fields that came after the first records are told where they are set: identities stay what they were."""
+        values: dict[str, Any] = plain(self)
+        values["tuned"] = list(values["tuned"])  # as it is read again from JSON
+        return {name: value for name, value in values.items() if name not in LATER or value}
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What decides the weights: all but what is only measured."""
+        return {name: value for name, value in self.model_dump().items() if name not in MEASURES}
 
     @property
     def identity(self) -> str:

@@ -16,6 +16,7 @@ from dfbench.runs.events import (
     Evaluated,
     ExperienceFinished,
     ExperienceStarted,
+    MeasuredWithin,
     RunFinished,
     RunResumed,
     RunStarted,
@@ -59,7 +60,12 @@ class Telling:
         }
         step = session.template.clock.train_iterations
         self._events.emit(RunResumed(**facts, finished=finished, step=step) if finished else RunStarted(**facts))
+        if session.within is not None:
+            session.within.told = self._measured
         session.template.observe(self._events.avalanche_plugins())
+
+    def _measured(self, point: Mapping[str, Any]) -> None:
+        self._events.emit(MeasuredWithin(**{**point, "values": tuple(point["values"])}))
 
     def training(self, session: Session, number: int) -> None:
         """Training ``number`` begins."""

@@ -235,6 +235,7 @@ class Loop:
         template = self._template
         if not self._forwarded:
             self._without_forward()
+            template.passes.add(len(template.units))
         self._stepped = self._group_stepped = True
         self._armed = False
         self._group_left -= 1
@@ -268,6 +269,8 @@ class Loop:
         self._done += 1
         if template.progress is not None:
             template.progress(self._done, max(self._planned, self._done), self._loss_sum / self._losses)
+        if template.within is not None:
+            template.within(self.model if self._averaged is None else self._averaged.module, self._done)
 
     def _iterations(self) -> Iterator[Batch]:
         template = self._template

@@ -8,6 +8,7 @@ runs in it unchanged.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from dfbench.detector import Detector
 from dfbench.errors import PluginError
 from dfbench.training.dataset import unit_ids
 from dfbench.training.loop import Loop, Optimizers, Progress
+from dfbench.training.passes import Passes
 from dfbench.training.strategies import Effects
 
 
@@ -101,6 +103,11 @@ class LoopTemplate(SupervisedTemplate):
         """From the first to the last callback of a training."""
         self.averaged: nn.Module | None = None
         """The averaged network of the last experience, where the detector keeps one."""
+        self.passes = Passes()
+        """What the trainings compute."""
+        self.passes.watch(model)
+        self.within: Callable[[nn.Module, int], None] | None = None
+        """Called with the network that would predict now and the steps made: before the first and after each."""
         self.merged = 1
         """How many experiences the current training set holds."""
         self.units = torch.empty(0, dtype=torch.int64)
@@ -132,10 +139,21 @@ class LoopTemplate(SupervisedTemplate):
         finally:
             self.is_training = False
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Within a training, for predictions in the middle of it: the speed settings are out of force."""
+        before, self.is_training = self.is_training, False
+        try:
+            yield
+        finally:
+            self.is_training = before
+
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
         self.averaged = None  # an average belongs to the experience that kept it
         self.loop = Loop(self, experience.current_experience)
         with self.loop.attached():
+            if self.within is not None:
+                self.within(self.model, 0)
             self.detector.train(self.loop)
         self.loop.finish()
         self.loop = None

@@ -413,7 +413,9 @@
       item("Backward transfer", num(row.bwt[0]), row.bwt[1] === null ? "" : `± ${num(row.bwt[1])}`),
       item("Learning accuracy", num(row.learning_accuracy[0]), row.learning_accuracy[1] === null ? "" : `± ${num(row.learning_accuracy[1])}`),
       item("Stored at the end", row.stored[0] ? whole(row.stored[0]) : "nothing", row.stored[0] ? `samples, ${bytes(row.stored[1])}` : "", row.stored[2] ? `other state ${bytes(row.stored[2])}` : ""),
-      item("Time", row.seconds < 600 ? `${whole(row.seconds)} s` : `${whole(row.seconds / 60)} min`, row.devices.join(", "), row.steps ? `${whole(row.steps)} steps` : ""));
+      item("Time", row.seconds < 600 ? `${whole(row.seconds)} s` : `${whole(row.seconds / 60)} min`, row.devices.join(", "), row.steps ? `${whole(row.steps)} steps` : ""),
+      row.passes ? item("Compute", row.relative_compute ? `${num(row.relative_compute)} ×` : whole(row.passes), row.relative_compute ? "plain training" : "", `${whole(row.passes)} passes`) : "",
+      row.intransigence ? item("Intransigence", num(row.intransigence[0]), "lower is better", row.intransigence[1] ? "" : "against a joint run, which saw later experiences too") : "");
   }
   function open(found) {
     const { row, table } = found;
