@@ -1,4 +1,4 @@
-"""Write the tables of docs/forge5.md, docs/dfdc3.md and docs/reproduce.md, from the records in leaderboard/results.
+"""Write the tables of docs/forge5.md, docs/dfdc3.md and docs/reproduce.md, from the committed records.
 
 python -m tools.make_tables
 """
@@ -13,6 +13,7 @@ import numpy as np
 
 from dfbench.publish.board import Row, Table, read_board
 from dfbench.publish.board_files import write_whole
+from dfbench.publish.board_schema import read_record
 from dfbench.publish.reproduction import packaged
 from dfbench.publish.reproduction.figure import svg
 from dfbench.publish.reproduction.recipe import read_recipe
@@ -57,9 +58,9 @@ class Reproduced:
 
     @property
     def result(self) -> Result:
-        """The recipe with the records on the leaderboard that are runs of its rows."""
+        """The recipe with the records beside the page that are runs of its rows."""
         recipe = read_recipe(packaged()[self.recipe])
-        records = [r for t in read_board(ROOT / "leaderboard").tables for row in t.rows for r in row.records]
+        records = [read_record(path) for path in sorted(self.records.glob("*.json"))]
         found = {
             (table.key, row.name): {
                 r.spec.seed: {"run": r.run, "matrix": r.matrix} for r in records if recipe.is_of(row, r)
@@ -73,6 +74,16 @@ class Reproduced:
     def section(self) -> str:
         """The generated part."""
         return f"{reproduction_section(self.result, lambda key: f'img/{self.figure(key).name}')}\n"
+
+    @property
+    def records(self) -> Path:
+        """The folder of the runs' records."""
+        return self.path.parent / "reproductions" / self.recipe
+
+    @property
+    def choice(self) -> Path:
+        """What ``--choose`` tried, as it wrote it."""
+        return self.records.parent / f"{self.recipe}.choice.json"
 
     def figure(self, key: str) -> Path:
         """Where a table's figure lies."""
