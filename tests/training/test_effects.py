@@ -60,6 +60,8 @@ def request(detector: str, strategy: str, stream: Path, out: Path) -> Request:
     # Few steps move few weights far: what is tested is that the penalty is there.
     if strategy in ("ewc", "si") or (strategy == "mas" and detector == "dfdc3"):
         settings.append(f"strategy.strength={'1e7' if detector in {'xception', 'dfdc3'} else 1000}")
+    if strategy == "hdp":  # its search takes up to 500 passes a batch
+        settings += ["strategy.passes=1", "strategy.tries=4"]
     return Request(
         detector=detector, strategy=strategy, benchmark=str(stream), settings=settings, device="cpu", out=out
     )
