@@ -128,6 +128,47 @@ def intransigence(record: dict[str, Any], others: Sequence[dict[str, Any]]) -> I
     return Intransigence([continual.defined(v) for v in each.tolist()], mean, bound_run["run"], exact)
 
 
+@dataclass(frozen=True)
+class Unequal:
+    """A run that is left out of a comparison at equal compute."""
+
+    run: dict[str, Any]
+    relative: float
+    """Its counted passes as a share of the costliest run's, 0 to 1."""
+    length: dict[str, int]
+    """The detector's option that sets how long it trains, for about equal compute; empty where none is known."""
+
+
+def equal_compute(records: Sequence[dict[str, Any]], tolerance: float) -> tuple[list[dict[str, Any]], list[Unequal]]:
+    """The runs whose counted passes lie within ``tolerance`` (0 to 1) of the costliest run's, and the others.
+
+    Runs on all data (joint, cumulative) are bounds, not rivals: they stay, and do not count as the costliest.
+
+    Raises:
+        DataError: a run's compute was not counted.
+    """
+    for record in records:
+        if "compute" not in record:
+            raise DataError(f"{record['run']}: its compute was not counted (a record from before); run it again")
+    most = max((_passes(r) for r in records if _bound(r) is None), default=0)
+    kept, left = [], []
+    for record in records:
+        share = _passes(record) / most if _bound(record) is None else 1.0
+        if share >= 1 - tolerance:
+            kept.append(record)
+            continue
+        options = record["spec"]["detector_config"]
+        length = {
+            name: round(options[name] / share) for name in ("epochs", "steps") if isinstance(options.get(name), int)
+        }
+        left.append(Unequal(record, share, length))
+    return kept, left
+
+
+def _passes(record: dict[str, Any]) -> float:
+    return float(record["compute"]["passes"])
+
+
 def _key(record: dict[str, Any]) -> tuple[Any, ...]:
     spec = record["spec"]
     names = ("detector", "preset", "detector_config", "data_fingerprint", "split", "seed")
