@@ -121,7 +121,7 @@ def strategies(tables: Sequence[Table], detector: str) -> list[str]:
     """One line a strategy, under each stream, by its average under the first one."""
     by_order = [{name(row): row for row in table.rows if row.first.spec.detector == detector} for table in tables]
     columns = ["average AUC | forgetting | n"] + ["reverse: average AUC | forgetting | n"] * (len(tables) - 1)
-    lines = [f"| strategy | {' | '.join(columns)} | stored |", f"|---|{'---|' * (3 * len(tables) + 1)}"]
+    lines = [f"| strategy | {' | '.join(columns)} | stored | passes |", f"|---|{'---|' * (3 * len(tables) + 2)}"]
     for strategy in sorted(by_order[0], key=lambda s: -(average(by_order[0][s])[0] or 0)):
         cells = []
         for rows in by_order:
@@ -130,8 +130,10 @@ def strategies(tables: Sequence[Table], detector: str) -> list[str]:
             if row is not None:
                 figures = [cell(average(row)), cell(row.metric("forgetting")), str(len(row.records))]
             cells += figures
-        samples = round(by_order[0][strategy].stored[0])
-        lines.append(f"| {strategy} | {' | '.join(cells)} | {samples or '–'} |")
+        first = by_order[0][strategy]
+        stored = str(round(first.stored[0]) or "–")
+        passes = "–" if first.passes is None else f"{first.passes / 1000:.0f} k"
+        lines.append(f"| {strategy} | {' | '.join([*cells, stored, passes])} |")
     return lines
 
 
