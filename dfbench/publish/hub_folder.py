@@ -73,8 +73,28 @@ def assemble(entry: Checkpoint, run: Path, repo: str, registry: Registry) -> lis
 
 
 def is_timm(model: nn.Module) -> bool:
-    """Whether the network is one of timm's, unchanged, so that timm can build it and load its weights."""
-    return type(model).__module__.startswith("timm.models.") and bool(getattr(model, "pretrained_cfg", None))
+    """Whether the network is one of timm's, unchanged, so that timm can build it and load its weights.
+
+    A detector may have taken blocks out of it: what timm builds by that name must have the same weights, in name and
+    shape, and layers of the same types.
+    """
+    config = getattr(model, "pretrained_cfg", None)
+    if not type(model).__module__.startswith("timm.models.") or not config:
+        return False
+    import timm
+    import torch
+
+    try:
+        with torch.device("meta"):
+            fresh = timm.create_model(config["architecture"], num_classes=getattr(model, "num_classes", None))
+    except (KeyError, RuntimeError, TypeError):  # not a name that timm knows, or one that needs more than a name
+        return False
+    return _shape(fresh) == _shape(model)
+
+
+def _shape(model: nn.Module) -> tuple[dict[str, Any], list[tuple[str, type]]]:
+    weights = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    return weights, [(name, type(module)) for name, module in model.named_modules()]
 
 
 def timm_config(model: Any, entry: Checkpoint) -> bytes:

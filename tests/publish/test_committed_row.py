@@ -16,6 +16,7 @@ RESULTS = Path(__file__).parents[2] / "leaderboard" / "results"
 @pytest.mark.parametrize("strategy", ["naive", "replay"])
 def test_a_committed_row_can_be_made_again(strategy: str, tmp_path: Path) -> None:
     """About three minutes each. Where packages and processor are the record's, every score must be the same."""
-    [path] = RESULTS.glob(f"simple_cnn-default-{strategy}-forge5-s0-*.json")
-    found = rerun(Source.open(path), registry(), Reporter(), tmp_path)
+    records = [Source.open(path) for path in RESULTS.glob(f"simple_cnn-default-{strategy}-forge5-s0-*.json")]
+    shortest = min(records, key=lambda source: source.record.spec.detector_config["epochs"])
+    found = rerun(shortest, registry(), Reporter(), tmp_path)
     assert found.agreement in (("identical", "tolerance") if found.changed else ("identical",)), found.sentence

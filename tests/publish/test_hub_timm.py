@@ -158,3 +158,11 @@ def test_a_network_of_ones_own_is_not_timms(finished: Path, known: Registry) -> 
     assert not is_timm(load(str(finished), known).model)
     xception = known.detectors.load("xception")
     assert is_timm(xception(xception.Config(pretrained=False), Task()).build())
+
+
+def test_a_network_of_timms_with_blocks_taken_out_is_not_timms(known: Registry) -> None:
+    """timm would build the whole one and find weights missing."""
+    from dfbench import Task
+
+    xception = known.detectors.load("xception")
+    assert not is_timm(xception(xception.Config(pretrained=False, middle_blocks=2), Task()).build())
