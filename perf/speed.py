@@ -7,7 +7,9 @@
 * ``evaluation``: ``dfbench eval`` of ``simple_cnn`` on a stream of ten experiences with a test set each, in the
   proportions of ``forge5`` (1440 training and 480 test pictures of 112 px an experience, divided by ``--divide``; 6
   epochs), made here of noise. The share is that of the record: seconds of evaluating in those of training and
-  evaluating, ten trainings and eleven evaluations of ten test sets. Reading the pictures in is timed apart::
+  evaluating, ten trainings and eleven evaluations of ten test sets. The goal is that of the main job, replay. Under
+  naive a step is half as long and the share is near what the counts of pictures give: 11 · 10 · 480 forward passes to
+  10 · 6 · 1440 of three times the cost, 17 %. Reading the pictures in is timed apart::
 
     OMP_NUM_THREADS=1 python -m perf.speed [tune|evaluation|all]
 """
@@ -179,7 +181,7 @@ def evaluation(divide: int) -> dict[str, Any]:
             shares[strategy] = round(evaluate / (train + evaluate), 3)
             print(f"{strategy:8} training {train:.1f} s, evaluating {evaluate:.1f} s ({len(seconds['evaluate'])} times "
                   f"ten test sets), share {shares[strategy]:.3f}; the rest of the program {rest:.1f} s")  # fmt: skip
-    return {"name": "evaluation", "shares": shares, "goal": SHARE, "ok": max(shares.values()) <= SHARE}
+    return {"name": "evaluation", "shares": shares, "goal": SHARE, "ok": shares["replay"] <= SHARE}
 
 
 def main() -> None:

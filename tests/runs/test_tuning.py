@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import torch
 from torch import nn
 
 from dfbench.errors import UsageError
-from dfbench.plugins import registry
+from dfbench.plugins import Registry, registry
 from dfbench.publish.board import make_board
 from dfbench.publish.board_schema import Record
 from dfbench.runs import tuning
@@ -19,6 +21,7 @@ from dfbench.runs.runner import Request, prepare, run
 from dfbench.runs.session import Session
 from dfbench.runs.spec import RunSpec, parse_tuned
 from dfbench.runs.tuning import Trial, choose
+from dfbench.training.speed import could_be_laid_out
 
 SMALL = ["image_size=32", "epochs=2", "batch_size=8", "width=4"]
 CPU = torch.device("cpu")
@@ -45,6 +48,22 @@ def test_measuring_leaves_nothing_behind(tiny_stream: Path, tmp_path: Path) -> N
     assert measured["files"] == told["files"]
     assert measured["identity"] == told["identity"]
     assert [trial["settings"] for trial in measured["tuning"]["tried"]][:2] == [[], ["bf16"]]
+
+
+def test_measuring_trains_a_detector_and_a_strategy_of_its_own(tiny_stream: Path, tmp_path: Path) -> None:
+    """What these keep in themselves is not there when the run begins."""
+    prepared = prepare(ask(tiny_stream, tmp_path, "measure", "gem"), registry(), Reporter())
+    fresh = set(vars(prepared.strategy))
+
+    class Noted(type(prepared.detector)):  # type: ignore[misc]
+        def build(self) -> nn.Module:
+            self.facts["built"] = self.facts.get("built", 0) + 1
+            return super().build()
+
+    noted = Noted(prepared.detector.config, prepared.detector.task)
+    tuning.measure(replace(prepared, detector=noted), CPU, Reporter())
+    assert noted.facts == {}
+    assert set(vars(prepared.strategy)) == fresh
 
 
 def test_the_choice_is_kept_for_a_resumed_run_and_for_other_seeds(tiny_stream: Path, tmp_path: Path) -> None:
@@ -94,6 +113,8 @@ def test_training_and_reference_passes_are_bf16_and_scores_float32(
     for number in (1, 2):
         session.train(number)
     assert set(seen) == {torch.bfloat16}
+    with session.template.autocast():
+        assert torch.is_autocast_enabled("cpu"), "the loss of a loop that asks for autocast is under it"
     seen.clear()
     session.evaluate(2)
     assert set(seen) == {torch.float32}
@@ -122,6 +143,28 @@ def test_a_loop_that_asks_for_no_autocast_is_tuned_as_well() -> None:
     train(Problem.make(), strategy_of("lwf"), Watched(PlainConfig(), Task()), before=before)
     assert set(inner) == {torch.bfloat16}, "the network computes in bf16, teachers made of it too"
     assert set(found) == {torch.float32}, "and the loss gets float32 logits"
+
+
+@pytest.mark.parametrize(("tune", "laid_out"), [("channels_last", True), ("bf16", False)])
+def test_channels_last_lays_the_weights_out(
+    with_odd: Registry, tiny_stream: Path, tmp_path: Path, tune: str, laid_out: bool
+) -> None:
+    request = Request("odd", "naive", str(tiny_stream), device="cpu", out=tmp_path, tune=tune)
+    p = prepare(request, with_odd, Reporter())
+    session = Session(p.spec, p.stream, p.detector, p.strategy, CPU, Reporter())
+    assert could_be_laid_out(session.template.model) is not laid_out
+
+
+def test_compile_compiles_or_says_why_not(tiny_stream: Path, tmp_path: Path) -> None:
+    """Where there is no C++ compiler the run goes on without, and the record says so."""
+    from torch._dynamo.utils import counters
+
+    counters.clear()
+    record = run(ask(tiny_stream, tmp_path, "compile", "naive"), registry(), Reporter())
+    assert record["spec"]["tuned"] == ["compile"]
+    assert counters["stats"]["unique_graphs"] > 0
+    if shutil.which("g++"):
+        assert "compile_failed" not in record["tuning"]
 
 
 def trial(*tuned: str, seconds: float, loss: float = 1.0, change: tuple[float, float] = (1.0, 0.0), start: float = 0.0):  # type: ignore[no-untyped-def]
