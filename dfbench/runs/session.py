@@ -84,7 +84,7 @@ class Session:
         self.experiences = experiences_of([self._dataset(units, experience, members) for _, members in self.schedule])
         self.scores = Scores()
         self.seconds: dict[str, list[float]] = {"train": [], "evaluate": []}
-        self.compute: dict[str, list[int]] = {"forward": [], "backward": []}
+        self.compute: dict[str, list[int]] = {"forward": [], "backward": [], "cached": []}
         self.within = self._within()
         self.steps: list[int] = []
         self.stored: list[int] = []
@@ -110,6 +110,8 @@ class Session:
         before = self.template.clock.train_iterations
         passes = self.template.passes
         passes.forward = passes.backward = 0
+        frozen = self.template.frozen
+        served = frozen.served if frozen is not None else 0
         self._measure_within(number, row, before)
         start = time.perf_counter()
         with passes.counting():
@@ -120,6 +122,7 @@ class Session:
         self.steps.append(self.template.clock.train_iterations - before)
         self.compute["forward"].append(passes.forward)
         self.compute["backward"].append(passes.backward)
+        self.compute["cached"].append(frozen.served - served if frozen is not None else 0)
         if self.within is not None:
             seconds -= self.within.seconds
             self._measure(self.within, self._predictor(number), number, row, self.steps[-1], before)
@@ -212,6 +215,7 @@ class Session:
         self.template.clock.train_iterations = state["clock"]["iterations"]
         self.seconds, self.steps, self.stored = state["seconds"], state["steps"], state["stored"]
         self.compute = state.get("compute", {"forward": [], "backward": []})  # a checkpoint from before has none
+        self.compute.setdefault("cached", [0] * len(self.compute["forward"]))
         if self.within is not None:
             self.within.points = list(state["within"])
         self.held = state.get("held", [[] for _ in self.stored])  # a checkpoint from before has none

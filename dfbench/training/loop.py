@@ -275,6 +275,9 @@ class Loop:
     def _iterations(self) -> Iterator[Batch]:
         template = self._template
         total = len(template.dataloader)  # type: ignore[arg-type]
+        if template.frozen is not None:
+            end = self._done + -(-total // self._accumulate)
+            template.frozen.next_pass(last=0 < self._planned <= end)
         stream = template.loader.stream(_ids(template.dataloader))
         for index, batch in enumerate(stream):
             if self._limit is not None and self._done >= self._limit:

@@ -2,7 +2,8 @@
 
 Hooks on the network count, not the strategies: copies of it (a teacher, a snapshot) carry the same hooks, so that
 distillation, reference gradients, Fisher information and selection passes are in it, a third party's too. Shapes are
-read on the host: nothing waits for the device.
+read on the host: nothing waits for the device. A row whose features were kept from before
+(:mod:`dfbench.training.frozen`) counts like any other: what is counted is what the method asks for.
 """
 
 from __future__ import annotations

@@ -38,8 +38,9 @@ class Fast:
 
     def __init__(self, model: nn.Module, template: LoopTemplate, compiled: bool) -> None:
         self.model, self.template = model, template
-        self._plain = types.MethodType(type(model).forward, model)
-        self._compiled = torch.compile(self._plain) if compiled else None
+        plain = types.MethodType(type(model).forward, model)
+        self._plain = vars(model).get("forward", plain)  # which may know a frozen trunk's features; a compiled one not
+        self._compiled = torch.compile(plain) if compiled else None
         self.failure: str | None = None
         """Why the compiled network was given up, if it was."""
 

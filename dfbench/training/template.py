@@ -22,7 +22,9 @@ from torch import nn
 from dfbench.data.loader import Batch, UnitLoader, epoch_order, replay_order
 from dfbench.detector import Detector
 from dfbench.errors import PluginError
+from dfbench.training.compatibility import linear_heads
 from dfbench.training.dataset import unit_ids
+from dfbench.training.frozen import Frozen
 from dfbench.training.loop import Loop, Optimizers, Progress
 from dfbench.training.passes import Passes
 from dfbench.training.strategies import Effects
@@ -106,6 +108,8 @@ class LoopTemplate(SupervisedTemplate):
         self.passes = Passes()
         """What the trainings compute."""
         self.passes.watch(model)
+        self.frozen = Frozen.attach(model, tuple(linear_heads(detector, model)))
+        """Keeps the features of a frozen trunk, in networks with one head."""
         self.within: Callable[[nn.Module, int], None] | None = None
         """Called with the network that would predict now and the steps made: before the first and after each."""
         self.merged = 1
@@ -138,6 +142,8 @@ class LoopTemplate(SupervisedTemplate):
             return super().train(*args, **kwargs)
         finally:
             self.is_training = False
+            if self.frozen is not None:
+                self.frozen.forget_rows()
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
