@@ -59,7 +59,8 @@ def compress(clip: np.ndarray, codec: Codec) -> np.ndarray:
         clip = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in clip])
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="matroska") as container:
-        options = {"crf": str(codec.crf), "tune": codec.tune, "threads": "1"}
+        # With AVX-512, x264's macroblock tree codes one clip in several ways unless told to be the same everywhere.
+        options = {"crf": str(codec.crf), "tune": codec.tune, "threads": "1", "x264-params": "cpu-independent=1"}
         stream = container.add_stream("libx264", rate=Fraction(codec.fps), options=options)
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         for frame in clip:
