@@ -1,12 +1,14 @@
-"""Write the tables of docs/forge5.md, docs/dfdc3.md and docs/reproduce.md, from the committed records.
+"""Write the tables in the docs, from the committed records.
 
 python -m tools.make_tables
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from dfbench.publish.reproduction.recipe import read_recipe
 from dfbench.publish.reproduction.result import Result, fill
 from dfbench.publish.reproduction.text import section as reproduction_section
 from dfbench.publish.reproduction.write import figure_name
+from dfbench.runs.spec import SPEED
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- strategies: begin -->\n", "<!-- strategies: end -->\n"
@@ -92,15 +95,28 @@ class Reproduced:
 
 PAGES: tuple[Page | Reproduced, ...] = (
     Page(ROOT / "docs" / "forge5.md", "simple_cnn", ("forge5", "forge5-reverse")),
+    Page(ROOT / "docs" / "xception.md", "xception", ("forge5",)),
     Page(ROOT / "docs" / "dfdc3.md", "dfdc3", ("forge5-clips",)),
     Reproduced(ROOT / "docs" / "reproduce.md", "report"),
 )
 
 
-def name(row: Row) -> str:
-    """The strategy, with what was set."""
-    changed = [setting.removeprefix("strategy.") for setting in row.first.settings or ()]
-    return row.first.spec.strategy + (f" ({', '.join(changed)})" if changed else "")
+def names(rows: Sequence[Row]) -> dict[str, Row]:
+    """The rows by strategy with what was set, but for what most of them have set."""
+    labels = [_set(row) for row in rows]
+    usual = [label for label, count in Counter(chain(*labels)).items() if count > len(rows) / 2]
+    named = {}
+    for row, each in zip(rows, labels, strict=True):
+        told = [label for label in each if label not in usual]
+        if not row.first.spec.tuned and any(label in SPEED for label in usual):
+            told.append("fp32")
+        named[row.first.spec.strategy + (f" ({', '.join(told)})" if told else "")] = row
+    assert len(named) == len(rows)
+    return named
+
+
+def _set(row: Row) -> list[str]:
+    return [text.removeprefix("strategy.") for text in row.first.settings or ()] + list(row.first.spec.tuned)
 
 
 def cell(values: tuple[float | None, float | None]) -> str:
@@ -119,7 +135,7 @@ def average(row: Row) -> tuple[float | None, float | None]:
 
 def strategies(tables: Sequence[Table], detector: str) -> list[str]:
     """One line a strategy, under each stream, by its average under the first one."""
-    by_order = [{name(row): row for row in table.rows if row.first.spec.detector == detector} for table in tables]
+    by_order = [_rows(table, detector) for table in tables]
     columns = ["average AUC | forgetting | n"] + ["reverse: average AUC | forgetting | n"] * (len(tables) - 1)
     lines = [f"| strategy | {' | '.join(columns)} | stored | passes |", f"|---|{'---|' * (3 * len(tables) + 2)}"]
     for strategy in sorted(by_order[0], key=lambda s: -(average(by_order[0][s])[0] or 0)):
@@ -137,9 +153,13 @@ def strategies(tables: Sequence[Table], detector: str) -> list[str]:
     return lines
 
 
+def _rows(table: Table, detector: str) -> dict[str, Row]:
+    return names([row for row in table.rows if row.first.spec.detector == detector])
+
+
 def losses(table: Table, strategy: str, detector: str) -> list[str]:
     """What each step of the stream took from the experiences before it: fallen AUC, mean over seeds."""
-    row = next(r for r in table.rows if name(r) == strategy and r.first.spec.detector == detector)
+    row = _rows(table, detector)[strategy]
     taken = []
     for record in row.records:
         R = np.array(record.matrix[record.headline], dtype=float)
