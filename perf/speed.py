@@ -9,18 +9,15 @@
   epochs), made here of noise. The share is that of the record: seconds of evaluating in those of training and
   evaluating, ten trainings and eleven evaluations of ten test sets. The goal is that of the main job, replay. Under
   naive a step is half as long and the share is near what the counts of pictures give: 11 · 10 · 480 forward passes to
-  10 · 6 · 1440 of three times the cost, 17 %. Reading the pictures in is timed apart::
+  10 · 6 · 1440 of three times the cost, 17 %. Reading the pictures in is timed apart.
 
-    OMP_NUM_THREADS=1 python -m perf.speed [tune|evaluation|all]
+``perf.strategies`` is the command.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -114,6 +111,7 @@ def bare(session: Session, step: Callable[[], None]) -> Callable[[], None]:
 
 def tune() -> dict[str, Any]:
     """Seconds a step of the three, and their ratios."""
+    keep_freed_memory()  # as ``dfbench eval`` does
     known = registry()
     names = ["tuned", "plain", "bare"]
     turns, marks = Turns(names, every=1), {name: [0.0] for name in names}
@@ -169,6 +167,7 @@ def make_stream(folder: Path, divide: int) -> Path:
 
 def evaluation(divide: int) -> dict[str, Any]:
     """Share of evaluating in runs under replay and naive."""
+    keep_freed_memory()
     shares = {}
     with tempfile.TemporaryDirectory() as folder:
         stream = make_stream(Path(folder), divide)
@@ -182,22 +181,3 @@ def evaluation(divide: int) -> dict[str, Any]:
             print(f"{strategy:8} training {train:.1f} s, evaluating {evaluate:.1f} s ({len(seconds['evaluate'])} times "
                   f"ten test sets), share {shares[strategy]:.3f}; the rest of the program {rest:.1f} s")  # fmt: skip
     return {"name": "evaluation", "shares": shares, "goal": SHARE, "ok": shares["replay"] <= SHARE}
-
-
-def main() -> None:
-    """Print what was measured, and the ratios as JSON lines."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", nargs="?", default="all", choices=["tune", "evaluation", "all"])
-    parser.add_argument("--divide", type=int, default=4, help="evaluation: pictures, as a fraction of forge5's")
-    options = parser.parse_args()
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    warnings.filterwarnings("ignore", message="No loggers specified")
-    keep_freed_memory()
-    if options.part in ("tune", "all"):
-        print(json.dumps(tune()))
-    if options.part in ("evaluation", "all"):
-        print(json.dumps(evaluation(options.divide)))
-
-
-if __name__ == "__main__":
-    main()

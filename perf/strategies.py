@@ -1,14 +1,15 @@
-"""Every strategy of ``plugins/dfbench_avalanche`` against native Avalanche's.
+"""Every strategy of ``plugins/dfbench_avalanche`` against native Avalanche's, and what a run spends its time on.
 
 * ``gem``: a step of GEM with 9 past experiences on a network of 20 M parameters. Reference passes are
   the same for both; what is compared is the rest of a step (gradients kept, products, program,
   projection, optimizer): its seconds, and the peak of memory above that of plain training, each way in
   a process of its own. Both get the same batches; the largest difference of a final weight is told.
-* ``others``: the whole training time of every strategy on a small network. ``all``: both.
+* ``others``: the whole training time of every strategy on a small network.
+* ``tune``, ``evaluation``: what ``--tune`` gains, and the share of evaluating (``perf.speed``).
 
-The two take turns (``perf.turns``)::
+Rivals take turns (``perf.turns``)::
 
-    OMP_NUM_THREADS=1 python -m perf.strategies [gem|others|all]
+    OMP_NUM_THREADS=1 python -m perf.strategies [gem|others|tune|evaluation|all]
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from avalanche.training.templates import SupervisedTemplate
 from torch import nn
 
 from perf.rivals import Native, Ours, Passes, Problem
+from perf.speed import evaluation, tune
 from perf.turns import Turns
 
 PAST, STORED, WARM, STEPS = 9, 16, 2, 8
@@ -202,18 +204,19 @@ def others() -> dict[str, Any]:
 def main() -> None:
     """Print a table for each part, and the ratios as JSON lines."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", nargs="?", default="gem", choices=["gem", "others", "all", "memory"])
+    parts = {"gem": gem, "others": others, "tune": tune, "evaluation": lambda: evaluation(options.divide)}
+    parser.add_argument("part", nargs="?", default="gem", choices=[*parts, "all", "memory"])
     parser.add_argument("way", nargs="?", choices=["dfbench", "avalanche"], help="for memory: which of the two")
+    parser.add_argument("--divide", type=int, default=4, help="evaluation: pictures, as a fraction of forge5's")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", message="No loggers specified")
     if options.part == "memory":
         print(memory_of(options.way or "dfbench"))
         return
-    if options.part in ("gem", "all"):
-        print(json.dumps(gem()))
-    if options.part in ("others", "all"):
-        print(json.dumps(others()))
+    for name, part in parts.items():
+        if options.part in (name, "all"):
+            print(json.dumps(part()))
 
 
 if __name__ == "__main__":

@@ -71,9 +71,10 @@ class UnitGEMPlugin(SupervisedPlugin):
         """Avalanche callback: change the gradient where it opposes a past experience's."""
         if self.references is None:
             return
-        products = self.references.products()
-        if bool((products < 0).any()):
-            self.references.add(multipliers(self.references.gram().numpy(), products.numpy(), self.strength))
+        inner = self.references.inner_products()
+        gram, products = inner[:-1, :-1], inner[:-1, -1]
+        if (products < 0).any():
+            self.references.add(multipliers(gram, products, self.strength))
             self.effects.add("projections", 1)
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:

@@ -1,8 +1,8 @@
 """Reference gradients, and GEM's projection from their inner products.
 
 Avalanche stacks the reference gradients anew at every step and copies them, as float64, to the CPU,
-although its quadratic program has one variable an experience. Here they stay where they are, in one
-buffer; k·k + k numbers leave the device.
+although its quadratic program has one variable an experience. Here they stay where autograd made them
+and are read once, block by block, for all inner products; (k + 1)² numbers leave the device.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from dfbench import DfbenchError
 
 RIDGE = 1e-3
 """Added to the diagonal of the quadratic program, as Avalanche and the paper's authors do."""
-VECTOR, MATRIX, LAUNCH = 1 << 15, 1 << 12, 1 << 20
-"""Parameters a block: on a CPU for products with a vector (speed) and with a matrix (precision); elsewhere for
-both, since launches are what costs there."""
+BLOCK, SUM, LAUNCH = 1 << 15, 1 << 12, 1 << 20
+"""Parameters a block on a CPU (k of them stay in its cache), and of these in one float32 sum (precision);
+parameters a block elsewhere, where launches are what costs."""
 
 
 def reference_backward(strategy: Any, ids: torch.Tensor, chunk: int | None) -> None:
@@ -68,126 +68,125 @@ def multipliers(gram: np.ndarray, products: np.ndarray, strength: float) -> np.n
 
 
 class ReferenceGradients:
-    """k gradients of a network as rows of one buffer, which each step fills anew.
+    """k gradients of a network, which each step makes anew.
+
+    They are taken over, not copied, and read in parts that are never larger than a block.
 
     Args:
         model: the network. count: k, at least 1.
-        dtype: of the rows. Half-precision rows take half the memory; sums are made in float32 and float64
-            whatever it is.
+        dtype: in which gradients are held. Half precision takes half the memory; sums are made in float32 and
+            float64 whatever it is.
     """
 
     def __init__(self, model: nn.Module, count: int, dtype: torch.dtype = torch.float32) -> None:
         self.parameters = list(model.parameters())
         self.device = self.parameters[0].device
-        self.block = VECTOR if self.device.type == "cpu" else LAUNCH
-        self.spans = _spans(self.parameters, self.block)
-        self.rows = torch.empty(count, self.spans[-1][1], dtype=dtype, device=self.device)
-        self._scratch: dict[torch.dtype, torch.Tensor] = {}
+        on_cpu = self.device.type == "cpu"
+        self.dtype = dtype
+        self.kept: list[list[torch.Tensor | None]] = [[] for _ in range(count)]
+        self._layouts = [torch.empty_like(p, device="meta").stride() for p in self.parameters]
+        self._sizes, self._blocks = _cut([p.numel() for p in self.parameters], BLOCK if on_cpu else LAUNCH)
+        self._places: dict[tuple[int, ...], list[torch.Tensor]] = {}
+        self._sum = SUM if on_cpu else LAUNCH
+        self._scratch = torch.empty(  # float64 where float32 may mean TF32
+            count + 1, BLOCK if on_cpu else LAUNCH, dtype=torch.float32 if on_cpu else torch.float64, device=self.device
+        )
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.kept)
 
     @torch.no_grad()
     def keep(self, index: int) -> None:
-        """Copy the network's gradient into row ``index``; zeros where a parameter has none."""
-        start = 0
+        """Take the network's gradient over as reference ``index``; the network is left without."""
+        self.kept[index] = [None if flat is None else flat.to(self.dtype) for flat in self._gradient()]
         for p in self.parameters:
-            place = self.rows[index, start : start + p.numel()].view(p.shape)
-            if p.grad is None:
-                place.zero_()
-            else:
-                place.copy_(p.grad)  # whatever its memory layout
-            start += p.numel()
+            p.grad = None
 
     @torch.no_grad()
-    def products(self) -> torch.Tensor:
-        """Inner products of the rows and the network's gradient: float64 (k,), on the CPU."""
-        sums = torch.zeros(len(self), dtype=torch.float64, device=self.device)
-        with self._exact():
-            for start, stop, members in self.spans:
-                gradient = _flat(members)
-                if gradient is None:
-                    continue
-                for a in range(start, stop, self.block):
-                    b = min(a + self.block, stop)
-                    sums += torch.mv(self._columns(a, b, torch.float32), gradient[a - start : b - start])
-        return sums.cpu()
+    def inner_products(self) -> np.ndarray:
+        """Inner products of the k references and, last, of the network's gradient: float64 (k + 1, k + 1).
 
-    @torch.no_grad()
-    def gram(self) -> torch.Tensor:
-        """Inner products of the rows with each other: float64 (k, k), on the CPU.
-
-        On a CPU sums of 4096 float32 products are added up in float64: as precise as the float32 rows are (off by 2e-8
-        of the norms' product, measured) and more than twice as fast as float64. Elsewhere float64
-        throughout, since float32 there may mean TF32.
+        A missing gradient counts as zeros. On a CPU sums of 4096 float32 products are added up in float64: as precise
+        as float32 gradients are (off by 2e-8 of the norms' product, measured), at half of float64's time.
         """
-        on_cpu = self.device.type == "cpu"
-        block, dtype = (MATRIX, torch.float32) if on_cpu else (LAUNCH, torch.float64)
-        sums = torch.zeros(len(self), len(self), dtype=torch.float64, device=self.device)
+        rows = [self._parts(flats) for flats in (*self.kept, self._gradient())]
+        sums = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=self.device)
         with self._exact():
-            for a in range(0, self.rows.shape[1], block):
-                columns = self._columns(a, min(a + block, self.rows.shape[1]), dtype)
-                sums += torch.mm(columns, columns.T)
-        return sums.cpu()
+            for block, sizes in self._blocks:
+                self._fill([row[block] for row in rows], sizes)
+                terms = self._scratch.view(len(rows), -1, self._sum).transpose(0, 1)
+                sums += torch.bmm(terms, terms.mT).sum(0, dtype=torch.float64)
+        return sums.cpu().numpy()
 
     @torch.no_grad()
     def add(self, amounts: np.ndarray) -> None:
-        """Add ``amounts``, float64 (k,), of the rows to the network's gradient, in place.
+        """Add ``amounts``, float64 (k,), of the references to the network's gradient, in place.
 
         Parameters without a gradient stay without.
         """
-        weights = torch.from_numpy(amounts).to(self.device, torch.float32)
+        step, rows = self._parts(self._gradient()), [self._parts(flats) for flats in self.kept]
         with self._exact():
-            for start, stop, members in self.spans:
-                alone = members[0].grad if len(members) == 1 else None
-                if alone is not None and alone.is_contiguous() and alone.dtype == torch.float32:
-                    self._add_to(alone.view(-1), start, weights)
-                    continue
-                if all(p.grad is None for p in members):
-                    continue
-                change = torch.zeros(stop - start, dtype=torch.float32, device=self.device)
-                self._add_to(change, start, weights)
-                for p, part in zip(members, change.split([p.numel() for p in members]), strict=True):
-                    if p.grad is not None:
-                        p.grad.add_(part.view(p.shape))
+            for block, _ in self._blocks:  # block by block, so that the sum stays in the cache
+                for row, amount in zip(rows, amounts.tolist(), strict=True):
+                    both = zip(step[block], row[block], strict=True)
+                    pairs = [(g, r) for g, r in both if g is not None and r is not None]
+                    if pairs:
+                        torch._foreach_add_([g for g, _ in pairs], [r for _, r in pairs], alpha=amount)
 
-    def _add_to(self, flat: torch.Tensor, start: int, weights: torch.Tensor) -> None:
-        for a in range(0, len(flat), self.block):
-            b = min(a + self.block, len(flat))
-            flat[a:b].addmv_(self._columns(start + a, start + b, torch.float32).T, weights)
+    def _gradient(self) -> list[torch.Tensor | None]:
+        """The network's gradient as one vector a parameter: its memory, in the parameter's layout, not a copy."""
+        flats: list[torch.Tensor | None] = []
+        for p, layout in zip(self.parameters, self._layouts, strict=True):
+            if p.grad is not None and p.grad.stride() != layout:  # as autograd itself does where it can choose
+                p.grad = torch.empty_strided(p.shape, layout, dtype=p.grad.dtype, device=p.device).copy_(p.grad)
+            flats.append(None if p.grad is None else p.grad.as_strided((p.numel(),), (1,)))
+        return flats
 
-    def _columns(self, a: int, b: int, dtype: torch.dtype) -> torch.Tensor:
-        """Columns a … b of the rows; a wider type goes through one small scratch block."""
-        columns = self.rows[:, a:b]
-        if dtype == columns.dtype:
-            return columns
-        if dtype not in self._scratch:
-            self._scratch[dtype] = torch.empty(len(self), self.block, dtype=dtype, device=self.device)
-        return self._scratch[dtype][:, : b - a].copy_(columns)
+    def _parts(self, flats: Sequence[torch.Tensor | None]) -> list[torch.Tensor | None]:
+        """All parts of a gradient, those of a block side by side."""
+        parts: list[torch.Tensor | None] = []
+        for flat, sizes in zip(flats, self._sizes, strict=True):
+            parts += [None] * len(sizes) if flat is None else flat.split(sizes)
+        return parts
+
+    def _fill(self, rows: Sequence[Sequence[torch.Tensor | None]], sizes: tuple[int, ...]) -> None:
+        """Copy the parts of a block into the rows of the scratch; zeros where there are none."""
+        filled = sum(sizes)
+        if sizes not in self._places:
+            self._places[sizes] = [place for row in self._scratch[:, :filled] for place in row.split(sizes)]
+        places, parts = self._places[sizes], [part for row in rows for part in row]
+        for place in (place for place, part in zip(places, parts, strict=True) if part is None):
+            place.zero_()
+        pairs = [(place, part) for place, part in zip(places, parts, strict=True) if part is not None]
+        torch._foreach_copy_([place for place, _ in pairs], [part for _, part in pairs])
+        if filled < self._scratch.shape[1]:
+            self._scratch[:, filled:] = 0
 
     def _exact(self) -> torch.autocast:
         """No autocast: a detector may step inside its own."""
         return torch.autocast(self.device.type, enabled=False)
 
 
-def _spans(parameters: Sequence[nn.Parameter], least: int) -> list[tuple[int, int, list[nn.Parameter]]]:
-    """(start, stop, parameters) in order; small parameters together, so that a span has ``least`` numbers or more."""
-    spans: list[tuple[int, int, list[nn.Parameter]]] = []
-    start = stop = 0
-    members: list[nn.Parameter] = []
-    for i, p in enumerate(parameters):
-        members.append(p)
-        stop += p.numel()
-        following = parameters[i + 1].numel() if i + 1 < len(parameters) else least
-        if stop - start >= least or following >= least:
-            spans.append((start, stop, members))
-            start, members = stop, []
-    return spans
+def _cut(numels: Sequence[int], block: int) -> tuple[list[list[int]], list[tuple[slice, tuple[int, ...]]]]:
+    """Parameters in their order, cut into parts so that consecutive parts make up blocks of ``block`` numbers.
 
-
-def _flat(members: Sequence[nn.Parameter]) -> torch.Tensor | None:
-    """The gradients of these parameters in one float32 vector, without a copy where there is one; None: no gradient."""
-    if all(p.grad is None for p in members):
-        return None
-    parts = [torch.zeros_like(p).reshape(-1) if p.grad is None else p.grad.reshape(-1) for p in members]
-    return (parts[0] if len(parts) == 1 else torch.cat(parts)).float()
+    Returns:
+        the sizes of each parameter's parts; each block's parts, as a slice of all parts, and their sizes.
+    """
+    sizes: list[list[int]] = []
+    blocks: list[tuple[slice, tuple[int, ...]]] = []
+    members: list[int] = []
+    parts, room = 0, block
+    for numel in numels:
+        sizes.append([])
+        while numel:
+            size = min(numel, room)
+            sizes[-1].append(size)
+            members.append(size)
+            numel, room = numel - size, room - size
+            if not room:
+                blocks.append((slice(parts, parts + len(members)), tuple(members)))
+                parts, members, room = parts + len(members), [], block
+    if members:
+        blocks.append((slice(parts, parts + len(members)), tuple(members)))
+    return sizes, blocks

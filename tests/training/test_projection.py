@@ -63,10 +63,10 @@ def ours(
         set_gradients(model, row)
         kept.keep(index)
     set_gradients(model, gradient)
-    products = kept.products()
+    inner = kept.inner_products()
     amounts = None
-    if bool((products < 0).any()):
-        amounts = multipliers(kept.gram().numpy(), products.numpy(), strength)
+    if (inner[:-1, -1] < 0).any():
+        amounts = multipliers(inner[:-1, :-1], inner[:-1, -1], strength)
         kept.add(amounts)
     return gradient_of(model), amounts
 
@@ -165,8 +165,8 @@ def test_parameters_without_a_gradient_stay_without() -> None:
     before = gradient_of(model)
     masked = torch.stack([gradient_of_masked(model, row, (0, 4)) for row in rows]).double()
     set_gradients(model, gradient, without=(0, 5))
-    torch.testing.assert_close(kept.products(), masked @ before.double(), rtol=0, atol=1e-7)
-    torch.testing.assert_close(kept.gram(), masked @ masked.T, rtol=0, atol=1e-7)
+    every = torch.cat([masked, before.double()[None]])
+    np.testing.assert_allclose(kept.inner_products(), (every @ every.T).numpy(), rtol=0, atol=1e-7)
     kept.add(np.array([0.5, 1.0, 2.0]))
     assert [p.grad is None for p in model.parameters()] == [i in (0, 5) for i in range(10)]
     expected = before.double() + torch.tensor([0.5, 1, 2], dtype=torch.float64) @ masked
@@ -176,6 +176,44 @@ def test_parameters_without_a_gradient_stay_without() -> None:
             wanted = expected[start : start + p.numel()].view(p.shape).float()
             torch.testing.assert_close(p.grad, wanted, rtol=1e-5, atol=1e-7)
         start += p.numel()
+
+
+def test_gradients_are_taken_over_not_copied() -> None:
+    """Two sets of k gradients would be twice the memory."""
+    model = convolutions()
+    set_gradients(model, CASES["one"][0][0])
+    places = [p.grad.data_ptr() for p in model.parameters()]
+    kept = ReferenceGradients(model, 1)
+    kept.keep(0)
+    assert [flat.data_ptr() for flat in kept.kept[0]] == places
+    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
+def test_gradients_in_another_layout_than_their_parameters_count_the_same(channels_last: bool) -> None:
+    """As hooks of a detector may leave them; some references in one layout, some in the other."""
+    rows, gradient = CASES["two"]
+    expected, _ = ours(convolutions(), rows, gradient, 0.5)
+    model = convolutions(channels_last)
+
+    def turn() -> None:
+        for p in model.parameters():
+            if p.dim() == 4:
+                p.grad = p.grad.contiguous(
+                    memory_format=torch.contiguous_format if channels_last else torch.channels_last
+                )
+
+    kept = ReferenceGradients(model, 2)
+    for index, row in enumerate(rows):
+        set_gradients(model, row)
+        if index:
+            turn()
+        kept.keep(index)
+    set_gradients(model, gradient)
+    turn()
+    inner = kept.inner_products()
+    kept.add(multipliers(inner[:-1, :-1], inner[:-1, -1], 0.5))
+    torch.testing.assert_close(gradient_of(model), expected, rtol=1e-5, atol=1e-7)
 
 
 def gradient_of_masked(model: nn.Module, row: torch.Tensor, without: tuple[int, ...]) -> torch.Tensor:
