@@ -212,9 +212,10 @@ def make_board(records: Sequence[Record], reported: Sequence[Reported] = ()) -> 
         groups.setdefault((record.data.benchmark, record.data.fingerprint), []).append(record)
     several = {name for name, _ in groups if sum(other == name for other, _ in groups) > 1}
     tables = []
-    for (name, fingerprint), members in sorted(groups.items()):
+    for (name, fingerprint), members in groups.items():
         key = f"{name}-{fingerprint[:8]}" if name in several else name
         tables.append(_table(key, members))
+    tables.sort(key=lambda table: (-len(table.rows), table.key))  # the page opens on the first
     return Board(tuple(tables), tuple(sorted(reported, key=lambda r: (r.protocol, r.paper, r.table))))
 
 

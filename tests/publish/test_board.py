@@ -205,6 +205,11 @@ def test_the_data_of_the_page_hold_every_run_once(runs: list[Path]) -> None:
     assert data["tables"][0]["rows"][0]["runs"][0]["environment"] == 0
 
 
+def test_the_benchmark_with_most_rows_stands_first(tmp_path: Path, runs: list[Path]) -> None:
+    other = make_run(tmp_path, "replay", benchmark="a", fingerprint="e" * 64, names=("a", "b"))
+    assert [table.key for table in make_board(records(other, *runs)).tables] == ["three", "a"]
+
+
 def test_an_undefined_average_sorts_last(tmp_path: Path) -> None:
     folder = make_run(tmp_path, "odd")
     record = read_record(folder)

@@ -75,17 +75,17 @@ class Seen:
     @property
     def strategies(self) -> list[str]:
         """Of the rows that can be seen, from the top."""
-        return self.page.locator("#panel-2 tbody tr:visible th a").all_inner_texts()
+        return self.page.locator("#panel-1 tbody tr:visible th a").all_inner_texts()
 
     def row(self, strategy: str, detector: str = "simple_cnn") -> Any:
-        return self.page.locator(f'#panel-2 tr[data-strategy="{strategy}"][data-detector="{detector}"]')
+        return self.page.locator(f'#panel-1 tr[data-strategy="{strategy}"][data-detector="{detector}"]')
 
 
 @pytest.fixture
 def seen(chromium: Any, board: Path) -> Iterator[Seen]:
     opened = Seen(chromium, board)
     opened.page.get_by_role("tab", name=re.compile("^three")).click()
-    opened.page.locator("#panel-2 table").wait_for()
+    opened.page.locator("#panel-1 table").wait_for()
     yield opened
     assert opened.wrong == []
     assert set(opened.requests) == {opened.url}  # one file that asks for nothing else
@@ -94,13 +94,13 @@ def seen(chromium: Any, board: Path) -> Iterator[Seen]:
 
 
 def test_rows_are_sorted_by_any_column(seen: Seen) -> None:
-    averages = seen.page.locator("#panel-2 tbody tr:visible td.main b").all_inner_texts()
+    averages = seen.page.locator("#panel-1 tbody tr:visible td.main b").all_inner_texts()
     assert averages == sorted(averages, reverse=True)
-    header = seen.page.locator('#panel-2 th[data-column="forgetting"]')
+    header = seen.page.locator('#panel-1 th[data-column="forgetting"]')
     header.get_by_role("button").click()
     assert header.get_attribute("aria-sort") == "ascending"
-    assert seen.page.locator('#panel-2 th[data-column="average"]').get_attribute("aria-sort") == "none"
-    cells = seen.page.locator("#panel-2 tbody tr").evaluate_all("rows => rows.map(r => r.cells[4].dataset.v)")
+    assert seen.page.locator('#panel-1 th[data-column="average"]').get_attribute("aria-sort") == "none"
+    cells = seen.page.locator("#panel-1 tbody tr").evaluate_all("rows => rows.map(r => r.cells[4].dataset.v)")
     values = [float(v) for v in cells if v]
     assert values == sorted(values)
     assert len(values) == len(seen.strategies) - 1
@@ -108,12 +108,12 @@ def test_rows_are_sorted_by_any_column(seen: Seen) -> None:
     header.get_by_role("button").click()
     assert header.get_attribute("aria-sort") == "descending"
     assert seen.strategies[-1] == "joint"
-    status = seen.page.locator("#panel-2 > [role=status]")
+    status = seen.page.locator("#panel-1 > [role=status]")
     assert status.inner_text() == "7 of 7 rows, sorted by Forgetting, descending"
 
 
 def test_rows_are_filtered(seen: Seen) -> None:
-    panel = seen.page.locator("#panel-2")
+    panel = seen.page.locator("#panel-1")
     panel.locator("select[data-filter=detector]").select_option("xception")
     assert seen.strategies == ["replay"]
     assert panel.locator("> [role=status]").inner_text().startswith("1 of 7 rows")
@@ -133,11 +133,11 @@ def test_rows_are_filtered(seen: Seen) -> None:
 def test_marks_bounds_and_notes_are_on_the_rows(seen: Seen) -> None:
     assert "upper bound" in seen.row("joint").inner_text()
     assert "≈" not in seen.row("naive").inner_text()
-    marks = seen.page.locator("#panel-2 .mark").all_inner_texts()
+    marks = seen.page.locator("#panel-1 .mark").all_inner_texts()
     assert sorted(marks)[-1] == "★"
     assert "≈" in marks
     assert seen.row("replay", "xception").locator(".tag.warn").get_attribute("title") == "a note on leaks"
-    assert "best continual row" in seen.page.locator("#panel-2 tr.best .sr").inner_text()
+    assert "best continual row" in seen.page.locator("#panel-1 tr.best .sr").inner_text()
 
 
 def test_a_row_has_a_page_of_its_own(seen: Seen, board: Path) -> None:
@@ -208,24 +208,23 @@ def test_everything_is_reached_by_keyboard(seen: Seen) -> None:
     focused = "document.activeElement"
     assert page.evaluate(f"{focused}.getAttribute('aria-selected')") == "true"
     page.keyboard.press("ArrowRight")
-    assert page.evaluate(f"{focused}.dataset.key") == "three"
+    assert page.evaluate(f"{focused}.dataset.key") == "other"
     page.locator("#panel-2").wait_for()
     assert not page.locator("#panel-1").is_visible()
     page.keyboard.press("End")
     assert page.evaluate(f"{focused}.dataset.key") == "papers-own"
     page.keyboard.press("ArrowRight")
-    assert page.evaluate(f"{focused}.dataset.key") == "other"  # and round again
-    page.keyboard.press("ArrowRight")
-    page.locator("#panel-2").wait_for()
+    assert page.evaluate(f"{focused}.dataset.key") == "three"  # and round again
+    page.locator("#panel-1").wait_for()
     for _ in range(40):
         page.keyboard.press("Tab")
         if page.evaluate(f"{focused}.closest('th')?.dataset.column") == "bwt":
             break
     assert page.evaluate(f"getComputedStyle({focused}).outlineStyle") == "solid"
     page.keyboard.press("Enter")
-    assert page.locator('#panel-2 th[data-column="bwt"]').get_attribute("aria-sort") == "descending"
+    assert page.locator('#panel-1 th[data-column="bwt"]').get_attribute("aria-sort") == "descending"
     page.keyboard.press("Space")
-    assert page.locator('#panel-2 th[data-column="bwt"]').get_attribute("aria-sort") == "ascending"
+    assert page.locator('#panel-1 th[data-column="bwt"]').get_attribute("aria-sort") == "ascending"
     for _ in range(40):
         page.keyboard.press("Tab")
         if page.evaluate(f"{focused}.tagName") == "A":
@@ -244,7 +243,7 @@ def test_the_structure_is_there_for_screen_readers(seen: Seen) -> None:
     assert page.locator("th:not([scope])").count() == 0
     assert page.get_by_role("tab", selected=True).count() == 1
     assert page.get_by_role("columnheader").count() >= 12
-    assert page.locator("#panel-2").get_by_role("row").count() == 8
+    assert page.locator("#panel-1").get_by_role("row").count() == 8
     unlabelled = "els => els.filter(e => !e.labels?.length && !e.getAttribute('aria-label')).length"
     assert page.locator("select, input").evaluate_all(unlabelled) == 0
     nameless = "els => els.filter(e => !e.textContent.trim()).length"
@@ -269,7 +268,7 @@ def test_a_phone_needs_no_sideways_scrolling(chromium: Any, board: Path, address
     phone = Seen(chromium, board, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
     page = phone.page
     page.goto(phone.url + "#tab=three")
-    page.locator("#panel-2 table").wait_for()
+    page.locator("#panel-1 table").wait_for()
     if address == "#row":
         phone.row("replay").get_by_role("link").click()
         page.locator("#detail h2").wait_for()
@@ -279,9 +278,9 @@ def test_a_phone_needs_no_sideways_scrolling(chromium: Any, board: Path, address
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     if not address:
         page.get_by_label("Sort by").locator("visible=true").select_option("forgetting")
-        assert page.locator("#panel-2 > [role=status]").inner_text() == "7 of 7 rows, sorted by Forgetting, ascending"
+        assert page.locator("#panel-1 > [role=status]").inner_text() == "7 of 7 rows, sorted by Forgetting, ascending"
         assert phone.strategies[-1] == "joint"
-        assert page.locator("#panel-2").get_by_role("row").count() >= 7  # cards are still a table
+        assert page.locator("#panel-1").get_by_role("row").count() >= 7  # cards are still a table
         box = phone.row("replay").bounding_box()
         assert box is not None
         assert box["width"] > 300
@@ -314,10 +313,10 @@ def test_text_is_legible_by_day_and_by_night(chromium: Any, board: Path, scheme:
     for selector in (
         "h1",
         ".lede",
-        "#panel-2 .about",
-        "#panel-2 .bound td",
-        "#panel-2 .legend",
-        "#panel-2 .option, .tag",
+        "#panel-1 .about",
+        "#panel-1 .bound td",
+        "#panel-1 .legend",
+        "#panel-1 .option, .tag",
     ):
         assert contrast(page, selector) >= 4.5, selector
     seen.row("naive").get_by_role("link").click()
@@ -344,10 +343,10 @@ def test_without_javascript_the_tables_are_all_there(chromium: Any, board: Path)
 def test_on_paper_there_are_no_controls(chromium: Any, board: Path) -> None:
     seen = Seen(chromium, board)
     seen.page.goto(seen.url + "#tab=three")
-    seen.page.locator("#panel-2 table").wait_for()
+    seen.page.locator("#panel-1 table").wait_for()
     seen.page.emulate_media(media="print")
-    assert not seen.page.locator("#panel-2 form").is_visible()
-    assert seen.page.locator("#panel-2 table").is_visible()
+    assert not seen.page.locator("#panel-1 form").is_visible()
+    assert seen.page.locator("#panel-1 table").is_visible()
     assert len(seen.page.pdf()) > 10_000
     seen.context.close()
 
