@@ -85,12 +85,13 @@ class ReferenceGradients:
         self.dtype = dtype
         self.kept: list[list[torch.Tensor | None]] = [[] for _ in range(count)]
         self._layouts = [torch.empty_like(p, device="meta").stride() for p in self.parameters]
-        self._sizes, self._blocks = _cut([p.numel() for p in self.parameters], BLOCK if on_cpu else LAUNCH)
+        numels = [p.numel() for p in self.parameters]
+        block = min(BLOCK if on_cpu else LAUNCH, -(-sum(numels) // SUM) * SUM)  # no larger than a small network asks
+        self._sizes, self._blocks = _cut(numels, block)
+        self._sum = SUM if on_cpu else block
         self._places: dict[tuple[int, ...], list[torch.Tensor]] = {}
-        self._sum = SUM if on_cpu else LAUNCH
-        self._scratch = torch.empty(  # float64 where float32 may mean TF32
-            count + 1, BLOCK if on_cpu else LAUNCH, dtype=torch.float32 if on_cpu else torch.float64, device=self.device
-        )
+        precision = torch.float32 if on_cpu else torch.float64  # elsewhere float32 may mean TF32
+        self._scratch = torch.empty(count + 1, block, dtype=precision, device=self.device)
 
     def __len__(self) -> int:
         return len(self.kept)
