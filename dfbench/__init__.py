@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from dfbench.data.loader import Batch, endless
     from dfbench.data.samples import Samples
     from dfbench.data.units import Units, clip_pairs, clips, frames, pairs
-    from dfbench.detector import Detector, DetectorConfig, EpochConfig, Task
     from dfbench.errors import DataError, DfbenchError, IncompatibleError, PluginError, UsageError
-    from dfbench.modeling import lift_one_logit, normalize
     from dfbench.options import later
     from dfbench.runs.events import (
         Evaluated,
@@ -45,7 +43,9 @@ if TYPE_CHECKING:
         TrainingStep,
     )
     from dfbench.training.dataset import unit_dataset, unit_ids
+    from dfbench.training.detector import Detector, DetectorConfig, EpochConfig, Task
     from dfbench.training.loop import Loop
+    from dfbench.training.modeling import lift_one_logit, normalize
     from dfbench.training.strategies import Memory, Need, Strategy, StrategyConfig, StrategyContext
 
 __version__ = "0.1.0.dev0"
@@ -59,18 +59,18 @@ _LAZY = {
     "endless": "dfbench.data.loader",
     "frames": "dfbench.data.units",
     "pairs": "dfbench.data.units",
-    "Detector": "dfbench.detector",
-    "DetectorConfig": "dfbench.detector",
-    "EpochConfig": "dfbench.detector",
-    "Task": "dfbench.detector",
+    "Detector": "dfbench.training.detector",
+    "DetectorConfig": "dfbench.training.detector",
+    "EpochConfig": "dfbench.training.detector",
+    "Task": "dfbench.training.detector",
     "DataError": "dfbench.errors",
     "DfbenchError": "dfbench.errors",
     "IncompatibleError": "dfbench.errors",
     "PluginError": "dfbench.errors",
     "UsageError": "dfbench.errors",
     "later": "dfbench.options",
-    "lift_one_logit": "dfbench.modeling",
-    "normalize": "dfbench.modeling",
+    "lift_one_logit": "dfbench.training.modeling",
+    "normalize": "dfbench.training.modeling",
     "Evaluated": "dfbench.runs.events",
     "Event": "dfbench.runs.events",
     "ExperienceFinished": "dfbench.runs.events",

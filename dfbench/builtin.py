@@ -13,7 +13,7 @@ from dfbench.hookspecs import (
     hookimpl,
 )
 from dfbench.publish import reproduction
-from dfbench.publish.zoo_places import packaged as packaged_checkpoints
+from dfbench.publish.zoo.places import packaged as packaged_checkpoints
 
 _SUMMARIES = {
     "forge5": "five forgery families on synthetic portraits, embedded: frames",

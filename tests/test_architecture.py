@@ -17,10 +17,11 @@ ROOT = Path(__file__).parent.parent
 CORE = sorted((ROOT / "dfbench").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 FLOORS = [
-    {"errors", "hookspecs", "options", "plugins"},
+    {"errors", "files", "hookspecs", "options", "plugins"},
     {"data"},
     {"forge", "benchmarks"},
-    {"modeling", "detector", "training", "evaluation"},
+    {"training", "evaluation"},
+    {"records"},
     {"runs"},
     {"publish"},
     {"cli"},

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from dfbench.publish.board import Row, Table, read_board
-from dfbench.publish.board_files import write_whole
-from dfbench.publish.board_schema import read_record
+from dfbench.files import write_whole
+from dfbench.publish.board.table import Row, Table, read_board
 from dfbench.publish.reproduction import packaged
 from dfbench.publish.reproduction.figure import svg
 from dfbench.publish.reproduction.recipe import read_recipe
 from dfbench.publish.reproduction.result import Result, fill
 from dfbench.publish.reproduction.text import section as reproduction_section
 from dfbench.publish.reproduction.write import figure_name
-from dfbench.runs.spec import SPEED
+from dfbench.records.record import read_record
+from dfbench.records.spec import SPEED
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- strategies: begin -->\n", "<!-- strategies: end -->\n"

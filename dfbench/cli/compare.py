@@ -21,9 +21,9 @@ import click
 def command(runs: tuple[Path, ...], figure: Path | None, equal_compute: float | None, as_json: bool) -> None:
     """Compare finished RUNS (folders or record.json files) on the same data."""
     from dfbench.cli.output import console, number, print_json, table
-    from dfbench.publish import comparison
-    from dfbench.publish.board_text import size
-    from dfbench.publish.comparison import Unequal, check_comparable, intransigence, read_record, sentence
+    from dfbench.records import comparison
+    from dfbench.records.comparison import Unequal, check_comparable, intransigence, read_record, sentence
+    from dfbench.records.text import size
 
     everything = [read_record(run) for run in runs]
     check_comparable(everything)
@@ -31,7 +31,7 @@ def command(runs: tuple[Path, ...], figure: Path | None, equal_compute: float | 
     if equal_compute is not None:
         records, left = comparison.equal_compute(everything, equal_compute / 100)
     if figure is not None:
-        from dfbench.publish.figures import matrix_figure
+        from dfbench.publish.plotting import matrix_figure
 
         matrix_figure(records, figure)
     metric = records[0]["headline"]

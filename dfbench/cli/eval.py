@@ -63,7 +63,7 @@ def command(as_json: bool, publish: bool, push_to: str | None, **options: Any) -
     for names, name in ((known.detectors, options["detector"]), (known.strategies, options["strategy"])):
         names[name]  # an unknown name is told before anything heavy is imported
     if options["tune"] is not None:
-        from dfbench.runs.spec import parse_tuned
+        from dfbench.records.spec import parse_tuned
 
         parse_tuned(options["tune"])
     for text in options["log"]:
@@ -98,7 +98,7 @@ def command(as_json: bool, publish: bool, push_to: str | None, **options: Any) -
 def _publish(record: dict[str, Any], push_to: str | None) -> dict[str, Any]:
     """``published``: what went where."""
     from dfbench.plugins import registry
-    from dfbench.publish.publishing import publish
+    from dfbench.publish.publish_run import publish
 
     with contextlib.redirect_stdout(sys.stderr):
         done = publish(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from dfbench.publish.board import Row, Table
+    from dfbench.publish.board.table import Row, Table
 
 FOLDER = Path("leaderboard")
 SORTS = ("average", "forgetting", "bwt", "learning_accuracy", "stored", "seconds")
@@ -37,7 +37,7 @@ def show(board: Path, benchmark: str | None, sort: str, as_json: bool) -> None:
 
     from dfbench.cli.output import console, print_json, table
     from dfbench.errors import unknown
-    from dfbench.publish.board import read_board
+    from dfbench.publish.board.table import read_board
 
     tables = read_board(board).tables
     if benchmark is not None:
@@ -45,7 +45,7 @@ def show(board: Path, benchmark: str | None, sort: str, as_json: bool) -> None:
             raise unknown("benchmark on this leaderboard", benchmark, {t.benchmark for t in tables})
         tables = tuple(t for t in tables if t.benchmark == benchmark)
     if as_json:
-        from dfbench.publish.board_data import table_data
+        from dfbench.publish.board.data import table_data
 
         print_json([table_data(t, _sorted(t, sort)) for t in tables])
         return
@@ -78,7 +78,7 @@ def add(runs: tuple[Path, ...], board: Path, replace: bool, as_json: bool) -> No
 
     from dfbench.cli.output import print_json
     from dfbench.plugins import registry
-    from dfbench.publish.board_add import add as add_runs
+    from dfbench.publish.board.add import add as add_runs
 
     with Progress(*Progress.get_default_columns(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("checking", total=len(runs))
@@ -100,8 +100,8 @@ def add(runs: tuple[Path, ...], board: Path, replace: bool, as_json: bool) -> No
 def build(board: Path, check: bool) -> None:
     """Write the leaderboard's two pages, README.md and index.html, from its records alone."""
     from dfbench.errors import DfbenchError
-    from dfbench.publish.board import read_board
-    from dfbench.publish.board_build import differing, pages, write
+    from dfbench.publish.board.build import differing, pages, write
+    from dfbench.publish.board.table import read_board
 
     content = pages(read_board(board))
     if check:
@@ -134,7 +134,7 @@ def _sorted(table: Table, key: str) -> list[Row]:
 
 def _cells(table: Table, row: Row) -> list[str]:
     from dfbench.cli.output import number
-    from dfbench.publish.board_text import compute
+    from dfbench.records.text import compute
 
     marks: dict[Any, str] = {"best": "★", "tied": "≈"}
     spec, average = row.first.spec, row.average

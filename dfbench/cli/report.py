@@ -21,8 +21,8 @@ def command(runs: tuple[Path, ...], to: Path | None, as_json: bool) -> None:
     from rich.progress import Progress
 
     from dfbench.cli.output import console, print_json
-    from dfbench.publish.comparison import sentence
-    from dfbench.publish.report import write_report
+    from dfbench.publish.report.write import write_report
+    from dfbench.records.comparison import sentence
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("drawing", total=None)

@@ -43,7 +43,7 @@ def command(
     from dfbench.cli.output import print_json
     from dfbench.errors import DfbenchError, UsageError
     from dfbench.plugins import registry
-    from dfbench.publish.verify import Source
+    from dfbench.publish.verification.checks import Source
 
     if not rerun and (out or benchmark or device):
         raise UsageError("--out, --benchmark and --device say how to train again: add --rerun")
@@ -69,9 +69,9 @@ def _verify(
     source: Any, known: Any, again: bool, out: Path | None, options: dict[str, Any], write: bool, by: str | None
 ) -> tuple[dict[str, Any], bool]:
     """(what is printed, whether all is right) of one record; writes its status if asked to."""
-    from dfbench.publish.board_files import write_record
-    from dfbench.publish.verify import failures, verify
-    from dfbench.publish.verify_rerun import attach
+    from dfbench.files import write_json
+    from dfbench.publish.verification.checks import failures, verify
+    from dfbench.publish.verification.rerun import attach
 
     findings = verify(source, known)
     right = not failures(findings) and source.scores is not None
@@ -86,7 +86,7 @@ def _verify(
         status = "reproduced" if found else max(status, "recomputed", key=_rank)
         written = write and (found is not None or status != source.record.status)
         if written:
-            write_record(source.path, attach(source.value, found, by))
+            write_json(source.path, attach(source.value, found, by))
     return {
         "run": source.record.run,
         "record": str(source.path),
@@ -105,7 +105,7 @@ def _verify(
 def _train_again(source: Any, known: Any, place: Path, options: dict[str, Any]) -> Any:
     from dfbench.cli.progress import watching
     from dfbench.errors import Interrupted
-    from dfbench.publish.verify_rerun import rerun
+    from dfbench.publish.verification.rerun import rerun
 
     with watching() as reporter, contextlib.redirect_stdout(sys.stderr):
         try:
@@ -115,7 +115,7 @@ def _train_again(source: Any, known: Any, place: Path, options: dict[str, Any]) 
 
 
 def _rank(status: str) -> int:
-    from dfbench.publish.board_schema import STATUSES
+    from dfbench.records.record import STATUSES
 
     return [str(s) for s in STATUSES].index(status)
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from dfbench.publish.hub import Plan
-    from dfbench.publish.zoo import Located
-    from dfbench.publish.zoo_schema import Checkpoint
+    from dfbench.publish.hub.push import Plan
+    from dfbench.publish.zoo.checkpoint import Located
+    from dfbench.publish.zoo.entry import Checkpoint
 
 FOLDER = click.Path(path_type=Path)
 
@@ -32,7 +32,7 @@ def list_checkpoints(as_json: bool) -> None:
     from dfbench.cli.output import console, number, print_json, table
     from dfbench.errors import DfbenchError
     from dfbench.plugins import registry
-    from dfbench.publish.zoo import entries
+    from dfbench.publish.zoo.checkpoint import entries
 
     known = registry()
     rows: list[list[str]] = []
@@ -86,14 +86,14 @@ def pull(name: str, target: Path | None, as_json: bool) -> None:
     Files that can run code when they are read (pickles: .bin, .pt, …) are never fetched.
     """
     from dfbench.cli.output import console, print_json
-    from dfbench.publish.zoo import check_file, fetch
+    from dfbench.publish.zoo.checkpoint import check_file, fetch
 
     found = fetch(_find(name), _tell)
     entry, folder = found.entry, found.folder
     for file in entry.files:
         check_file(folder, file, entry.name)
     if target is not None:
-        from dfbench.publish.hub_pull import place
+        from dfbench.publish.hub.pull import place
 
         folder = place(folder, entry, target)
     if as_json:
@@ -131,8 +131,8 @@ def push(
     """
     from dfbench.cli.output import console, print_json
     from dfbench.plugins import registry
-    from dfbench.publish import hub
-    from dfbench.publish.zoo_schema import write_entry
+    from dfbench.publish.hub import push as hub
+    from dfbench.publish.zoo.entry import write_entry
 
     if dry_run and hub_id is None:
         raise click.UsageError("--dry-run needs --to USER/REPO: without it the Hub is asked who you are")
@@ -172,8 +172,8 @@ def verify(
     from dfbench.cli.progress import watching
     from dfbench.errors import DataError
     from dfbench.plugins import registry
-    from dfbench.publish.zoo import fetch
-    from dfbench.publish.zoo_verify import verify as check
+    from dfbench.publish.zoo.checkpoint import fetch
+    from dfbench.publish.zoo.verification import verify as check
 
     results: dict[str, list[Any]] = {}
     with watching() as reporter:
@@ -199,7 +199,7 @@ def verify(
 
 def _find(name: str) -> Located:
     from dfbench.plugins import registry
-    from dfbench.publish.zoo import find
+    from dfbench.publish.zoo.checkpoint import find
 
     return find(name, registry(), _tell)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dfbench.data.cache import writing
 from dfbench.data.inspection import read_pixels
 from dfbench.data.pictures import resize
 from dfbench.data.sources import Source
+from dfbench.files import writing
 
 
 def decode_into(shared: tuple[Source, Sequence[str], tuple[int, int], Path], start: int, stop: int) -> None:

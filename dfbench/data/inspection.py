@@ -18,12 +18,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dfbench.data.cache import cache_root, write_atomic
 from dfbench.data.pictures import Inspection, PictureError
 from dfbench.data.samples import Samples
 from dfbench.data.sources import Origin, Source
 from dfbench.data.workers import Progress, map_chunks
 from dfbench.errors import DataError
+from dfbench.files import cache_root, write_whole
 
 
 class Seen(NamedTuple):
@@ -156,4 +156,4 @@ def _write(file: Path, known: dict[str, tuple[Any, ...]]) -> None:
     columns = [pa.array(each, type=field.type) for each, field in zip(values, _COLUMNS, strict=True)]
     buffer = BytesIO()
     pq.write_table(pa.Table.from_arrays(columns, schema=_COLUMNS), buffer, compression="zstd")
-    write_atomic(file, buffer.getvalue())
+    write_whole(file, buffer.getvalue())

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dfbench.data.cache import write_atomic
 from dfbench.errors import DataError
+from dfbench.files import write_whole
 
 SPLITS = ("train", "val", "test")
 
@@ -166,7 +166,7 @@ class Samples:
         """
         buffer = BytesIO()
         pq.write_table(self.to_table(), buffer, compression="zstd")
-        write_atomic(Path(path), buffer.getvalue())
+        write_whole(Path(path), buffer.getvalue())
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Samples:
         """The table of the given rows, in the given order.

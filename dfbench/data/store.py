@@ -24,12 +24,12 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from dfbench.data.cache import ENVIRONMENT, cache_root, writing
 from dfbench.data.decoding import decode_into
 from dfbench.data.samples import Samples
 from dfbench.data.sources import Origin
 from dfbench.data.workers import Progress, map_chunks
 from dfbench.errors import StorageError
+from dfbench.files import CACHE_VARIABLE, cache_root, writing
 
 FORMAT = 1
 """Goes up when the layout or the way of decoding and resizing changes; older stores are built anew."""
@@ -212,7 +212,7 @@ def _make(target: Path, key: str, shape: tuple[int, ...], fill: Callable[[Path],
     if free < room + 2**20:
         raise StorageError(
             f"the pixels of {shape[0]} pictures at {shape[1]}×{shape[2]} need {room / 1e9:.2f} GB and "
-            f"{target.parent} has {free / 1e9:.2f} GB free; set {ENVIRONMENT} to a folder with more room"
+            f"{target.parent} has {free / 1e9:.2f} GB free; set {CACHE_VARIABLE} to a folder with more room"
         )
     temporary = target.with_name(f".{target.name}.tmp-{uuid.uuid4().hex}")
     try:

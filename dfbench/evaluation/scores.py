@@ -6,9 +6,7 @@ test set of experience ``tested_on``. A run holds one group of rows for each suc
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike
 
-from dfbench.errors import DataError, StorageError
+from dfbench.errors import DataError
+from dfbench.files import replacing
 
 UNTRAINED = -1
 """``trained_on`` of the network before any training: the baseline of forward transfer."""
@@ -205,20 +204,9 @@ class Scores:
 
         Raises StorageError where the file cannot be written; nothing is left behind then.
         """
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                table = self.to_table().replace_schema_metadata({_DIGEST: self.digest()})
-                pq.write_table(table, file, **_PARQUET)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except OSError as error:
-            raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+        table = self.to_table().replace_schema_metadata({_DIGEST: self.digest()})
+        with replacing(Path(path)) as temporary, temporary.open("wb") as file:
+            pq.write_table(table, file, **_PARQUET)
 
     @classmethod
     def read(cls, path: str | Path) -> Scores:

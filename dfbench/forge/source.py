@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dfbench.data.cache import cache_root, writing
 from dfbench.data.pictures import Inspection
 from dfbench.data.samples import SPLITS, Samples
 from dfbench.data.workers import Progress, cores, map_chunks
 from dfbench.errors import UsageError
+from dfbench.files import cache_root, writing
 from dfbench.forge import pack, render
 from dfbench.forge.clips import SIZE
 

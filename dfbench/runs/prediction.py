@@ -12,9 +12,9 @@ from dfbench.benchmarks.stream import Stream
 from dfbench.data.loader import Pixels, UnitLoader
 from dfbench.data.units import Units, concat
 from dfbench.data.videos import video_keys
-from dfbench.detector import Detector
 from dfbench.errors import DfbenchError
 from dfbench.evaluation.scores import Scores
+from dfbench.training.detector import Detector
 
 EVAL_BATCH = 128
 

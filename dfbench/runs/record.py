@@ -14,7 +14,7 @@ from dfbench.errors import PluginError
 from dfbench.evaluation.scores import Scores
 from dfbench.evaluation.summary import evaluate
 from dfbench.evaluation.uncertainty import data_key, uncertainty
-from dfbench.runs.spec import RunSpec
+from dfbench.records.spec import RunSpec
 
 SCHEMA_VERSION = 1
 Metric = Callable[[np.ndarray, np.ndarray], float]

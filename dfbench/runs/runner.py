@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dfbench.benchmarks.stream import Stream, load_stream
-from dfbench.detector import Detector, Task
 from dfbench.evaluation.scores import Scores
 from dfbench.evaluation.stability import stability
 from dfbench.options import told
 from dfbench.plugins import Registry
-from dfbench.runs import spec as specs
+from dfbench.records import spec as specs
+from dfbench.records.spec import RunSpec
 from dfbench.runs.allocator import keep_freed_memory
 from dfbench.runs.environment import choose_device, environment, git_state, peak_memory
 from dfbench.runs.loggers import Events, make_loggers
 from dfbench.runs.record import Metric, make_record
 from dfbench.runs.report import Reporter
 from dfbench.runs.session import Session
-from dfbench.runs.spec import RunSpec
 from dfbench.runs.storage import RunFolder
 from dfbench.runs.telling import Telling
 from dfbench.training.checkpoint import save_weights
+from dfbench.training.detector import Detector, Task
 from dfbench.training.passes import cost
 from dfbench.training.strategies import Strategy
 

@@ -12,15 +12,15 @@ import torch
 from dfbench.benchmarks.stream import Stream
 from dfbench.data.loader import UnitLoader
 from dfbench.data.units import Units, concat
-from dfbench.detector import Detector
 from dfbench.errors import DataError
 from dfbench.evaluation.scores import UNTRAINED, Scores
+from dfbench.records.spec import RunSpec
 from dfbench.runs.prediction import TestSets
 from dfbench.runs.report import Reporter
-from dfbench.runs.spec import RunSpec
 from dfbench.runs.within import Within
 from dfbench.training.compatibility import check_pair, check_unit_logits, linear_heads
 from dfbench.training.dataset import experiences_of, unit_dataset
+from dfbench.training.detector import Detector
 from dfbench.training.speed import Fast, lay_out
 from dfbench.training.strategies import Need, Strategy, StrategyContext
 from dfbench.training.template import LoopTemplate

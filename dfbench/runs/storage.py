@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,8 +24,9 @@ from filelock import FileLock, Timeout
 
 from dfbench.errors import DfbenchError, StorageError
 from dfbench.evaluation.scores import Scores
-from dfbench.runs.spec import RunSpec
-from dfbench.training.checkpoint import file_hash, load_checkpoint, save_checkpoint
+from dfbench.files import sha256_of, write_json
+from dfbench.records.spec import RunSpec
+from dfbench.training.checkpoint import load_checkpoint, save_checkpoint
 
 RECORD = "record.json"
 
@@ -106,7 +106,7 @@ class RunFolder:
         """Write all scores and then the record, whose presence says that the run is finished."""
         with self._writing():
             scores.write(self.path / "scores.parquet")
-        files = {name: file_hash(self.path / name) for name in ("scores.parquet", "model.safetensors")}
+        files = {name: sha256_of(self.path / name) for name in ("scores.parquet", "model.safetensors")}
         record = {**record, "files": files}
         self.write_json(RECORD, record)
         shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
@@ -115,13 +115,7 @@ class RunFolder:
 
     def write_json(self, name: str, value: dict[str, Any]) -> None:
         """A JSON file, all at once."""
-        part = self.path / f"{name}.part"
-        with self._writing():
-            with part.open("w", encoding="utf-8") as file:
-                json.dump(value, file, indent=1, allow_nan=False)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self.path / name)
+        write_json(self.path / name, value, advice="free some space and run the same command again")
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -20,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dfbench.errors import StorageError
+from dfbench.files import write_json
+from dfbench.records.spec import SPEED, Tuned, in_order
 from dfbench.runs.environment import environment
 from dfbench.runs.report import Reporter
 from dfbench.runs.session import Session
-from dfbench.runs.spec import SPEED, Tuned, in_order
 from dfbench.training.speed import could_be_laid_out
 
 if TYPE_CHECKING:
@@ -244,13 +243,5 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _kept(path: Path, report: dict[str, Any]) -> dict[str, Any]:
     """Write it, all at once."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        part.write_text(json.dumps(report, indent=1), encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write to {path.parent}: {error.strerror or error}; choose another folder with --out"
-        ) from error
+    write_json(path, report, advice="choose another folder with --out")
     return report

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dfbench.errors import StorageError
+from dfbench.files import replacing, sha256_of
 
 _TENSOR = "$tensor"
 
@@ -35,7 +36,7 @@ def save_checkpoint(folder: Path, tree: dict[str, Any]) -> None:
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
         save_file(tensors, beside / "state.safetensors")
-        content = {"tree": document, "sha256": file_hash(beside / "state.safetensors")}
+        content = {"tree": document, "sha256": sha256_of(beside / "state.safetensors")}
         (beside / "state.json").write_text(json.dumps(content | {"check": _check(content)}), encoding="utf-8")
         _sync(beside)
         shutil.rmtree(folder, ignore_errors=True)
@@ -56,7 +57,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         path = folder / "state.safetensors"
-        if content.pop("check") != _check(content) or file_hash(path) != content["sha256"]:
+        if content.pop("check") != _check(content) or sha256_of(path) != content["sha256"]:
             raise ValueError("its hash is not the recorded one")
         return _unpack(content["tree"], load_file(path))
     except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -65,20 +66,12 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
 
 def save_weights(path: Path, weights: dict[str, torch.Tensor]) -> str:
     """Write a state dict as safetensors, all at once; returns its sha256."""
-    part = path.with_name(path.name + ".part")
     try:
-        save_file({name: _plain(tensor) for name, tensor in weights.items()}, part)
-        os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
+        with replacing(path) as part:
+            save_file({name: _plain(tensor) for name, tensor in weights.items()}, part)
+    except SafetensorError as error:
         raise StorageError(f"cannot write {path}: {error}") from error
-    return file_hash(path)
-
-
-def file_hash(path: Path) -> str:
-    """sha256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path)
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:

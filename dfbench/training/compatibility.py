@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from dfbench.data.loader import Batch
-from dfbench.detector import Detector
 from dfbench.errors import IncompatibleError, PluginError
+from dfbench.training.detector import Detector
 from dfbench.training.strategies import Need, Strategy
 
 

@@ -20,10 +20,10 @@ from avalanche.training.templates import SupervisedTemplate
 from torch import nn
 
 from dfbench.data.loader import Batch, UnitLoader, epoch_order, replay_order
-from dfbench.detector import Detector
 from dfbench.errors import PluginError
 from dfbench.training.compatibility import linear_heads
 from dfbench.training.dataset import unit_ids
+from dfbench.training.detector import Detector
 from dfbench.training.frozen import Frozen
 from dfbench.training.loop import Loop, Optimizers, Progress
 from dfbench.training.passes import Passes

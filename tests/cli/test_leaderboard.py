@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dfbench.cli.leaderboard import FOLDER
-from dfbench.publish.board import read_board
+from dfbench.publish.board.table import read_board
 from tests.cli.harness import run_cli, the_error
 from tests.cli.test_imports import HEAVY, SCRIPT
 from tests.conftest import ROOT

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from dfbench.errors import DataError, HubError, UsageError
-from dfbench.publish.zoo_places import packaged
-from dfbench.publish.zoo_schema import read_entry
+from dfbench.publish.zoo.entry import read_entry
+from dfbench.publish.zoo.places import packaged
 from tests.cli.harness import run_cli, the_error
 from tests.conftest import Done, dfbench
-from tests.publish.hub_server import WRITER, Hub, serving, sha256
+from tests.publish.hub.hub_server import WRITER, Hub, serving, sha256
 
 HELP = "hf auth login"
 (OURS, *_) = packaged()
@@ -160,7 +160,7 @@ def test_a_failed_check_is_told_and_is_exit_code_3(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_stream: Path
 ) -> None:
     from dfbench.plugins import load_plugins
-    from dfbench.publish.zoo_run import package_run
+    from dfbench.publish.zoo.from_run import package_run
 
     path = package_run(finished, tmp_path, load_plugins(), name="mine")
     text = path.read_text()

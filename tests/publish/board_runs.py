@@ -16,7 +16,7 @@ import numpy as np
 from dfbench.evaluation.scores import UNTRAINED, Scores
 from dfbench.evaluation.summary import evaluate
 from dfbench.evaluation.uncertainty import data_key, uncertainty
-from dfbench.runs.spec import RunSpec
+from dfbench.records.spec import RunSpec
 
 NAMES = ("autoencoder", "face_swap", "reenactment")
 FINGERPRINT = hashlib.sha256(b"the data of these tests").hexdigest()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dfbench.plugins import Registry, load_plugins
-from tests.publish.hub_server import WRITER, Hub, serving
+from tests.publish.hub.hub_server import WRITER, Hub, serving
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ import numpy as np
 
 from dfbench.evaluation.scores import Scores
 from dfbench.evaluation.summary import evaluate
-from dfbench.publish.board_files import sha256_of
-from dfbench.runs.spec import RunSpec
+from dfbench.files import sha256_of
+from dfbench.records.spec import RunSpec
 
 NAMES = ("swap", "sync", "gan")
 

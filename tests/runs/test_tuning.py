@@ -13,13 +13,13 @@ from torch import nn
 
 from dfbench.errors import UsageError
 from dfbench.plugins import Registry, registry
-from dfbench.publish.board import make_board
-from dfbench.publish.board_schema import Record
+from dfbench.publish.board.table import make_board
+from dfbench.records.record import Record
+from dfbench.records.spec import RunSpec, parse_tuned
 from dfbench.runs import tuning
 from dfbench.runs.report import Reporter
 from dfbench.runs.runner import Request, prepare, run
 from dfbench.runs.session import Session
-from dfbench.runs.spec import RunSpec, parse_tuned
 from dfbench.runs.tuning import Trial, choose
 from dfbench.training.speed import could_be_laid_out
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dfbench.publish.figures import MARKERS, PAGE, colours, new_figure, rendered, style, titled
-from dfbench.publish.report_axes import class_legend
+from dfbench.publish.plotting import MARKERS, PAGE, colours, new_figure, rendered, style, titled
+from dfbench.publish.report.axes import class_legend
 from dfbench.publish.reproduction.result import Filled
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, ValidationError, model_validator
 
 from dfbench.errors import UsageError
-from dfbench.publish.board_schema import Record
+from dfbench.records.record import Record
 
 Text = Annotated[str, Field(min_length=1)]
 Settings = dict[str, bool | int | float | str]

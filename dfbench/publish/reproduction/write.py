@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from dfbench.publish.board_files import write_whole
+from dfbench.files import write_whole
 from dfbench.publish.reproduction.figure import svg
 from dfbench.publish.reproduction.recipe import Choice
 from dfbench.publish.reproduction.result import Result

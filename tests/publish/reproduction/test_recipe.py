@@ -11,10 +11,10 @@ import yaml
 
 from dfbench.errors import UsageError
 from dfbench.plugins import load_plugins
-from dfbench.publish.board_schema import parse_record, read_reported
 from dfbench.publish.reproduction import packaged
 from dfbench.publish.reproduction.recipe import Recipe, Repeat, as_options, read_recipe
-from dfbench.runs.spec import parse_settings
+from dfbench.records.record import parse_record, read_reported
+from dfbench.records.spec import parse_settings
 from tests.conftest import ROOT
 
 RECIPE: dict[str, Any] = {

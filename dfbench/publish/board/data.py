@@ -1,0 +1,146 @@
+"""Rows and tables as JSON: what ``leaderboard show --json`` prints and what the page carries in itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from dfbench.publish.board.table import Board, Row, Table
+from dfbench.records.command import command
+from dfbench.records.record import Record
+
+DIGITS = 4
+_PER_EXPERIENCE = ("frame_auc", "video_auc", "eer", "accuracy", "accuracy_real", "accuracy_fake", "log_loss", "ece")
+SCALARS = ("forgetting", "bwt", "fwt", "learning_accuracy", "average_incremental")
+
+
+def page_data(board: Board) -> dict[str, Any]:
+    """All that the page's script shows, once each: environments are shared by most rows."""
+    environments: dict[str, int] = {}
+    tables = [table_data(t, t.rows, environments) for t in board.tables]
+    return {"tables": tables, "environments": [json.loads(text) for text in environments]}
+
+
+def table_data(table: Table, rows: Sequence[Row], environments: dict[str, int] | None = None) -> dict[str, Any]:
+    """A benchmark and its rows. Environments stand in their runs, or in ``environments`` (JSON → number) if given."""
+    return {
+        "key": table.key,
+        "benchmark": table.benchmark,
+        "fingerprint": table.fingerprint,
+        "headline": table.headline,
+        "experiences": list(table.experiences),
+        "rows": [row_data(row, environments) | _cost(table, row) for row in rows],
+    }
+
+
+def row_data(row: Row, environments: dict[str, int] | None = None) -> dict[str, Any]:
+    """A row with each of its runs, numbers to four digits."""
+    spec, average = row.first.spec, row.average
+    samples, sample_bytes, state_bytes = row.stored
+    return {
+        "id": row.id,
+        "detector": spec.detector,
+        "preset": spec.preset,
+        "strategy": spec.strategy,
+        "options": list(row.options),
+        "budget": spec.memory,
+        "bound": row.bound,
+        "mark": row.mark,
+        "p": _short(row.p),
+        "against_best": None if row.against_best is None else [
+            _short(row.against_best.difference), _short(row.against_best.low), _short(row.against_best.high)
+        ],
+        "status": row.status,
+        "notes": row.notes,
+        "average": None if average is None else {
+            "mean": _short(average.mean), "spread": _short(average.spread), "n": average.n,
+            "low": _short(average.low), "high": _short(average.high),
+        },
+        **{name: [_short(value) for value in row.metric(name)] for name in SCALARS},
+        "stored": [round(samples), round(sample_bytes), round(state_bytes)],
+        "seconds": round(row.seconds, 1),
+        "steps": round(row.steps),
+        "devices": row.devices,
+        "detector_config": spec.detector_config,
+        "strategy_config": spec.strategy_config,
+        "runs": [run_data(record, environments) for record in row.records],
+    }  # fmt: skip
+
+
+def _cost(table: Table, row: Row) -> dict[str, Any]:
+    """Compute, and what it bought in learning; without those that a row does not have."""
+    missed, relative = table.intransigence(row), table.relative_compute(row)
+    values = {
+        "passes": None if row.passes is None else round(row.passes),
+        "relative_compute": _short(relative),
+        "intransigence": None if missed is None else [_short(missed[0]), missed[1]],
+        "stability": row.first.stability,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def run_data(record: Record, environments: dict[str, int] | None) -> dict[str, Any]:
+    """One run: its matrix, its figures on each test set with intervals, where and how it was made."""
+    sure = record.uncertainty
+    environment = record.environment.model_dump()
+    return {
+        "run": record.run,
+        "seed": record.spec.seed,
+        "average": _short(record.average),
+        "interval": _interval(sure.average if sure else None),
+        "forgetting": _short(record.metrics.get("forgetting")),
+        "forgetting_interval": _interval(sure.forgetting if sure else None),
+        "matrix": [[_short(value) for value in line] for line in record.matrix[record.headline]],
+        "intervals": [_interval(i) for i in sure.per_experience] if sure else None,
+        "unit": sure.unit if sure else None,
+        "per_experience": [
+            {k: _short(e[k]) for k in _PER_EXPERIENCE if isinstance(e.get(k), int | float)}
+            | {k: e[k] for k in ("n", "n_videos") if isinstance(e.get(k), int)}
+            for e in record.per_experience
+        ],
+        "seconds": {
+            "train": round(sum(record.seconds.train), 1),
+            "evaluate": round(sum(record.seconds.evaluate), 1),
+            "total": round(record.seconds.total, 1),
+        },
+        "steps": sum(record.steps),
+        "stored": record.memory.samples,
+        "peak": [record.peak_memory.host_bytes, record.peak_memory.device_bytes],
+        "resumed": record.resumed,
+        "parameters": record.detector.get("parameters"),
+        "effects": {k: _significant(v) for k, v in sorted(record.effects.items())},
+        "created": record.created[:10],
+        "status": record.status,
+        "verification": _verification(record),
+        "weights": record.files.get("model.safetensors"),
+        "scores": record.files.get("scores.parquet"),
+        "checkpoint": record.checkpoint.model_dump() if record.checkpoint else None,
+        "git": {k: record.git[k] for k in ("commit", "dirty") if k in record.git} if record.git else None,
+        "environment": environment if environments is None else _number(environment, environments),
+        "command": command(record),
+    }
+
+
+def _verification(record: Record) -> dict[str, Any] | None:
+    if record.verification is None:
+        return None
+    found = record.verification.model_dump(exclude={"environment"})
+    environment = record.verification.environment
+    return found | {"device": environment.device_name or environment.device if environment else None}
+
+
+def _number(environment: dict[str, Any], environments: dict[str, int]) -> int:
+    return environments.setdefault(json.dumps(environment, sort_keys=True), len(environments))
+
+
+def _interval(values: Iterable[float] | None) -> list[float | None] | None:
+    return None if values is None else [_short(v) for v in values]
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else round(float(value), DIGITS)
+
+
+def _significant(value: float) -> float:
+    return float(f"{value:.4g}")

@@ -1,0 +1,173 @@
+"""The model card of a checkpoint: README.md with ``model-index``, and the newer ``.eval_results/*.yaml``.
+
+Both forms of results are written with huggingface_hub's own classes, which check them. Nothing here
+depends on the clock or the machine: the same run always gives the same bytes, so pushing it twice
+changes nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardData, eval_result_entries_to_yaml
+
+from dfbench import __version__
+from dfbench.publish.zoo.entry import Checkpoint
+from dfbench.records.command import command
+from dfbench.records.record import parse_record
+
+TASK = "image-classification"
+DATASETS = "dfbench"
+"""Namespace of the names that benchmarks go by in results; a name, not the address of a data set."""
+METRICS = {"auc": "roc_auc", "video_auc": "roc_auc", "accuracy": "accuracy"}
+"""Metric names as huggingface.co/metrics has them."""
+
+
+def dataset_id(entry: Checkpoint) -> str:
+    """What results call the benchmark."""
+    return f"{DATASETS}/{entry.training.benchmark}"
+
+
+def results_path(entry: Checkpoint) -> str:
+    """Path of the results file in the repository."""
+    return f".eval_results/{DATASETS}-{entry.training.benchmark}.yaml"
+
+
+def eval_results(entry: Checkpoint, record: dict[str, Any]) -> bytes:
+    """The results file: the average, forgetting, and each experience, as fractions."""
+    results = entry.results
+    values = {f"average_{results.metric}": results.average, "forgetting": results.forgetting}
+    values |= {f"{name}_{results.metric}": value for name, value in results.per_experience.items()}
+    entries = [
+        EvalResultEntry(
+            dataset_id=dataset_id(entry),
+            task_id=task,
+            value=value,
+            date=record["created"],
+            notes=f"{results.split} split, run {record['run']}, data {entry.training.fingerprint[:12]}, self-reported",
+        )
+        for task, value in values.items()
+        if value is not None
+    ]
+    return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False).encode()
+
+
+def model_card(entry: Checkpoint, record: dict[str, Any], repo: str, timm: bool = False) -> bytes:
+    """README.md.
+
+    Args:
+        repo: the repository it is for. timm: the network is timm's, and timm can load it.
+    """
+    data = ModelCardData(
+        license=entry.licence.weights.lower(),
+        library_name="timm" if timm else "dfbench",
+        pipeline_tag=TASK,
+        tags=list(dict.fromkeys(["dfbench", "deepfake-detection", "continual-learning", TASK, entry.detector])),
+        model_name=entry.name,
+        eval_results=_model_index(entry),
+    )
+    body = "\n".join([*_about(entry), *_use(entry, repo, timm), *_training(entry, record), *_results(entry, record)])
+    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n")).encode()
+
+
+def _model_index(entry: Checkpoint) -> list[EvalResult]:
+    results = entry.results
+    rows: list[tuple[str | None, str, float | None]] = [(None, f"average {results.metric}", results.average)]
+    rows += [(name, f"{results.metric} on {name}", value) for name, value in results.per_experience.items()]
+    return [
+        EvalResult(
+            task_type=TASK,
+            task_name="Deepfake detection",
+            dataset_type=dataset_id(entry),
+            dataset_name=entry.training.benchmark,
+            dataset_config=config,
+            dataset_split=results.split,
+            dataset_args={"fingerprint": entry.training.fingerprint},
+            metric_type=METRICS.get(results.metric, results.metric),
+            metric_name=name,
+            metric_value=value,
+        )
+        for config, name, value in rows
+        if value is not None
+    ]
+
+
+def _about(entry: Checkpoint) -> list[str]:
+    lines = [f"# {entry.name}", "", f"{entry.summary}.", ""]
+    if entry.superseded_by:
+        lines += [f"**Superseded by `{entry.superseded_by}`.**", ""]
+    lines += ["## Intended use", "", entry.intended_use, "", "## Limits", "", entry.limits, ""]
+    rate, ece = entry.decision.false_positive_rate, entry.decision.ece
+    if rate is not None and ece is not None:
+        lines += [
+            f"At P(fake) > {entry.decision.threshold:g} it calls {rate:.1%} of the real {entry.results.split} pictures "
+            f"fake; its expected calibration error is {ece:.3f} (means over the {entry.results.split} sets).",
+            "",
+        ]
+    return lines
+
+
+def _use(entry: Checkpoint, repo: str, timm: bool) -> list[str]:
+    lines = ["## Use", "", "```python", "from dfbench.publish.zoo.checkpoint import load", ""]
+    lines += [f'detector, model, entry = load("{repo}")  # checks the sha256 before the weights are opened', "```", ""]
+    if timm:
+        lines += ["The network is timm's:", "", "```python", "import timm", ""]
+        lines += [f'model = timm.create_model("hf-hub:{repo}", pretrained=True)', "```", ""]
+    shown = entry.input
+    size = "as they are" if shown.picture_size is None else "{}×{} pixels (height×width)".format(*shown.picture_size)
+    recipe = {
+        "faces": size,
+        "crop margin": "not stated" if shown.crop_margin is None else f"{shown.crop_margin:g} of the box's side",
+        "face detector": shown.face_detector or "not stated",
+        "frames a unit": "1" if not shown.unit else "×".join(map(str, shown.unit)),
+        "normalisation": "the detector's own"
+        if shown.normalisation is None
+        else f"mean {list(shown.normalisation.mean)}, std {list(shown.normalisation.std)} of RGB / 255",
+        "outputs": ", ".join(entry.classes),
+        "parameters": f"{entry.parameters:,}",
+    }
+    return [*lines, "| input | |", "|---|---|", *(f"| {k} | {v} |" for k, v in recipe.items()), ""]
+
+
+def _training(entry: Checkpoint, record: dict[str, Any]) -> list[str]:
+    training = entry.training
+    facts = {
+        "detector": f"{entry.detector}, preset {entry.preset} ({entry.plugin.distribution} {entry.plugin.version})",
+        "stream": f"{training.benchmark}: {' → '.join(training.experiences)}",
+        "strategy": f"{training.strategy}, {_options(training.strategy_config)}",
+        "memory": f"{training.memory} samples",
+        "seed": str(training.seed),
+        "data fingerprint": f"`{training.fingerprint}`",
+        "run": f"`{record['run']}`, dfbench {record['environment']['packages'].get('dfbench-deepfake') or __version__}",
+        "licence": f"code {entry.licence.code}, weights {entry.licence.weights}",
+    }
+    lines = ["## Training", "", "| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in facts.items())]
+    return [*lines, "", "```sh", command(parse_record(record, Path("record.json"))), "```", ""]
+
+
+def _results(entry: Checkpoint, record: dict[str, Any]) -> list[str]:
+    results, names = entry.results, list(entry.results.per_experience)
+    lines = [f"## Results: {results.metric} on the {results.split} sets", ""]
+    lines += ["| experience | best before the end | after the last | forgotten |", "|---|---|---|---|"]
+    rows = record["matrix"][results.metric]
+    for j, name in enumerate(names):
+        seen = [row[j] for i, row in enumerate(rows[:-1]) if i >= j and row[j] is not None]
+        best, final = max(seen, default=None), results.per_experience[name]
+        lost = None if best is None or final is None else best - final
+        lines.append(f"| {name} | {_number(best)} | {_number(final)} | {_number(lost)} |")
+    lines.append(f"| **average** | | {_number(results.average)} | {_number(results.forgetting)} |")
+    return [
+        *lines,
+        "",
+        "Self-reported: computed from the per-sample scores of this one run. `record.json` has the rest.",
+    ]
+
+
+def _options(config: dict[str, Any]) -> str:
+    return ", ".join(f"{k} {'default' if v is None else v}" for k, v in config.items()) or "no options"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,152 @@
+"""Fetching a checkpoint: at one commit, exactly its files, and none is used before its sha256 was checked.
+
+Files are fetched into ``COMMIT.part`` and checked there; the folder gets its name when all of them are
+right. A file that is wrong is deleted. A pull that was interrupted goes on with the files it lacks.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from filelock import FileLock
+from huggingface_hub import HfApi
+
+from dfbench.errors import DataError, StorageError
+from dfbench.files import write_whole, writing
+from dfbench.publish.hub.errors import client, explained
+from dfbench.publish.zoo.checkpoint import check_file
+from dfbench.publish.zoo.entry import ENTRY_FILE, PICKLES, Checkpoint, File, Hub, entry_json, parse_entry
+from dfbench.publish.zoo.places import pulled
+
+ENTRY_LIMIT = 1 << 20
+"""Bytes that an entry may have."""
+Notice = Callable[[str], None]
+
+
+def entry_of(
+    repo: str, revision: str = "main", *, endpoint: str | None = None, notice: Notice | None = None
+) -> Checkpoint:
+    """The entry that a repository holds, pinned to the commit that ``revision`` (branch, tag, commit) is now.
+
+    Raises:
+        DataError: the repository holds no dfbench checkpoint, or nothing but pickles. UsageError: no such
+            revision. HubError: no such repository, gated, or no connection.
+    """
+    api = client(endpoint)
+    with explained(api, repo, revision):
+        info = api.model_info(repo, revision=revision, files_metadata=True)
+    commit = str(info.sha)
+    if commit != revision and notice is not None:
+        notice(f"{repo}: {revision} is commit {commit}")
+    sizes = {s.rfilename: s.size for s in info.siblings or []}
+    if ENTRY_FILE not in sizes:
+        pickles = sorted(path for path in sizes if PurePosixPath(path).suffix.lower() in PICKLES)
+        reason = f"; {pickles[0]} can run code when it is read, and is not fetched" if pickles else ""
+        raise DataError(f"{repo}@{commit[:12]} is no dfbench checkpoint: it has no {ENTRY_FILE}{reason}")
+    if (sizes[ENTRY_FILE] or 0) > ENTRY_LIMIT:
+        raise DataError(f"{repo}@{commit[:12]}: {ENTRY_FILE} has {sizes[ENTRY_FILE]} bytes; that is no entry")
+    staging = _staging(repo, commit)
+    with _locked(staging), explained(api, repo, commit):
+        path = Path(api.hf_hub_download(repo, ENTRY_FILE, revision=commit, local_dir=staging))
+        text = path.read_text(encoding="utf-8", errors="replace")
+    entry = parse_entry(text, f"{repo}@{commit[:12]}/{ENTRY_FILE}")
+    return entry.model_copy(update={"hub": Hub(repo=repo, commit=commit)})
+
+
+def pull_entry(entry: Checkpoint, *, endpoint: str | None = None, notice: Notice | None = None) -> Path:
+    """Fetch and check the files of an entry on the Hub; returns their folder. Nothing is fetched twice.
+
+    Raises:
+        DataError: a file is not the one that the entry names; it is not kept. UsageError, HubError: as
+            :func:`entry_of`. StorageError: the cache cannot be written.
+    """
+    assert entry.hub is not None, "an entry without a place on the Hub has its files beside it"
+    repo, commit = entry.hub.repo, entry.hub.commit
+    folder, staging = pulled(repo, commit), _staging(repo, commit)
+    with _locked(staging):
+        if folder.is_dir():
+            try:
+                for file in entry.files:
+                    check_file(folder, file, entry.name)
+                return folder
+            except DataError as error:
+                if notice is not None:
+                    notice(f"{error}; fetching it again")
+                shutil.rmtree(folder)
+        api = client(endpoint)
+        with explained(api, repo, commit):
+            info = api.model_info(repo, revision=commit, files_metadata=True)
+        _check_promises(entry, {s.rfilename: s for s in info.siblings or []}, f"{repo}@{commit[:12]}")
+        for file in entry.files:
+            with explained(api, repo, commit):
+                _fetch(api, repo, commit, file, staging, entry.name)
+        write_whole(staging / ENTRY_FILE, entry_json(entry))
+        shutil.rmtree(staging / ".cache", ignore_errors=True)
+        with writing(folder):
+            staging.rename(folder)
+    return folder
+
+
+def place(folder: Path, entry: Checkpoint, target: Path) -> Path:
+    """Copy a checkpoint's files and its entry to ``target``, all at once, and check the copies.
+
+    Raises:
+        StorageError: ``target`` is there already and not empty, or cannot be written.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise StorageError(f"{target} is there already; choose a new folder with --to")
+    beside = target.with_name(target.name + ".part")
+    with writing(target):
+        shutil.rmtree(beside, ignore_errors=True)
+        for file in entry.files:
+            (beside / file.path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / file.path, beside / file.path)
+        for file in entry.files:
+            check_file(beside, file, entry.name)
+        (beside / ENTRY_FILE).write_bytes(entry_json(entry))
+        with suppress(FileNotFoundError):
+            target.rmdir()
+        beside.rename(target)
+    return target
+
+
+def _fetch(api: HfApi, repo: str, commit: str, file: File, staging: Path, name: str) -> None:
+    """One file into the staging folder, checked; a wrong one is deleted, and the right ones before it stay."""
+    with writing(staging):
+        staging.mkdir(parents=True, exist_ok=True)
+    try:
+        api.hf_hub_download(repo, file.path, revision=commit, local_dir=staging)
+        check_file(staging, file, name)
+    except DataError:
+        (staging / file.path).unlink(missing_ok=True)
+        raise
+
+
+def _check_promises(entry: Checkpoint, there: dict[str, Any], where: str) -> None:
+    """Compare what the Hub says of the files with the entry, before a byte is fetched."""
+    for file in entry.files:
+        if file.path not in there:
+            raise DataError(f"{where} has no {file.path}, which {entry.name} needs")
+        size, lfs = there[file.path].size, there[file.path].lfs
+        if size is not None and size != file.size:
+            raise DataError(f"{where}: {file.path} has {size} bytes and not {file.size}; it is not fetched")
+        if lfs is not None and lfs.sha256 != file.sha256:
+            raise DataError(
+                f"{where}: {file.path} has sha256 {lfs.sha256[:12]}… and not {file.sha256[:12]}…; it is not fetched"
+            )
+
+
+def _staging(repo: str, commit: str) -> Path:
+    folder = pulled(repo, commit)
+    return folder.with_name(folder.name + ".part")
+
+
+def _locked(staging: Path) -> FileLock:
+    """Two processes that want the same checkpoint wait for each other."""
+    with writing(staging):
+        staging.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(staging.with_suffix(".lock"))

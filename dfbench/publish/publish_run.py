@@ -1,0 +1,63 @@
+"""A finished run made public: a row of the leaderboard, its pages, an entry of the zoo, a checkpoint on the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dfbench.publish.board.add import add
+from dfbench.publish.board.build import pages, write
+from dfbench.publish.board.table import read_board
+
+if TYPE_CHECKING:
+    from dfbench.plugins import Registry
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where a run is to be seen.
+
+    Attributes:
+        record: on the leaderboard. pages: rebuilt. entry: of the zoo.
+        hub: address of the repository, None where nothing was pushed.
+    """
+
+    record: Path
+    pages: tuple[Path, ...]
+    entry: Path
+    hub: str | None
+
+
+def publish(
+    run: Path,
+    board: Path,
+    zoo: Path,
+    registry: Registry,
+    hub_id: str | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> Published:
+    """Put a finished run on the leaderboard in ``board`` and into the zoo in ``zoo``.
+
+    With ``hub_id`` (user/repo) the checkpoint is pushed there first, and the entry names its commit;
+    without, the weights are copied beside the entry. Called again, it goes on where it was
+    interrupted: what is there already is left.
+
+    Raises:
+        DataError: the run does not pass the checks of :func:`dfbench.publish.board.add.add`; nothing is
+            published. HubError: the push failed; the run is on the leaderboard, not in the zoo.
+    """
+    (added,) = add([run], board, registry)
+    written = write(pages(read_board(board)), board)
+    if hub_id is None:
+        from dfbench.publish.zoo.from_run import package_run
+
+        return Published(added.path, tuple(written), package_run(run, zoo, registry), None)
+    from dfbench.publish.hub.push import publish_run
+    from dfbench.publish.zoo.entry import write_entry
+
+    pushed = publish_run(run, hub_id, registry, notice=notice)
+    entry = zoo / f"{pushed.entry.name}.yaml"
+    write_entry(pushed.entry, entry)
+    return Published(added.path, tuple(written), entry, pushed.url)

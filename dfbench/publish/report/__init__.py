@@ -1,0 +1,1 @@
+"""Figures of finished runs, and one page that holds them."""

@@ -1,0 +1,1 @@
+"""The model zoo: checkpoints by name, and the one way to load them."""

@@ -1,0 +1,222 @@
+"""A zoo entry: everything one must know of a checkpoint to use it, trust it and cite it, in one typed YAML file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from dfbench.errors import DataError
+from dfbench.files import write_whole
+
+ENTRY_FILE = "dfbench.json"
+"""Name of the entry in a repository of the Hub and in a pulled folder."""
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".keras")
+"""Suffixes of files that can run code when they are read; dfbench neither fetches nor opens one."""
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=96)]
+RepoId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")]
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Plugin(_Part):
+    """The plugin that knows the detector."""
+
+    name: str
+    distribution: str
+    version: str
+
+
+class Hub(_Part):
+    """Where the files are: a repository of the Hub at one commit, never a branch."""
+
+    repo: RepoId
+    commit: Commit
+
+
+class File(_Part):
+    """One file, and what it must be; ``path`` is relative to the repository, or to the entry's own folder."""
+
+    path: str
+    sha256: Sha256
+    size: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _harmless(self) -> File:
+        path = PurePosixPath(self.path)
+        if path.is_absolute() or ".." in path.parts or "\\" in self.path or not path.name:
+            raise ValueError(f"{self.path!r} is not a path inside the checkpoint's folder")
+        if path.suffix.lower() in PICKLES:
+            raise ValueError(f"{self.path!r} can run code when it is read; weights are safetensors here")
+        return self
+
+
+class Normalisation(_Part):
+    """Network input = (value / 255 − mean) / std, a number each for red, green and blue."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Input(_Part):
+    """What the network is shown."""
+
+    native_size: Size | None
+    """Size of the pictures it was trained on as they were stored in the source; null: they differed."""
+    size: Size | None
+    """Pictures are resized to this; null: they are taken as they are."""
+    unit: tuple[int, ...] = ()
+    """Frames of one unit that is judged: empty for a single picture, ``[16]`` for a clip of 16 frames."""
+    normalisation: Normalisation | None = None
+    """As measured on the detector; null: it does something else than shift and scale."""
+    crop_margin: float | None = None
+    """Share of the face box's side that was added around it; null: not stated."""
+    face_detector: str | None = None
+    """What found the faces; null: not stated, or the pictures are faces already."""
+
+    @property
+    def picture_size(self) -> Size | None:
+        """The size at which a picture from elsewhere should be shown to the network."""
+        return self.size or self.native_size
+
+
+class Decision(_Part):
+    """From P(fake) to a verdict, and how often a real face is called fake by it."""
+
+    threshold: float = Field(0.5, ge=0, le=1)
+    """P(fake) above which a picture is called fake."""
+    calibration: Literal["none"] = "none"
+    """What was done to make P(fake) a probability; nothing, so far."""
+    ece: float | None = Field(None, ge=0, le=1)
+    """Expected calibration error, mean over the test sets."""
+    false_positive_rate: float | None = Field(None, ge=0, le=1)
+    """Share of real test pictures above .5, mean over the test sets."""
+
+
+class Licence(_Part):
+    """SPDX identifiers; ``unknown`` where nobody stated it."""
+
+    code: str
+    weights: str
+
+
+class Training(_Part):
+    """What the weights were trained on, and how."""
+
+    benchmark: str
+    fingerprint: Sha256
+    experiences: tuple[str, ...] = Field(min_length=1)
+    """In the order in which they came."""
+    strategy: str
+    strategy_config: dict[str, Any]
+    memory: int = Field(ge=0)
+    seed: int = Field(ge=0)
+
+
+class Results(_Part):
+    """The recorded scores of these weights, as fractions."""
+
+    metric: str
+    split: Literal["test", "val"]
+    average: float
+    forgetting: float | None
+    per_experience: dict[str, float | None]
+
+
+class Checkpoint(_Part):
+    """A zoo entry. ``docs/zoo.md`` explains each field."""
+
+    format: Literal[1] = 1
+    name: Name
+    summary: str
+    detector: str
+    plugin: Plugin
+    preset: str
+    config: dict[str, Any]
+    classes: tuple[str, ...] = Field(min_length=2)
+    """Names of the classes in the order of the network's outputs."""
+    hub: Hub | None = None
+    """null: the files lie beside this entry."""
+    files: tuple[File, ...] = Field(min_length=1)
+    """The first one is the weights."""
+    parameters: int = Field(ge=1)
+    input: Input
+    decision: Decision
+    licence: Licence
+    training: Training
+    results: Results
+    records: tuple[str, ...]
+    """Run ids; the records are ``leaderboard/results/ID.json``, or ``record.json`` beside the weights."""
+    intended_use: str
+    limits: str
+    superseded_by: str | None = None
+    """Name of a better checkpoint, if there is one."""
+
+    @model_validator(mode="after")
+    def _weights_first(self) -> Checkpoint:
+        if not self.files[0].path.endswith(".safetensors"):
+            raise ValueError(f"the first file must be the weights as .safetensors, not {self.files[0].path!r}")
+        if len({file.path for file in self.files}) != len(self.files):
+            raise ValueError("a file is named twice")
+        return self
+
+    @property
+    def weights(self) -> File:
+        """The file of the weights."""
+        return self.files[0]
+
+    def document(self) -> dict[str, Any]:
+        """As JSON and YAML hold it."""
+        return self.model_dump(mode="json")
+
+
+def read_entry(path: Path) -> Checkpoint:
+    """Read and check an entry (``.yaml`` or ``.json``).
+
+    Raises:
+        DataError: the file is missing, is not YAML, or says something that an entry may not.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        return parse_entry(text, str(path))
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such zoo entry") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+
+
+def parse_entry(text: str, origin: str) -> Checkpoint:
+    """An entry from its text; ``origin`` is named in errors (DataError)."""
+    try:
+        return Checkpoint.model_validate(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise DataError(f"{origin}: not YAML ({' '.join(str(error).split())})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise DataError(f"{origin}: {where}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def entry_json(entry: Checkpoint) -> bytes:
+    """The entry as the bytes of ``dfbench.json``; equal for equal entries."""
+    return (json.dumps(entry.document(), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def write_entry(entry: Checkpoint, path: Path) -> None:
+    """Write an entry as YAML, all at once.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    text = yaml.safe_dump(entry.document(), sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+    write_whole(path, text.encode())

@@ -1,0 +1,25 @@
+"""Where zoo entries and pulled checkpoints lie. Imported when plugins are registered, so it imports nothing heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dfbench
+
+
+def packaged() -> dict[str, Path]:
+    """The entries that come with dfbench: name → YAML file.
+
+    In a wheel they are ``dfbench/zoo_entries``, in a checkout the top-level ``zoo``.
+    """
+    package = Path(dfbench.__file__).resolve().parent
+    inside = package / "zoo_entries"
+    folder = inside if inside.is_dir() else package.parent / "zoo"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def pulled(repo: str, commit: str) -> Path:
+    """The folder of a checkpoint from the Hub; it is there only when every file in it was checked."""
+    from dfbench.files import cache_root
+
+    return cache_root() / "zoo" / repo.replace("/", "--") / commit

@@ -1,0 +1,87 @@
+"""The line that makes a run again: composed from its spec, never copied from a record."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from dfbench.benchmarks.schema import read_stream_file
+from dfbench.errors import DfbenchError
+from dfbench.options import told
+from dfbench.plugins import Registry
+from dfbench.records.record import Record
+from dfbench.records.spec import DETECTOR_BUDGET, STRATEGY_PREFIX, RunSpec, parse_settings
+
+
+def all_settings(spec: RunSpec) -> list[str]:
+    """Every option of detector and strategy as ``--set`` takes it."""
+    return [_setting("", *pair) for pair in spec.detector_config.items()] + [
+        _setting(STRATEGY_PREFIX, *pair) for pair in spec.strategy_config.items()
+    ]
+
+
+def needed_settings(spec: RunSpec, registry: Registry) -> list[str] | None:
+    """The options that neither the preset nor the benchmark's budget gives; None where a plugin is not installed.
+
+    Imports the detector and the strategy.
+    """
+    try:
+        detector, strategy = registry.detectors.load(spec.detector), registry.strategies.load(spec.strategy)
+        budget, always = _budget(spec.benchmark, registry)
+        given = {
+            **detector.presets[spec.preset],
+            **{k: v for k, v in budget.items() if k in detector.Config.model_fields},
+        }
+        without = told(detector.Config.model_validate(given))
+        plain = told(strategy.Config())
+    except (DfbenchError, ImportError, KeyError, TypeError, ValueError):
+        return None
+    changed = {k: v for k, v in spec.detector_config.items() if k in always or k not in without or without[k] != v}
+    options = {k: v for k, v in spec.strategy_config.items() if k not in plain or plain[k] != v}
+    return [_setting("", *pair) for pair in changed.items()] + [
+        _setting(STRATEGY_PREFIX, *pair) for pair in options.items()
+    ]
+
+
+def command(record: Record) -> str:
+    """The shell line, every part of it quoted. Settings that do not fit the spec are passed over for all of them."""
+    spec = record.spec
+    settings = record.settings if record.settings is not None and _fit(record.settings, spec) else all_settings(spec)
+    words = ["dfbench", "eval", "-d", spec.detector, "--preset", spec.preset, "-s", spec.strategy]
+    words += ["-b", spec.benchmark, "--seed", str(spec.seed)]
+    words += ["--split", spec.split] * (spec.split != "test") + ["--device", record.environment.device]
+    for setting in settings:
+        words += ["--set", setting]
+    threads = record.environment.threads
+    before = f"OMP_NUM_THREADS={threads} " if threads else ""
+    return before + shlex.join(words)
+
+
+def _budget(benchmark: str, registry: Registry) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """What the benchmark sets, and what must be written out because its file is not known here."""
+    if benchmark not in registry.benchmarks:
+        return {}, DETECTOR_BUDGET
+    from pathlib import Path
+
+    stream, _ = read_stream_file(Path(registry.benchmarks[benchmark].target))
+    found = stream.budget.model_dump()
+    return {k: v for k, v in found.items() if v is not None and k in DETECTOR_BUDGET}, ()
+
+
+def _fit(settings: list[str], spec: RunSpec) -> bool:
+    try:
+        detector, strategy = parse_settings(settings)
+    except DfbenchError:
+        return False
+    return all(k in spec.detector_config and spec.detector_config[k] == v for k, v in detector.items()) and all(
+        k in spec.strategy_config and spec.strategy_config[k] == v for k, v in strategy.items()
+    )
+
+
+def _setting(prefix: str, key: str, value: Any) -> str:
+    plain = f"{prefix}{key}={value}"
+    if isinstance(value, str) and value and parse_settings([plain]) in (({key: value}, {}), ({}, {key: value})):
+        return plain
+    return f"{prefix}{key}={json.dumps(value, ensure_ascii=False)}"

@@ -1,0 +1,207 @@
+"""The spec of a run: everything that decides its result, and the hash that is its identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
+
+from dfbench.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from dfbench.benchmarks.stream import Stream
+    from dfbench.training.detector import Detector
+    from dfbench.training.strategies import Strategy
+
+STRATEGY_PREFIX = "strategy."
+DEFAULT_MEMORY = 200
+"""Samples a strategy may store when neither the benchmark nor the user says (Avalanche's default)."""
+
+
+DETECTOR_BUDGET = ("epochs", "steps", "batch_size")
+"""What a benchmark may say about training itself."""
+
+
+SPEED = ("bf16", "channels_last", "compile")
+"""What ``--tune`` may choose: autocast to bf16, the memory order of weights, ``torch.compile``."""
+Tuned = tuple[Literal["bf16", "channels_last", "compile"], ...]
+MEASURES = ("eval_every", "eval_samples")
+"""Fields of a spec that change what a record says, and no weight."""
+LATER = (*MEASURES, "tuned")
+
+
+class RunSpec(BaseModel):
+    """Everything that decides a run's result."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    detector: str
+    preset: str
+    detector_config: dict[str, Any]
+    strategy: str
+    strategy_config: dict[str, Any]
+    benchmark: str
+    data_fingerprint: str
+    memory: int
+    """Samples that the strategy may store, in all."""
+    split: Literal["test", "val"] = "test"
+    """The split that is scored; ``val`` to choose hyperparameters."""
+    seed: int = 0
+    tuned: Tuned = ()
+    """Speed settings that training ran under, in the order of :data:`SPEED`; they change its arithmetic."""
+    eval_every: int | None = None
+    """Optimizer steps from one measure inside a training to the next; None: none is made. In the spec where it is set:
+    the weights are the same without it, the record says less."""
+    eval_samples: int | None = None
+    """Test units of each experience in those measures; None: all."""
+
+    @model_serializer(mode="wrap")
+    def _later(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Fields that came after the first records are told where they are set: identities stay what they were."""
+        values: dict[str, Any] = plain(self)
+        values["tuned"] = list(values["tuned"])  # as it is read again from JSON
+        return {name: value for name, value in values.items() if name not in LATER or value}
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What decides the weights: all but what is only measured."""
+        return {name: value for name, value in self.model_dump().items() if name not in MEASURES}
+
+    @property
+    def identity(self) -> str:
+        """sha256 (hex) of the canonical JSON of the spec."""
+        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def run_id(self) -> str:
+        """A readable name, unique by its last part."""
+        parts = [
+            self.detector,
+            self.preset,
+            self.strategy,
+            self.benchmark,
+            f"s{self.seed}",
+            self.identity[:8],
+        ]
+        return "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", part) for part in parts)
+
+
+def parse_settings(settings: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """``key=value`` texts to (detector options, strategy options); values are read as YAML.
+
+    >>> parse_settings(["epochs=2", "strategy.memory=100"])
+    ({'epochs': 2}, {'memory': 100})
+    """
+    detector: dict[str, Any] = {}
+    strategy: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"--set {setting!r} is not of the form key=value")
+        try:
+            value = yaml.safe_load(text) if text else ""
+        except yaml.YAMLError:
+            value = text
+        key = key.strip()
+        target = strategy if key.startswith(STRATEGY_PREFIX) else detector
+        target[key.removeprefix(STRATEGY_PREFIX)] = _number(value)
+    return detector, strategy
+
+
+def parse_tuned(text: str) -> Tuned | None:
+    """The settings that ``--tune`` names, in their order; None: they are to be measured.
+
+    >>> parse_tuned("channels_last,bf16"), parse_tuned("plain"), parse_tuned("measure")
+    (('bf16', 'channels_last'), (), None)
+
+    Raises:
+        UsageError: an unknown setting, with the nearest one.
+    """
+    if text == "measure":
+        return None
+    names = [] if text == "plain" else [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in SPEED:
+            raise unknown("--tune setting", name, (*SPEED, "plain", "measure"))
+    return in_order(names)
+
+
+def in_order(names: Sequence[str]) -> Tuned:
+    """Speed settings in the order of :data:`SPEED`, each once."""
+    return tuple(name for name in SPEED if name in names)  # type: ignore[misc]
+
+
+def detector_config(
+    kind: type[Detector],
+    name: str,
+    preset: str | None,
+    settings: Mapping[str, Any],
+    budget: Mapping[str, Any],
+    strategy: type[Strategy],
+) -> tuple[str, Any]:
+    """(preset, validated configuration): the preset's values, then the benchmark's budget, then the user's.
+
+    Raises:
+        UsageError: no such preset, an unknown key (with the nearest one), or a value of the wrong type.
+    """
+    preset = preset or next(iter(kind.presets))
+    if preset not in kind.presets:
+        raise unknown(f"preset of detector {name}", preset, kind.presets)
+    fields = kind.Config.model_fields
+    elsewhere = [key for key in settings if key not in fields and key in strategy.Config.model_fields]
+    if elsewhere:
+        raise UsageError(
+            f"--set {elsewhere[0]}: an option of the strategy; write --set {STRATEGY_PREFIX}{elsewhere[0]}=…"
+        )
+    limits = {key: value for key, value in budget.items() if key in fields}
+    return preset, _validated(kind.Config, {**kind.presets[preset], **limits, **settings}, f"detector {name}", "")
+
+
+def strategy_config(kind: type[Strategy], name: str, settings: Mapping[str, Any]) -> Any:
+    """The validated configuration of a strategy."""
+    return _validated(kind.Config, dict(settings), f"strategy {name}", STRATEGY_PREFIX)
+
+
+def memory_budget(stream: Stream, config: Any) -> int:
+    """Samples that a strategy may store, in all: the user's, else the benchmark's, else the default."""
+    budget = stream.budget
+    if getattr(config, "memory", None):
+        return int(config.memory)
+    if budget.memory is not None:
+        return budget.memory
+    if budget.memory_per_experience is not None:
+        return budget.memory_per_experience * len(stream.experiences)
+    return DEFAULT_MEMORY
+
+
+def _validated(model: type[BaseModel], values: dict[str, Any], what: str, prefix: str) -> Any:
+    for key in values:
+        if key not in model.model_fields:
+            raise unknown(f"--set option of {what}", prefix + key, [prefix + known for known in model.model_fields])
+    try:
+        config = model.model_validate(values, strict=False)
+        for key, value in values.items():  # pydantic takes true for the number 1
+            if isinstance(value, bool) and not isinstance(getattr(config, key), bool):
+                raise UsageError(f"--set {prefix}{key}={str(value).lower()} of {what}: this is not a yes-or-no option")
+        return config
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"--set {prefix}{key}={first['input']!r} of {what}: {first['msg'].removeprefix('Value error, ')}"
+        ) from error
+
+
+def _number(value: Any) -> Any:
+    """YAML reads ``1e-3`` as text; numbers are meant as numbers."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

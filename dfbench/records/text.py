@@ -1,0 +1,52 @@
+"""How figures are written: the same words in HTML, Markdown and the terminal."""
+
+from __future__ import annotations
+
+NONE = "–"
+METRICS = {"auc": "AUC", "video_auc": "video AUC", "accuracy": "accuracy"}
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A fixed number of decimals, a true minus, a dash for undefined."""
+    if value is None:
+        return NONE
+    text = f"{value:.{digits}f}"
+    text = text.lstrip("-") if float(text) == 0 else text
+    return text.replace("-", "−")
+
+
+def with_spread(value: float | None, spread: float | None) -> str:
+    """``0.884 ± 0.013``."""
+    return number(value) if spread is None else f"{number(value)} ± {number(spread)}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """``0.842 – 0.899``."""
+    return NONE if low is None or high is None else f"{number(low)} – {number(high)}"
+
+
+def size(count: float) -> str:
+    """Bytes in a unit that suits them."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count:.0f} B"
+
+
+def count(value: float) -> str:
+    """A whole number with thin spaces."""
+    return f"{round(value):,}".replace(",", "\u202f")
+
+
+def compute(passes: float | None, relative: float | None) -> str:
+    """Passes of training in those of plain training, else their number."""
+    if relative is not None:
+        return f"{relative:.1f} ×"
+    return NONE if passes is None else count(passes)
+
+
+def seconds(value: float) -> str:
+    """Seconds, or minutes or hours where there are many."""
+    if value < 600:
+        return f"{value:.0f} s"
+    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"

@@ -1,0 +1,219 @@
+"""Records to rows, rows to tables: grouping, bounds, marks, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dfbench.errors import DataError
+from dfbench.publish.board.build import pages
+from dfbench.publish.board.data import page_data
+from dfbench.publish.board.table import Board, Row, make_board, read_board
+from dfbench.records.record import Record, parse_record, read_reported
+from tests.conftest import ROOT
+from tests.publish.board_runs import make_run, make_runs, read_record, write_record
+
+PAPER = """
+protocol: dfil
+title: A → B
+paper: A paper
+table: "1"
+metric: accuracy, %
+columns: [A, average]
+rows: [{strategy: LwF, values: ["67.34", "−.69"]}]
+"""
+
+
+def records(*folders: Path) -> list[Record]:
+    return [parse_record(read_record(f), f) for f in folders]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return make_runs(tmp_path_factory.mktemp("runs"))
+
+
+def named(board: Board) -> dict[str, Row]:
+    (table,) = board.tables
+    return {row.first.spec.strategy: row for row in table.rows}
+
+
+def test_seeds_of_one_spec_are_one_row(runs: list[Path]) -> None:
+    board = make_board(records(*runs))
+    rows = named(board)
+    assert [len(row.records) for row in rows.values()] == [3] * 5
+    row = rows["replay"]
+    averages = [read_record(f)["metrics"]["average"] for f in runs if "replay" in f.name]
+    assert row.average is not None
+    assert row.average.mean == pytest.approx(sum(averages) / 3)
+    assert row.average.spread is not None
+    assert row.average.low is not None
+    assert row.average.low < row.average.mean
+    assert row.mean(r.spec.seed for r in row.records) == 1
+    assert row.metric("forgetting")[0] == pytest.approx(
+        sum(read_record(f)["metrics"]["forgetting"] for f in runs if "replay" in f.name) / 3
+    )
+
+
+def test_the_board_does_not_depend_on_the_order_of_its_records(runs: list[Path]) -> None:
+    assert pages(make_board(records(*runs))) == pages(make_board(records(*reversed(runs))))
+
+
+def test_the_best_continual_row_is_marked_and_those_it_does_not_beat(runs: list[Path]) -> None:
+    rows = named(make_board(records(*runs)))
+    marks = {name: row.mark for name, row in rows.items()}
+    assert (marks["joint"], marks["ewc"], marks["naive"]) == (None, "worse", "worse")
+    assert {marks["replay"], marks["gem"]} == {"best", "tied"}
+    worse = rows["naive"]
+    assert worse.against_best is not None
+    assert worse.against_best.high < 0
+    assert worse.p is not None
+    assert worse.p >= worse.against_best.p  # corrected
+
+
+def test_bounds_are_told_by_what_they_did(tmp_path: Path) -> None:
+    joint = make_run(tmp_path, "one", whole=True, stored=0)
+    hoarder = make_run(tmp_path, "two", stored=300)  # all 3 · 100 training samples
+    plain = make_run(tmp_path, "three", stored=299)
+    rows = named(make_board(records(joint, hoarder, plain)))
+    assert {name: row.bound for name, row in rows.items()} == {"one": True, "two": True, "three": False}
+    assert rows["one"].mark is None
+    assert rows["three"].mark == "best"
+
+
+def test_rows_of_one_method_say_how_they_differ(tmp_path: Path) -> None:
+    usual = [make_run(tmp_path, name) for name in ("replay", "naive")]
+    odd = make_run(tmp_path, "replay", lr=0.01)
+    (table,) = make_board(records(*usual, odd)).tables
+    assert sorted(row.options for row in table.rows) == [(), (), ("lr=0.01",)]
+
+
+def test_one_lucky_seed_is_no_best_row(tmp_path: Path) -> None:
+    several = [make_run(tmp_path, "replay", seed) for seed in range(3)]
+    lucky = make_run(tmp_path, "gem", strength=4.0)
+    rows = named(make_board(records(*several, lucky)))
+    assert rows["gem"].average is not None
+    assert rows["replay"].average is not None
+    assert rows["gem"].average.mean > rows["replay"].average.mean
+    assert (rows["replay"].mark, rows["gem"].mark) == ("best", "tied")
+
+
+def test_rows_without_replicates_are_not_compared(tmp_path: Path) -> None:
+    rows = named(make_board(records(make_run(tmp_path, "replay"), make_run(tmp_path, "naive", sure=False))))
+    assert rows["naive"].mark is None
+    assert rows["naive"].average is not None
+    assert rows["naive"].average.low is None
+
+
+def test_other_data_of_the_same_name_are_another_table(tmp_path: Path) -> None:
+    other = make_run(tmp_path / "b", fingerprint="f" * 64)
+    board = make_board(records(make_run(tmp_path / "a"), other))
+    assert sorted(table.key for table in board.tables)[1] == "three-ffffffff"
+    assert all(table.benchmark == "three" for table in board.tables)
+
+
+def test_a_row_is_the_least_verified_of_its_runs(runs: list[Path]) -> None:
+    found = records(*runs[:3])
+    statuses = ("reproduced", "recomputed", "reproduced")
+    board = make_board([r.model_copy(update={"status": s}) for r, s in zip(found, statuses, strict=True)])
+    assert board.tables[0].rows[0].status == "recomputed"
+
+
+def test_validation_results_have_no_place(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="val split"):
+        make_board(records(make_run(tmp_path, split="val")))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"schema": 2}, "schema"),
+        ({"identity": "short"}, "identity"),
+        ({"matrix": {"auc": [[0.5]]}}, "3×3"),
+        ({"matrix": {"video_auc": [[0.5] * 3] * 3}}, "lacks the headline"),
+        ({"headline": "charm"}, "headline"),
+        ({"memory": {}}, "memory"),
+        ({"status": "believe me"}, "status"),
+        ({"files": {"scores.parquet": "x"}}, "files"),
+        ({"spec": {"detector": "x"}}, "spec"),
+        ({"metrics": {"average": "much"}}, "metrics"),
+    ],
+)
+def test_a_record_that_breaks_the_schema_is_named_with_the_field(change: dict, said: str, tmp_path: Path) -> None:
+    value = {**read_record(make_run(tmp_path)), **change}
+    with pytest.raises(DataError, match=said) as error:
+        parse_record(value, Path("there.json"))
+    assert str(error.value).startswith("there.json: ")
+
+
+def test_nan_is_no_number(tmp_path: Path) -> None:
+    folder = make_run(tmp_path)
+    place = tmp_path / "board" / "results"
+    place.mkdir(parents=True)
+    text = (folder / "record.json").read_text().replace('"total": 100.0', '"total": NaN')
+    assert "NaN" in text
+    (place / f"{folder.name}.json").write_text(text)
+    with pytest.raises(DataError, match="NaN"):
+        read_board(tmp_path / "board")
+
+
+def test_a_changed_spec_is_refused_when_the_board_is_read(tmp_path: Path) -> None:
+    folder = make_run(tmp_path)
+    record = read_record(folder)
+    record["spec"]["detector_config"]["epochs"] = 1
+    place = tmp_path / "board" / "results"
+    place.mkdir(parents=True)
+    (place / f"{folder.name}.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match="the record was changed"):
+        read_board(tmp_path / "board")
+
+
+def test_a_folder_that_is_no_board(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no leaderboard here"):
+        read_board(tmp_path)
+
+
+def test_reported_rows_are_typed(tmp_path: Path) -> None:
+    path = tmp_path / "paper.yaml"
+    path.write_text(PAPER)
+    assert read_reported(path).rows[0].values == ["67.34", "−.69"]
+    for old, new, said in [
+        ("[A, average]", "[A]", "2 values for 1 columns"),
+        ("paper: A paper", "papr: A paper", "paper"),
+        ('"67.34"', "67.34", "values"),
+        ("rows:", "rows: {", "not a YAML"),
+    ]:
+        path.write_text(PAPER.replace(old, new))
+        with pytest.raises(DataError, match=said):
+            read_reported(path)
+
+
+def test_every_committed_reported_table_is_valid() -> None:
+    tables = [read_reported(p) for p in sorted((ROOT / "leaderboard" / "reported").glob("*.yaml"))]
+    assert len(tables) >= 7
+    devfd = next(t for t in tables if t.protocol == "dfil")
+    assert next(r for r in devfd.rows if r.strategy == "DFIL").values[-2:] == ["85.49", "7.01"]
+
+
+def test_the_data_of_the_page_hold_every_run_once(runs: list[Path]) -> None:
+    data = page_data(make_board(records(*runs)))
+    found = [run["run"] for table in data["tables"] for row in table["rows"] for run in row["runs"]]
+    assert sorted(found) == sorted(f.name for f in runs)
+    assert len(data["environments"]) == 1  # shared
+    assert data["tables"][0]["rows"][0]["runs"][0]["environment"] == 0
+
+
+def test_the_benchmark_with_most_rows_stands_first(tmp_path: Path, runs: list[Path]) -> None:
+    other = make_run(tmp_path, "replay", benchmark="a", fingerprint="e" * 64, names=("a", "b"))
+    assert [table.key for table in make_board(records(other, *runs)).tables] == ["three", "a"]
+
+
+def test_an_undefined_average_sorts_last(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "odd")
+    record = read_record(folder)
+    record["metrics"]["average"] = None
+    write_record(folder, record)
+    board = make_board(records(folder, make_run(tmp_path, "replay")))
+    assert [row.first.spec.strategy for row in board.tables[0].rows] == ["replay", "odd"]

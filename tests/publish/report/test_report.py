@@ -1,0 +1,284 @@
+"""The report's page: well formed, self-contained, escaped, holding the record's figures; and what is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dfbench.errors import DataError, StorageError, UsageError
+from dfbench.publish.report.runs import load_run
+from dfbench.publish.report.write import Report, write_report
+from tests.publish.browser import browser
+from tests.publish.report_runs import NAMES, make_run, read_record, write_record
+
+HOSTILE = "</text><script>window.owned=1</script><img src=x onerror=window.owned=1> $a^2$ \"'&"
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+DRAWING = {"path", "use", "rect", "g", "defs"}
+
+
+class Page(HTMLParser):
+    """A strict reading of the page: every element is closed by its own tag."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.tables: list[list[list[str]]] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("td", "th"):
+            self.tables[-1][-1][-1] += data
+        self.texts.append(data)
+
+    def table(self, first: str) -> list[list[str]]:
+        """The table whose first heading begins so."""
+        return next(t for t in self.tables if t and t[0] and t[0][0].startswith(first))
+
+
+def three(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−")
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    folder = make_run(tmp_path_factory.mktemp("one"), "replay")
+    return folder, write_report([folder])
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Report]:
+    folder = tmp_path_factory.mktemp("several")
+    runs = [make_run(folder, "naive", seed) for seed in (0, 1)] + [make_run(folder, "replay")]
+    return runs, write_report(runs, folder / "compared")
+
+
+def test_it_lies_beside_the_record_with_every_figure(one: tuple[Path, Report]) -> None:
+    folder, report = one
+    assert report.page == folder / "report" / "report.html"
+    assert set(report.figures) == {"matrix", "forgetting", "roc", "forgotten", "histograms"}
+    made = {p.name for p in (folder / "report").iterdir()}
+    assert made == {"report.html", *(f"{name}.{kind}" for name in report.figures for kind in ("svg", "png"))}
+    for files in report.figures.values():
+        assert np.asarray(Image.open(files["png"]).convert("L")).std() > 5
+        assert "<text" in files["svg"].read_text()
+
+
+def test_the_page_holds_the_figures_of_the_record(one: tuple[Path, Report]) -> None:
+    folder, report = one
+    record, page = read_record(folder), Page(report.page.read_text(encoding="utf-8"))
+    R = page.table("after training on")
+    assert [row[1:] for row in R[1:]] == [[three(v) for v in row] for row in record["matrix"]["auc"]]
+    metrics = dict(row[:2] for row in page.table("metric")[1:])
+    assert metrics["forgetting"] == three(record["metrics"]["forgetting"])
+    assert metrics["backward transfer (BWT)"] == three(record["metrics"]["bwt"])
+    table = next(t for t in page.tables if t[0][:2] == ["experience", "real + fake"])
+    for row, facts in zip(table[1:], record["per_experience"], strict=True):
+        cells = dict(zip(table[0], row, strict=True))
+        assert cells["AUC"] == three(facts["frame_auc"])
+        assert cells["EER"] == three(facts["eer"])
+        assert cells["threshold at EER"] == three(facts["eer_threshold"])
+        low, high = (float(v) for v in cells["AUC, 95 % interval"].split(" – "))
+        assert low < facts["frame_auc"] < high
+    text = "".join(page.texts)
+    for expected in (
+        record["run"], record["identity"], record["spec"]["data_fingerprint"], "a processor", "2.15.0", "0" * 40,
+        "detector_config.lr", "replayed_units", "1.0 GB", "dfbench eval -d tiny --preset default -s replay -b three",
+    ):  # fmt: skip
+        assert expected in text, expected
+
+
+@pytest.mark.parametrize("which", ["one", "several"])
+def test_it_asks_for_nothing_and_runs_nothing(which: str, request: pytest.FixtureRequest) -> None:
+    report: Report = request.getfixturevalue(which)[1]
+    text = report.page.read_text(encoding="utf-8")
+    page = Page(text)
+    for tag, attributes in page.tags:
+        assert tag not in ("script", "iframe", "object", "embed", "link", "img", "image", "base"), tag
+        for key, value in attributes.items():
+            assert not key.startswith("on")
+            if key in ("src", "href", "xlink:href", "action"):
+                assert re.fullmatch(r"#[\w.-]+|[\w]+\.(svg|png)", value or ""), value
+    assert "http" not in text.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
+    assert not re.search(r"@import|url\((?!#)", text)
+    identities = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(identities) == len(set(identities))
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    assert used <= set(identities)
+
+
+def test_every_figure_has_a_text_and_a_table(one: tuple[Path, Report]) -> None:
+    page = Page(one[1].page.read_text(encoding="utf-8"))
+    drawings = [a for tag, a in page.tags if tag == "svg"]
+    assert len(drawings) == len(one[1].figures)
+    assert all(a["role"] == "img" and len(a["aria-label"] or "") > 20 for a in drawings)
+    tags = [tag for tag, _ in page.tags]
+    assert tags.count("figcaption") == tags.count("figure") == len(drawings)
+    assert all(a.get("scope") in ("col", "row") for tag, a in page.tags if tag == "th")
+    assert ("html", {"lang": "en"}) in page.tags
+
+
+def test_names_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "naive", names=(HOSTILE, "b", "c"))
+    record = read_record(folder)
+    record["spec"]["detector"] = record["environment"]["device_name"] = HOSTILE
+    record["data"]["notes"] = [f"a leak in {HOSTILE}"]
+    record["effects"] = {HOSTILE: 1.0}
+    write_record(folder, record)
+    other = make_run(tmp_path, "replay", names=(HOSTILE, "b", "c"))
+    for paths in ([folder], [folder, other]):
+        report = write_report(paths, tmp_path / f"{len(paths)}")
+        text = report.page.read_text(encoding="utf-8")
+        page = Page(text)
+        assert not {"script", "img"} & {tag for tag, _ in page.tags}
+        assert HOSTILE in "".join(page.texts)
+        assert f"a leak in {HOSTILE}" in "".join(page.texts)
+
+
+def test_sources_that_were_not_committed_are_told(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, git={"commit": "1" * 40, "dirty": True})
+    text = write_report([folder]).page.read_text(encoding="utf-8")
+    assert "changes that were not committed" in text
+
+
+def test_the_same_run_gives_the_same_files(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "a")
+    first, second = (write_report([folder], tmp_path / name) for name in ("x", "y"))
+    for a in sorted(first.page.parent.iterdir()):
+        assert a.read_bytes() == (second.page.parent / a.name).read_bytes(), a.name
+
+
+def test_several_runs_are_side_by_side(several: tuple[list[Path], Report]) -> None:
+    runs, report = several
+    assert set(report.figures) == {"forgetting", "matrices", "differences"}
+    page = Page(report.page.read_text(encoding="utf-8"))
+    records = [read_record(run) for run in runs]
+    methods = next(t for t in page.tables if t[0][:2] == ["method", "seeds"])
+    rows = {row[0]: dict(zip(methods[0], row, strict=True)) for row in methods[1:]}
+    naive = [r["metrics"]["forgetting"] for r in records[:2]]
+    assert rows["naive"]["seeds"] == "0, 1"
+    assert rows["naive"]["forgetting"] == f"{three(float(np.mean(naive)))} ± {three(float(np.std(naive, ddof=1)))}"
+    assert rows["replay"]["forgetting"] == three(records[2]["metrics"]["forgetting"])
+    final = {row[0]: row[1:] for t in page.tables if t[0] == ["method", *NAMES] for row in t[1:]}
+    gap = final["replay minus naive"][0]
+    expected = records[2]["matrix"]["auc"][-1][0] - np.mean([r["matrix"]["auc"][-1][0] for r in records[:2]])
+    assert gap.startswith(("+" if expected > 0 else "") + three(float(expected)) + " [")
+    text = "".join(page.texts)
+    assert all(record["run"] in text for record in records)
+
+
+# --- What is refused -----------------------------------------------------------------------------------
+
+
+def test_an_unfinished_run(tmp_path: Path) -> None:
+    folder = make_run(tmp_path)
+    (folder / "record.json").unlink()
+    with pytest.raises(DataError, match="there is no record; the run may not be finished"):
+        write_report([folder])
+    assert not (folder / "report").exists()
+
+
+def test_scores_that_are_missing_or_not_the_records(tmp_path: Path) -> None:
+    folder = make_run(tmp_path)
+    file = folder / "scores.parquet"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"scores\.parquet is damaged or of another run"):
+        load_run(folder)
+    file.unlink()
+    with pytest.raises(DataError, match=r"scores\.parquet: the run's scores are missing"):
+        load_run(folder / "record.json")
+
+
+def test_records_that_are_none(tmp_path: Path) -> None:
+    folder = make_run(tmp_path)
+    record = read_record(folder)
+    for broken in ({**record, "files": {}}, {**record, "per_experience": []}):
+        write_record(folder, broken)
+        with pytest.raises(DataError, match="not a record of a run"):
+            load_run(folder)
+
+
+def test_runs_on_other_data(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="are not comparable"):
+        write_report([make_run(tmp_path), make_run(tmp_path, "replay", fingerprint="e" * 64)], tmp_path / "to")
+
+
+def test_a_run_given_twice(tmp_path: Path) -> None:
+    folder = make_run(tmp_path)
+    with pytest.raises(UsageError, match="is given twice"):
+        write_report([folder, folder])
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot write"):
+        write_report([make_run(tmp_path)], tmp_path / "file" / "report")
+
+
+# --- In a browser --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser() as running:
+        yield running
+
+
+@pytest.mark.parametrize("which", ["one", "several"])
+def test_in_a_browser_on_a_desk_on_a_phone_and_in_the_dark(
+    which: str, chromium: Any, request: pytest.FixtureRequest
+) -> None:
+    report: Report = request.getfixturevalue(which)[1]
+    papers = set()
+    for width, scheme in ((1200, "light"), (360, "dark")):
+        page = chromium.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        told: list[str] = []
+        asked: list[str] = []
+        page.on("console", lambda message, told=told: told.append(message.text))
+        page.on("pageerror", lambda error, told=told: told.append(str(error)))
+        page.on("request", lambda r, asked=asked: asked.append(r.url))
+        page.goto(report.page.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        first = page.locator("figure svg").first
+        assert first.bounding_box()["height"] > 150
+        colours = page.evaluate(
+            "() => [document.body, document.querySelector('figure svg text')].map("
+            "n => getComputedStyle(n)).map((s, i) => i ? s.fill : s.backgroundColor)"
+        )
+        papers.add(tuple(colours))
+        page.locator("figure summary").first.click()
+        assert page.locator("figure table").first.is_visible()
+        assert told == []
+        assert asked == [report.page.as_uri()]
+        page.close()
+    assert len(papers) == 2  # paper and ink both change in the dark
+    assert all(paper != ink for paper, ink in papers)

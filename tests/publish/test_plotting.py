@@ -1,0 +1,91 @@
+"""The style that figures share, and the accuracy matrix."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from dfbench.publish.plotting import PALETTE, STYLE, Panel, colours, draw_matrices, matrix_figure, rendered, style
+from tests.records.test_comparison import JOINT, NAIVE
+
+SVG = "{http://www.w3.org/2000/svg}"
+R = np.array([[0.91, np.nan], [0.62, 0.87]])
+
+
+def texts(svg: bytes) -> list[str]:
+    return ["".join(node.itertext()) for node in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+
+
+def drawn(*panels: Panel, names: tuple[str, ...] = ("swap", "sync")) -> bytes:
+    with style():
+        return rendered(draw_matrices(panels, names, "auc"), "svg")
+
+
+def test_every_measured_cell_has_its_value_as_text() -> None:
+    found = texts(drawn(Panel("a title", "a note", R)))
+    assert sorted(t for t in found if t in ("0.91", "0.62", "0.87", "nan")) == ["0.62", "0.87", "0.91"]
+    assert {"a title", "a note", "swap", "sync", "after training on", "tested on", "AUC"} <= set(found)
+
+
+def test_cells_are_rectangles_not_an_image() -> None:
+    svg = drawn(Panel("t", "", R))
+    assert b"<image" not in svg
+    assert b"data:" not in svg
+
+
+def test_the_spread_stands_below_the_mean() -> None:
+    found = texts(drawn(Panel("t", "", R, np.full((2, 2), 0.034))))
+    assert found.count("±0.03") == 3
+
+
+def test_many_matrices_fit_a_page() -> None:
+    with style():
+        figure = draw_matrices([Panel(f"m{k}", "", np.full((5, 5), 0.8)) for k in range(7)], [*"abcde"], "auc")
+    assert figure.get_size_inches()[0] < 7.5
+    assert len({axis.get_gid() for axis in figure.axes} - {None}) == 7
+
+
+def test_the_same_figure_has_the_same_bytes() -> None:
+    for kind in ("svg", "png", "pdf"):
+        with style():
+            a, b = (rendered(draw_matrices([Panel("t", "", R)], ["a", "b"], "auc"), kind) for _ in range(2))
+        assert a == b, kind
+    assert b"date" not in drawn(Panel("t", "", R)).lower().replace(b"</", b"")
+
+
+def test_names_are_names_whatever_is_in_them() -> None:
+    names = ("a $x^2$ & <b>", "b\\frac{1}")
+    assert set(names) <= set(texts(drawn(Panel("<script>alert(1)</script>", "", R), names=names)))
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_the_file_is_of_the_kind_that_its_name_says(kind: str, tmp_path: Path) -> None:
+    matrix_figure([NAIVE, JOINT], tmp_path / f"m.{kind}")
+    start = (tmp_path / f"m.{kind}").read_bytes()[:8]
+    assert start.startswith({"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[kind])
+
+
+def test_a_png_is_not_blank_and_is_sharp_enough_for_print() -> None:
+    with style():
+        png = rendered(draw_matrices([Panel("t", "", R)], ["a", "b"], "auc"), "png")
+    image = Image.open(io.BytesIO(png))
+    assert image.width > 500
+    assert np.asarray(image.convert("L")).std() > 10
+
+
+def test_the_callers_matplotlib_is_left_as_it_was() -> None:
+    before = matplotlib.rcParams["font.size"]
+    with style():
+        assert matplotlib.rcParams["font.size"] == STYLE["font.size"]
+    assert matplotlib.rcParams["font.size"] == before
+
+
+def test_colours_are_told_apart() -> None:
+    assert colours(5) == list(PALETTE[:5])
+    assert len(set(colours(40))) == 40
