@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
-.PHONY: demo test lint install clean
+.PHONY: demo test lint docs install clean
 
 demo: install ## train a detector on the embedded benchmark under replay and naive, and compare them
 	@echo "simple_cnn on the embedded benchmark, with replay and without; an interrupted demo goes on where it was"
@@ -21,6 +21,10 @@ lint: install
 	$(BIN)/ruff check dfbench plugins tests perf tools
 	$(BIN)/ruff format --check dfbench plugins tests perf tools
 	$(BIN)/mypy
+
+docs: install ## write the generated parts of the docs, and their figures
+	$(BIN)/python -m tools.tables
+	$(BIN)/python -m cogapp -r --verbosity=1 docs/*.md README.md
 
 install: $(VENV)/.installed
 

@@ -1,4 +1,4 @@
-"""What dfbench itself brings, registered like anybody's plugin."""
+"""dfbench's own sources, benchmarks, metrics, checkpoints, recipes and commands, registered like any plugin's."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def register_sources() -> list[SourceEntry]:
 
 @hookimpl
 def register_benchmarks() -> list[BenchmarkEntry]:
-    """The streams that ship with dfbench: one YAML file each."""
+    """The packaged streams: one YAML file each."""
     return [BenchmarkEntry(name, str(path), _SUMMARIES.get(name, "")) for name, path in benchmarks.packaged().items()]
 
 
@@ -55,14 +55,14 @@ def register_metrics() -> list[MetricEntry]:
 
 @hookimpl
 def register_zoo() -> list[ZooEntry]:
-    """The checkpoints that ship with dfbench, and those it knows of: one YAML file each."""
+    """The zoo: checkpoints that are packaged or lie on the Hub, one YAML file each."""
     return [ZooEntry(name, str(path)) for name, path in packaged_checkpoints().items()]
 
 
 @hookimpl
 def register_reproductions() -> list[ReproductionEntry]:
     """The recipes that ship with dfbench: one YAML file each."""
-    about = {"report": "the report's experiments 1 and 2: CIFAR-10, four strategies and data aggregate"}
+    about = {"cifar10-2022": "experiments 1 and 2 of a report of 2022: CIFAR-10, four strategies and data aggregate"}
     return [ReproductionEntry(name, str(path), about.get(name, "")) for name, path in reproduction.packaged().items()]
 
 

@@ -1,4 +1,4 @@
-"""Errors a user can act on, and the exit code of each.
+"""Errors that a user can act on, with their exit codes.
 
 Every error that bad input can cause is a :class:`DfbenchError`: one line that says what is wrong,
 where, and what to do. The command line prints that line without a traceback (``--debug`` shows it)
@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class DfbenchError(Exception):
-    """Something went wrong that the user can mend; the message is one line."""
+    """A failure that the user can fix; the message is one line."""
 
     exit_code = 1
 
 
 class UsageError(DfbenchError):
-    """A name, an option or a value is not one that dfbench knows."""
+    """A name, an option or a value is unknown or not allowed."""
 
     exit_code = 2
 
@@ -30,7 +34,7 @@ class DataError(DfbenchError):
 
 
 class PluginError(DfbenchError):
-    """A plugin is broken, blocked, or registers a name that another one has."""
+    """A plugin is broken or blocked, or registers a name that another one has registered."""
 
     exit_code = 4
 
@@ -54,7 +58,7 @@ class HubError(DfbenchError):
 
 
 class Interrupted(DfbenchError):
-    """Ctrl-C, where there is something to say about going on."""
+    """Ctrl-C, with advice on how to continue."""
 
     exit_code = 130
 
@@ -69,3 +73,15 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     hint = f" did you mean {' or '.join(map(repr, near))}?" if near else ""
     return UsageError(f"unknown {kind} {name!r}:{hint} Known: {', '.join(names) or 'none'}")
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first problem that pydantic found, as ``field.path: message``, or the message alone for the model itself.
+
+    A path has dots, and the index for an item of a list: ``experiences.0.name``. The prefix "Value error, ", which
+    pydantic puts before the messages of our own validators, is removed.
+    """
+    first = error.errors()[0]
+    path = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{path}: {message}" if path else message

@@ -1,4 +1,4 @@
-"""What a plugin may offer dfbench: one page, nine hooks.
+"""The hooks through which a plugin registers what it offers: one page, nine hooks.
 
 A plugin is a module named by an entry point of the group ``dfbench``. It marks functions with
 ``@dfbench.hookimpl``; each returns entries whose ``target`` is a string ``"package.module:Name"``,
@@ -19,7 +19,7 @@ hookimpl = pluggy.HookimplMarker("dfbench")
 
 @dataclass(frozen=True)
 class Entry:
-    """A name, where to find what it names, and one line about it."""
+    """A name, its target, and one line about it."""
 
     name: str
     """Lower-case name as typed on the command line."""
@@ -35,7 +35,7 @@ class DetectorEntry(Entry):
     presets: tuple[str, ...] = ("default",)
     """Named configurations; the first is the default."""
     benchmark: str = ""
-    """The benchmark of a run that names none, for a detector that the default one does not suit."""
+    """The benchmark to run by default, for a detector that the program's default does not suit."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class StrategyEntry(Entry):
     """A continual-learning strategy: ``target`` names a subclass of :class:`dfbench.Strategy`."""
 
     paper: str = ""
-    """Where the method comes from, e.g. ``"arXiv:1612.00796"``."""
+    """Reference of the method, e.g. ``"arXiv:1612.00796"``."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class BenchmarkEntry(Entry):
 
 @dataclass(frozen=True)
 class SourceEntry(Entry):
-    """A data source: ``target`` names a class with ``samples()`` and ``read(row)`` (see ``docs/data.md``)."""
+    """A data source: ``target`` names a class with ``samples()`` and ``read(sample)`` (see ``docs/data.md``)."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class LoggerEntry(Entry):
 
 @dataclass(frozen=True)
 class ReproductionEntry(Entry):
-    """Published tables to be made again: ``target`` is the path of a recipe's YAML file (``docs/reproduce.md``)."""
+    """A reproduction of published tables: ``target`` is the path of a recipe's YAML file (``docs/reproduce.md``)."""
 
 
 @dataclass(frozen=True)
@@ -83,22 +83,22 @@ class CommandEntry(Entry):
 
 @hookspec
 def register_detectors() -> Iterable[DetectorEntry]:  # type: ignore[empty-body]
-    """Detectors that this plugin brings."""
+    """Detectors that this plugin provides."""
 
 
 @hookspec
 def register_strategies() -> Iterable[StrategyEntry]:  # type: ignore[empty-body]
-    """Continual-learning strategies that this plugin brings."""
+    """Continual-learning strategies that this plugin provides."""
 
 
 @hookspec
 def register_benchmarks() -> Iterable[BenchmarkEntry]:  # type: ignore[empty-body]
-    """Benchmarks (streams of experiences) that this plugin brings."""
+    """Benchmarks (streams of experiences) that this plugin provides."""
 
 
 @hookspec
 def register_sources() -> Iterable[SourceEntry]:  # type: ignore[empty-body]
-    """Data sources (readers of data sets) that this plugin brings."""
+    """Data sources (readers of data sets) that this plugin provides."""
 
 
 @hookspec
@@ -108,17 +108,17 @@ def register_metrics() -> Iterable[MetricEntry]:  # type: ignore[empty-body]
 
 @hookspec
 def register_zoo() -> Iterable[ZooEntry]:  # type: ignore[empty-body]
-    """Trained checkpoints that this plugin brings or knows of."""
+    """Trained checkpoints that this plugin provides or refers to."""
 
 
 @hookspec
 def register_loggers() -> Iterable[LoggerEntry]:  # type: ignore[empty-body]
-    """Loggers that this plugin brings, for ``dfbench eval --log``."""
+    """Loggers that this plugin provides, for ``dfbench eval --log``."""
 
 
 @hookspec
 def register_reproductions() -> Iterable[ReproductionEntry]:  # type: ignore[empty-body]
-    """Recipes of published tables that this plugin brings, for ``dfbench reproduce``."""
+    """Recipes of published tables that this plugin provides, for ``dfbench reproduce``."""
 
 
 @hookspec

@@ -1,12 +1,11 @@
-"""Find plugins, load them one by one, and explain those that are broken or blocked.
+"""Plugin discovery: load each plugin by itself, and keep the reason for any that is broken or blocked.
 
 * ``DFBENCH_LOAD_PLUGINS=a,b`` loads only these entry points (empty: none);
 * ``DFBENCH_DISABLE_PLUGINS=a,b`` blocks these before they are imported.
 
 A plugin that fails to import or to register is kept in :attr:`Registry.plugins` with its
-distribution and the reason; it never stops the program. Two plugins that register the same name are
-an error, naming both, as soon as that name is used; other names go on working, and a listing shows
-both with the reason.
+distribution and the reason; it never stops the program. If two plugins register the same name, using
+that name is an error that names both; other names keep working, and listings show both entries.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ E = TypeVar("E", bound=Entry)
 
 @dataclass(frozen=True)
 class Plugin:
-    """One entry point and what became of it."""
+    """One entry point, and the result of loading it."""
 
     name: str
     module: str
@@ -55,33 +54,36 @@ class Plugin:
 
 
 @dataclass(frozen=True)
-class Registered(Generic[E]):
-    """An entry and the plugin that brought it."""
+class Registration(Generic[E]):
+    """An entry and the plugin that registered it."""
 
     entry: E
     plugin: Plugin
 
 
-class Names(Mapping[str, E]):
-    """The entries of one kind by name; looking up a doubly registered name is an error.
+class EntryTable(Mapping[str, E]):
+    """The entries of one kind by name; looking up a name that is registered twice is an error.
 
     Args:
-        missing: plugins that were not loaded; told where a name is unknown, since one of them may have it.
+        kind: what the entries are, in the singular, for error messages.
+        registered: all entries, in the order of registration.
+        not_loaded: plugins that are broken or disabled. The error for an unknown name lists them, since one of
+            them may have it.
     """
 
-    def __init__(self, kind: str, registered: Iterable[Registered[E]], missing: Iterable[Plugin] = ()) -> None:
+    def __init__(self, kind: str, registered: Iterable[Registration[E]], not_loaded: Iterable[Plugin] = ()) -> None:
         self.kind = kind
-        self._missing = [f"plugin {p.name!r} is {p.status}" for p in missing]
-        self._all: dict[str, list[Registered[E]]] = {}
+        self._not_loaded = [f"plugin {p.name!r} is {p.status}" for p in not_loaded]
+        self._all: dict[str, list[Registration[E]]] = {}
         for item in registered:
             self._all.setdefault(item.entry.name, []).append(item)
 
-    def registered(self, name: str) -> list[Registered[E]]:
-        """Everything under this name, more than one where plugins disagree; for listings."""
+    def registered(self, name: str) -> list[Registration[E]]:
+        """All registrations of this name, for listings; more than one is a conflict."""
         return list(self._all.get(name, ()))
 
     def conflict(self, name: str) -> str:
-        """What is wrong with this name, empty if nothing: the plugins that all registered it, and what to do."""
+        """The error for a name that is registered twice: by which plugins, and what to do. Empty without a conflict."""
         found = self.registered(name)
         if len(found) < 2:
             return ""
@@ -91,10 +93,10 @@ class Names(Mapping[str, E]):
             f"disable one with DFBENCH_DISABLE_PLUGINS={found[-1].plugin.name}"
         )
 
-    def _one(self, name: str) -> Registered[E]:
+    def _one(self, name: str) -> Registration[E]:
         if name not in self._all:
             error = unknown(self.kind, name, self._all)
-            hint = f" ({', '.join(self._missing)}: see dfbench plugins list)" if self._missing else ""
+            hint = f" ({', '.join(self._not_loaded)}: see dfbench plugins list)" if self._not_loaded else ""
             raise type(error)(f"{error}{hint}")
         if conflict := self.conflict(name):
             raise PluginError(conflict)
@@ -113,14 +115,15 @@ class Names(Mapping[str, E]):
         return len(self._all)
 
     def plugin(self, name: str) -> Plugin:
-        """The plugin that brought ``name``."""
+        """The plugin that registered ``name``."""
         return self._one(name).plugin
 
     def load(self, name: str) -> Any:
-        """Import what ``name`` stands for.
+        """Import the target of ``name``.
 
         Raises:
-            UsageError: no such name. PluginError: registered twice, or its target cannot be imported.
+            UsageError: the name is unknown.
+            PluginError: it is registered twice, or its target cannot be imported.
         """
         found = self._one(name)
         try:
@@ -134,18 +137,18 @@ class Names(Mapping[str, E]):
 
 @dataclass
 class Registry:
-    """Everything the plugins brought."""
+    """The plugins that were found, and the entries that they registered."""
 
     plugins: list[Plugin] = field(default_factory=list)
-    detectors: Names[DetectorEntry] = field(default_factory=lambda: Names("detector", ()))
-    strategies: Names[StrategyEntry] = field(default_factory=lambda: Names("strategy", ()))
-    benchmarks: Names[BenchmarkEntry] = field(default_factory=lambda: Names("benchmark", ()))
-    sources: Names[SourceEntry] = field(default_factory=lambda: Names("source", ()))
-    metrics: Names[MetricEntry] = field(default_factory=lambda: Names("metric", ()))
-    zoo: Names[ZooEntry] = field(default_factory=lambda: Names("checkpoint", ()))
-    loggers: Names[LoggerEntry] = field(default_factory=lambda: Names("logger", ()))
-    reproductions: Names[ReproductionEntry] = field(default_factory=lambda: Names("reproduction", ()))
-    commands: Names[CommandEntry] = field(default_factory=lambda: Names("command", ()))
+    detectors: EntryTable[DetectorEntry] = field(default_factory=lambda: EntryTable("detector", ()))
+    strategies: EntryTable[StrategyEntry] = field(default_factory=lambda: EntryTable("strategy", ()))
+    benchmarks: EntryTable[BenchmarkEntry] = field(default_factory=lambda: EntryTable("benchmark", ()))
+    sources: EntryTable[SourceEntry] = field(default_factory=lambda: EntryTable("source", ()))
+    metrics: EntryTable[MetricEntry] = field(default_factory=lambda: EntryTable("metric", ()))
+    zoo: EntryTable[ZooEntry] = field(default_factory=lambda: EntryTable("checkpoint", ()))
+    loggers: EntryTable[LoggerEntry] = field(default_factory=lambda: EntryTable("logger", ()))
+    reproductions: EntryTable[ReproductionEntry] = field(default_factory=lambda: EntryTable("reproduction", ()))
+    commands: EntryTable[CommandEntry] = field(default_factory=lambda: EntryTable("command", ()))
 
 
 _HOOKS: dict[str, tuple[str, type[Entry]]] = {
@@ -162,7 +165,7 @@ _HOOKS: dict[str, tuple[str, type[Entry]]] = {
 
 
 def import_target(target: str) -> Any:
-    """The object named by ``"package.module:Name"``."""
+    """Import the object that ``"package.module:Name"`` names; ImportError for any other form."""
     module, _, name = target.partition(":")
     if not name:
         raise ImportError(f"target {target!r} is not of the form 'package.module:Name'")
@@ -170,11 +173,15 @@ def import_target(target: str) -> Any:
 
 
 def load_plugins(entry_points: Iterable[metadata.EntryPoint] | None = None) -> Registry:
-    """Load the built-in plugin and every entry point of the group ``dfbench`` that is not blocked."""
+    """Load the built-in plugin and every entry point of the group ``dfbench`` that is not blocked.
+
+    Args:
+        entry_points: these entry points instead of those of the installed distributions.
+    """
     manager = pluggy.PluginManager("dfbench")
     manager.add_hookspecs(hookspecs)
     plugins: list[Plugin] = []
-    found: dict[str, list[Registered[Any]]] = {kind: [] for kind in _HOOKS}
+    found: dict[str, list[Registration[Any]]] = {kind: [] for kind in _HOOKS}
 
     own = Plugin("builtin", "dfbench.builtin", "dfbench-deepfake", _version("dfbench-deepfake"), "loaded")
     plugins.append(_add(manager, own, importlib.import_module("dfbench.builtin"), found))
@@ -183,17 +190,19 @@ def load_plugins(entry_points: Iterable[metadata.EntryPoint] | None = None) -> R
 
     registry = Registry(plugins)
     for kind, (singular, _) in _HOOKS.items():
-        setattr(registry, kind, Names(singular, found[kind], [p for p in plugins if p.status != "loaded"]))
+        setattr(registry, kind, EntryTable(singular, found[kind], [p for p in plugins if p.status != "loaded"]))
     return registry
 
 
 @functools.cache
 def registry() -> Registry:
-    """The registry of this process, loaded once."""
+    """The registry of the installed plugins, loaded once per process."""
     return load_plugins()
 
 
-def _load(manager: pluggy.PluginManager, point: metadata.EntryPoint, found: dict[str, list[Registered[Any]]]) -> Plugin:
+def _load(
+    manager: pluggy.PluginManager, point: metadata.EntryPoint, found: dict[str, list[Registration[Any]]]
+) -> Plugin:
     dist = point.dist.name if point.dist else "unknown"
     plugin = Plugin(point.name, point.value, dist, point.dist.version if point.dist else "", "loaded")
     blocked = _blocked(point.name)
@@ -211,9 +220,9 @@ def _load(manager: pluggy.PluginManager, point: metadata.EntryPoint, found: dict
 
 
 def _add(
-    manager: pluggy.PluginManager, plugin: Plugin, module: ModuleType, found: dict[str, list[Registered[Any]]]
+    manager: pluggy.PluginManager, plugin: Plugin, module: ModuleType, found: dict[str, list[Registration[Any]]]
 ) -> Plugin:
-    """Register ``module`` and collect its entries; all or nothing, so a broken plugin leaves no half."""
+    """Register ``module`` and collect its entries, all or none: a broken plugin leaves nothing behind."""
     collected: list[tuple[str, Entry]] = []
     if manager.has_plugin(plugin.name):
         return _with(plugin, "broken", f"another plugin is called {plugin.name!r} too; rename its entry point")
@@ -234,12 +243,12 @@ def _add(
             manager.unregister(module)
         return _with(plugin, "broken", _reason(error))
     for kind, entry in collected:
-        found[kind].append(Registered(entry, plugin))
+        found[kind].append(Registration(entry, plugin))
     return plugin
 
 
 def _entries(returned: Any, entry_type: type[Entry], hook: str) -> list[Entry]:
-    """What a hook returned, checked."""
+    """Check the return value of a hook; TypeError or ValueError with the reason."""
     if not isinstance(returned, Iterable) or isinstance(returned, str):
         raise TypeError(f"{hook} returned a {type(returned).__name__}, not a list of {entry_type.__name__}")
     entries: list[Entry] = []
@@ -247,7 +256,7 @@ def _entries(returned: Any, entry_type: type[Entry], hook: str) -> list[Entry]:
         if not isinstance(entry, entry_type):
             raise TypeError(f"{hook} returned a {type(entry).__name__}, not {entry_type.__name__}")
         if not all(isinstance(text, str) and text for text in (entry.name, entry.target)):
-            raise TypeError(f"{hook} returned an entry without a name and a target that are texts: {entry}")
+            raise TypeError(f"{hook} returned an entry without a name and a target (two non-empty strings): {entry}")
         if entry.name in [e.name for e in entries]:
             raise ValueError(f"{hook} returned {entry.name!r} twice")
         entries.append(entry)
@@ -255,7 +264,7 @@ def _entries(returned: Any, entry_type: type[Entry], hook: str) -> list[Entry]:
 
 
 def _unique(points: Iterable[metadata.EntryPoint]) -> list[metadata.EntryPoint]:
-    """The same distribution can be seen twice on ``sys.path`` (an editable install run from its folder)."""
+    """Drop repeated entry points: an editable install that runs from its folder is on ``sys.path`` twice."""
     seen: dict[tuple[str, str, str], metadata.EntryPoint] = {}
     for point in points:
         seen.setdefault((point.name, point.value, point.dist.name if point.dist else ""), point)

@@ -25,10 +25,9 @@ from torch.utils.data import DataLoader, Dataset
 from dfbench.data.augmentation import AHEAD, worker_count
 from dfbench.data.loader import Batch
 from dfbench.plugins import registry
-from dfbench.runs.report import Reporter
-from dfbench.runs.runner import Request, prepare
+from dfbench.runs.prepare import Request, prepare
 from dfbench.runs.session import Session
-from perf.turns import Turns
+from perf.turns import EachStep, Turns
 
 GOALS = {"waiting": 0.10, "time_vs_bare": 1.05}
 """At most."""
@@ -100,24 +99,11 @@ class Bare:
                     return
 
 
-class Watch(Reporter):
-    """Hands over every thirty steps."""
-
-    def __init__(self, turns: Turns | None) -> None:
-        self.turns = turns
-
-    def step(self, done: int, total: int, loss: torch.Tensor) -> None:
-        """Reporter's."""
-        if self.turns is not None:
-            self.turns.step("dfbench")
-
-
 def session(steps: int, turns: Turns | None) -> Session:
     """``dfdc3`` in its ``lite`` preset on the clips of the embedded benchmark, nothing kept."""
     known = registry()
     request = Request("dfdc3", "naive", "forge5-clips", preset="lite", settings=[f"steps={steps}"], device="cpu")
-    made = prepare(request, known, Reporter())
-    return Session(made.spec, made.stream, made.detector, made.strategy, CPU, Watch(turns))
+    return Session(prepare(request, known), EachStep(lambda: turns.step("dfbench")) if turns is not None else None)
 
 
 def waiting(steps: int) -> dict[str, float]:

@@ -38,10 +38,9 @@ from torchvision import transforms
 
 from dfbench import normalize
 from dfbench.plugins import registry
-from dfbench.runs.report import Reporter
-from dfbench.runs.runner import Request, prepare
+from dfbench.runs.prepare import Request, prepare
 from dfbench.runs.session import Session
-from perf.turns import Turns
+from perf.turns import EachStep, Turns
 
 MEMORY = 500
 GOALS = {"vs_avalanche": 1.35, "vs_bare": 1 / 1.05}
@@ -162,16 +161,10 @@ def measure(experiences: int, epochs: int) -> dict[str, Any]:
     known = registry()
     settings = [f"epochs={epochs}", f"strategy.memory={MEMORY}"]
     request = Request("simple_cnn", "replay", "cifar10-ni10", settings=settings, device="cpu")
-    prepared = prepare(request, known, Reporter())
+    prepared = prepare(request, known)
     turns = Turns(["dfbench", "avalanche", "avalanche_tensors", "bare"])
 
-    class Watch(Reporter):
-        def step(self, done: int, total: int, loss: torch.Tensor) -> None:
-            turns.step("dfbench")
-
-    session = Session(
-        prepared.spec, prepared.stream, prepared.detector, prepared.strategy, torch.device("cpu"), Watch()
-    )
+    session = Session(prepared, EachStep(lambda: turns.step("dfbench")))
     config, pixels = prepared.detector.config, session.loader.pixels
     parts = []
     for e in prepared.stream.experiences:

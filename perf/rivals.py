@@ -26,8 +26,8 @@ from torch.utils.data import TensorDataset
 from dfbench import Batch, Detector, EpochConfig, Loop, StrategyContext, Task, Units, normalize, unit_dataset
 from dfbench.data.loader import UnitLoader, epoch_order
 from dfbench.plugins import registry
-from dfbench.training.compatibility import linear_heads
 from dfbench.training.dataset import experiences_of
+from dfbench.training.modeling import linear_heads
 from dfbench.training.strategies import Need
 from dfbench.training.template import LoopTemplate
 
@@ -114,7 +114,13 @@ class Ours:
         kind = registry().strategies.load(name)
         self.strategy = kind(kind.Config(**options))
         context = StrategyContext(
-            self.model, tuple(linear_heads(detector, self.model)), problem.experiences, memory, 1, problem.batch, labels
+            self.model,
+            tuple(linear_heads(self.model, detector.head)),
+            problem.experiences,
+            memory,
+            1,
+            problem.batch,
+            labels,
         )
         self.template = LoopTemplate(
             detector=detector,

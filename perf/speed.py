@@ -29,11 +29,11 @@ import torch
 from dfbench import Batch
 from dfbench.plugins import registry
 from dfbench.runs.allocator import keep_freed_memory
-from dfbench.runs.report import Reporter
-from dfbench.runs.runner import Request, prepare, run
+from dfbench.runs.prepare import Request, prepare
+from dfbench.runs.runner import run
 from dfbench.runs.session import Session
 from dfbench.runs.tuning import measure
-from perf.turns import Turns
+from perf.turns import EachStep, Turns
 
 CPU = torch.device("cpu")
 FASTER = 2.0
@@ -120,17 +120,13 @@ def tune() -> dict[str, Any]:
         request = Request(
             "xception", "naive", "forge5", preset="lite", device="cpu", tune=",".join(settings) or "plain"
         )
-        prepared = prepare(request, known, Reporter())
+        prepared = prepare(request, known)
         step = counted(name, turns, marks)
 
-        class Watch(Reporter):
-            def step(self, done: int, total: int, loss: torch.Tensor) -> None:
-                step()
-
-        return Session(prepared.spec, prepared.stream, prepared.detector, prepared.strategy, CPU, Watch())
+        return Session(prepared, EachStep(step))
 
     request = Request("xception", "naive", "forge5", preset="lite", device="cpu", tune="measure")
-    found = measure(prepare(request, known, Reporter()), CPU, Reporter())
+    found = measure(prepare(request, known))
     chosen = tuple(found["chosen"])
     print(f"--tune chose {', '.join(chosen) or 'plain float32'} in {found['seconds']:.0f} s")
     tuned, plain = session("tuned", chosen), session("plain", ())
@@ -174,10 +170,10 @@ def evaluation(divide: int) -> dict[str, Any]:
         for strategy in ("replay", "naive"):
             request = Request("simple_cnn", strategy, str(stream), device="cpu", out=Path(folder) / "runs")
             began = time.perf_counter()
-            seconds = run(request, registry(), Reporter())["seconds"]
-            rest = time.perf_counter() - began - seconds["total"]
-            train, evaluate = sum(seconds["train"]), sum(seconds["evaluate"])
+            seconds = run(request, registry()).seconds
+            rest = time.perf_counter() - began - seconds.total
+            train, evaluate = sum(seconds.train), sum(seconds.evaluate)
             shares[strategy] = round(evaluate / (train + evaluate), 3)
-            print(f"{strategy:8} training {train:.1f} s, evaluating {evaluate:.1f} s ({len(seconds['evaluate'])} times "
+            print(f"{strategy:8} training {train:.1f} s, evaluating {evaluate:.1f} s ({len(seconds.evaluate)} times "
                   f"ten test sets), share {shares[strategy]:.3f}; the rest of the program {rest:.1f} s")  # fmt: skip
     return {"name": "evaluation", "shares": shares, "goal": SHARE, "ok": shares["replay"] <= SHARE}

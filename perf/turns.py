@@ -12,6 +12,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from dfbench.runs.events import Event, Listener, TrainingStep
+
 
 class Turns:
     """Runs functions side by side, one at a time.
@@ -71,3 +73,19 @@ class Turns:
     def _wait(self, name: str) -> None:
         self._condition.wait_for(lambda: self._running[self._at] == name)
         self._began = time.perf_counter()
+
+
+class EachStep(Listener):
+    """Calls a function after every training step of a session."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call = call
+
+    def due(self, done: int, total: int) -> bool:
+        """Every step."""
+        return True
+
+    def event(self, event: Event) -> None:
+        """Call the function after a step."""
+        if isinstance(event, TrainingStep):
+            self.call()

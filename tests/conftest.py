@@ -41,6 +41,15 @@ def _one_thread():
     os.environ.setdefault("DFBENCH_WORKERS", "0")  # and so few units that a process takes longer to start
 
 
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The development data next to the checkout; tests that need it are skipped without."""
+    folder = Path(os.environ.get("DFBENCH_SHARED_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no shared data: {folder} (set DFBENCH_SHARED_DATA)")
+    return folder
+
+
 def write_stream(
     folder: Path, experiences: int = 3, pairs: int = 12, tests: int = 6, size: int = 32, frames: int = 1
 ) -> Path:

@@ -1,28 +1,27 @@
-"""The documentation says what the program does. ``python -m tests.test_docs`` writes the help texts of docs/cli.md."""
+"""The documentation says what the program does. ``make docs`` writes its generated parts."""
 
 from __future__ import annotations
 
 import inspect
 import re
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
+from cogapp import Cog
 
 from dfbench import errors, hookspecs
 from dfbench.cli import cli
 from dfbench.plugins import load_plugins
-from dfbench.runs.report import Reporter
-from dfbench.runs.runner import Request, run
+from dfbench.runs.prepare import Request
+from dfbench.runs.runner import run
 from tests.cli.harness import install, plugins_of
 from tests.training.harness import ALL
+from tools.docs import commands
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-HELP = re.compile(r"<!-- help: (?P<name>.*?) -->\n(?P<text>.*?)<!-- end -->", re.DOTALL)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -30,30 +29,7 @@ def text_of(name: str) -> str:
     return (DOCS / name).read_text(encoding="utf-8")
 
 
-# --- docs/cli.md -------------------------------------------------------------------------------------
-
-
-def commands() -> dict[str, str]:
-    """Every command of the program itself, in full (``dfbench eval``), and its help text."""
-    own = load_plugins().commands
-
-    def walk(command: click.Command, name: str, parent: click.Context | None) -> Iterator[tuple[str, str]]:
-        context = click.Context(command, parent, name, terminal_width=100, **command.context_settings)
-        yield context.command_path, command.get_help(context)
-        if isinstance(command, click.Group):
-            for below in command.list_commands(context):
-                if command is not cli or own.plugin(below).name == "builtin":
-                    child = command.get_command(context, below)
-                    assert child is not None
-                    yield from walk(child, below, context)
-
-    return dict(walk(cli, "dfbench", None))
-
-
-def with_help(text: str) -> str:
-    """docs/cli.md with the present help texts between its markers."""
-    known = commands()
-    return HELP.sub(lambda m: f"<!-- help: {m['name']} -->\n```text\n{known[m['name']]}\n```\n<!-- end -->", text)
+# --- Generated parts ---------------------------------------------------------------------------------
 
 
 def words(text: str) -> list[str]:
@@ -61,10 +37,17 @@ def words(text: str) -> list[str]:
     return text.split()
 
 
-def test_every_command_is_in_the_docs_with_its_present_help() -> None:
-    written = text_of("cli.md")
-    assert {m["name"] for m in HELP.finditer(written)} == set(commands())
-    assert words(written) == words(with_help(written)), "run: python -m tests.test_docs"
+@pytest.mark.parametrize("page", [*sorted(DOCS.glob("*.md")), ROOT / "README.md"], ids=lambda p: p.name)
+def test_generated_parts_are_what_the_program_and_the_records_give(page: Path) -> None:
+    written = page.read_text(encoding="utf-8")
+    assert words(written) == words(Cog().process_string(written, str(page))), "run: make docs"
+
+
+def test_every_command_is_in_the_docs() -> None:
+    assert sorted(re.findall(r'help_text\("(.*?)"\)', text_of("cli.md"))) == sorted(commands())
+
+
+# --- docs/cli.md -------------------------------------------------------------------------------------
 
 
 def test_every_exit_code_is_in_the_docs() -> None:
@@ -207,10 +190,10 @@ def test_the_plugins_in_the_docs_work(
         request = Request(
             detector, strategy, str(tiny_stream), preset=preset, settings=settings, device="cpu", out=tmp_path
         )
-        record = run(request, registry, Reporter())
-    assert record["metrics"]["average_auc"] is not None
-    assert all(record["steps"]) != kind.opaque
-    assert record["effects"] or strategy == "naive"
+        record = run(request, registry)
+    assert record.metrics["average_auc"] is not None
+    assert all(record.steps) != kind.opaque
+    assert record.effects or strategy == "naive"
 
 
 # --- All pages ---------------------------------------------------------------------------------------
@@ -221,8 +204,3 @@ def test_links_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
         if "://" not in link:
             assert (page.parent / link).exists(), link
-
-
-if __name__ == "__main__":
-    path = DOCS / "cli.md"
-    path.write_text(with_help(path.read_text(encoding="utf-8")), encoding="utf-8")

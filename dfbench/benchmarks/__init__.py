@@ -6,5 +6,5 @@ from pathlib import Path
 
 
 def packaged() -> dict[str, Path]:
-    """The streams that come with dfbench: name → YAML file."""
+    """The streams that are packaged with dfbench: name → YAML file."""
     return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}

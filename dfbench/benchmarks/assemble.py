@@ -1,5 +1,8 @@
-"""From the entries of a stream file to checked rows: open the sources, select, look at every picture,
-leave out the unreadable, refuse what would spoil a result."""
+"""From the entries of a stream file to checked rows.
+
+Sources are opened, rows selected and pictures inspected; unreadable pictures are left out, and data that
+would invalidate a result (leaks, splits of one class) are refused.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +23,24 @@ from dfbench.data.workers import Progress
 from dfbench.errors import DataError, DfbenchError, UsageError, unknown
 
 DATA_ROOT = "DFBENCH_DATA"
+"""Environment variable: the folder that holds the root of each source that names none."""
+
 _SHOWN = 5
+"""Names in an error or a note, before it is cut short."""
 
 Rows = dict[str, np.ndarray]
-"""split → int64 rows"""
+"""Split → rows, int64."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A source with its whole table; ``label`` is the name of the first experience that uses it."""
+    """A source with its whole table.
+
+    Attributes:
+        origin: the source, its root and its options.
+        samples: everything that the source has, whether the stream uses it or not.
+        label: the name of the first experience that uses the source.
+    """
 
     origin: Origin
     samples: Samples
@@ -39,8 +51,11 @@ class Opened:
 class Portion:
     """The samples of one source that a stream uses.
 
-    :ivar samples: with the names that the source gave them, and their hashes
-    :ivar sizes: int64 (N, 2), height and width of each picture
+    Attributes:
+        origin: the source, its root and its options.
+        label: the name of the first experience that uses the source.
+        samples: under the names that the source gave them, with their hashes; only readable pictures.
+        sizes: int64 (N, 2), height and width of each picture.
     """
 
     origin: Origin
@@ -56,25 +71,34 @@ def open_all(
     data_root: Path | None,
     progress: Progress | None = None,
 ) -> tuple[list[Opened], list[int]]:
-    """Open the source of each experience, each source with the same root and options once.
+    """Open the source of each experience. Experiences with the same source, root and options share one.
 
-    :param folder: what a relative ``root`` is relative to
-    :return: the sources, and for each experience the number of its source
-    :raise UsageError: unknown source, unknown option, no root
-    :raise DataError: the root does not exist, its data are missing or break a rule
+    Args:
+        entries: the experiences.
+        sources: registered sources: name → class.
+        folder: the folder that relative roots are relative to.
+        data_root: the folder of sources without a root; ``$DFBENCH_DATA`` by default.
+        progress: passed to sources that prepare their pictures.
+
+    Returns:
+        the sources, and for each experience the number of its source.
+
+    Raises:
+        UsageError: unknown source, unknown option, no root.
+        DataError: the root does not exist, its data are missing or break a rule.
     """
     opened: dict[str, Opened] = {}
     belongs = []
     for entry in entries:
         try:
             origin = _origin(entry, sources, folder, data_root)
-            if origin.place not in opened:
+            if origin.location_hash not in opened:
                 if prepare := getattr(origin.source, "prepare", None):
                     prepare(progress)
-                opened[origin.place] = Opened(origin, origin.source.samples(), entry.name)
+                opened[origin.location_hash] = Opened(origin, origin.source.samples(), entry.name)
         except DfbenchError as error:
             raise type(error)(f"experience {entry.name!r}: {error}") from None
-        belongs.append(list(opened).index(origin.place))
+        belongs.append(list(opened).index(origin.location_hash))
     return list(opened.values()), belongs
 
 
@@ -89,13 +113,22 @@ def assemble(
 ) -> tuple[list[Portion], list[Rows], list[str]]:
     """Select and check the rows of every experience.
 
-    :param belongs: for each experience the number of its source in ``opened``
-    :param max_corrupt: the part of an experience's split that may be unreadable, 0 to 1
-    :return: what is used of each source; for each experience its rows, counted through all portions
-        one after the other; and notes for the user
-    :raise UsageError: ``where`` names something that does not occur
-    :raise DataError: an empty or one-class split, too many unreadable pictures, an identity or video
-        in two splits, sources with different classes
+    Args:
+        entries: the experiences.
+        opened: the sources.
+        belongs: for each experience the number of its source in ``opened``.
+        max_corrupt: the share of each split that may be unreadable, 0 to 1.
+        progress: called with the number of pictures inspected.
+        workers: number of processes; chosen by the number of pictures by default.
+
+    Returns:
+        the portion of each source that is used; for each experience its rows, numbered through all
+        portions in order; and notes for the user.
+
+    Raises:
+        UsageError: ``where`` names something that does not occur.
+        DataError: an empty or one-class split, too many unreadable pictures, an identity or video
+            in two splits, sources with different classes.
     """
     if len({class_names(each.origin.source) for each in opened}) > 1:
         raise DataError("the experiences have different classes; one stream is about one set of classes")
@@ -107,13 +140,17 @@ def assemble(
             raise UsageError(f"experience {entry.name!r}: {error}") from None
     notes = [note for each in opened for note in getattr(each.origin.source, "notes", [])]
     portions: list[Portion] = []
-    places: list[np.ndarray] = []  # for each source: row of its table → row of the stream, or −1
+    # An experience has rows of its source's table; the stream has one table of what all experiences use of
+    # all sources. For each source: row of its table → row of the stream, −1 if it is unused or unreadable.
+    places: list[np.ndarray] = []
     for number, each in enumerate(opened):
         mine = [i for i, owner in enumerate(belongs) if owner == number]
+        # Experiences may overlap (one validation set for all): each picture is inspected and stored once.
         used = np.unique(np.concatenate([rows for i in mine for rows in selected[i].values()]))
         samples = each.samples.take(used)
         seen = inspect_samples(each.origin, samples, progress=progress, workers=workers)
         errors = dict(zip(used.tolist(), seen.error.tolist(), strict=True))
+        # For each experience: a small one may not lose its pictures in the average of a large stream.
         for i in mine:
             _check_corrupt(entries[i].name, selected[i], errors, max_corrupt)
         notes += _corrupt_notes(each.label, seen)
@@ -132,12 +169,12 @@ def assemble(
         _check_classes(entry.name, by_split, table, classes)
     if without := [entry.name for entry, by_split in zip(entries, rows, strict=True) if not len(by_split["val"])]:
         notes.append(f"no validation set in {_list(without)}")
-    _check_roots(portions)
+    _check_roots(portions)  # after unreadable pictures are out: they cannot leak
     return portions, rows, notes + _duplicate_notes(table)
 
 
 def named(portions: Sequence[Portion]) -> Samples:
-    """One table of all portions; where there are several, names start with the portion's label."""
+    """One table of all portions. With several, names start with the portion's label, so that they stay unique."""
     tables = []
     for portion in portions:
         prefix = f"{portion.label}:" if len(portions) > 1 else ""
@@ -214,7 +251,7 @@ def _first(errors: Sequence[str]) -> str:
 
 
 def _check_classes(name: str, rows: Rows, table: Samples, classes: Sequence[str]) -> None:
-    """Train and test are needed, and no split may have one class only."""
+    """Check that there are train and test pictures, that labels name classes, and that no split has a single class."""
     for split in SPLITS:
         labels = np.unique(table.label[rows[split]]).tolist()
         if not labels and split == "val":
@@ -232,7 +269,10 @@ def _check_classes(name: str, rows: Rows, table: Samples, classes: Sequence[str]
 
 
 def _check_roots(portions: Sequence[Portion]) -> None:
-    """Leaks are looked for in all that comes from one root, whatever experiences it serves in."""
+    """Check for leaks among all samples of one root, across experiences: what one trains on, another may not test.
+
+    Names are compared within one root only: two data sets may both have an identity "1".
+    """
     roots: dict[str, list[Portion]] = {}
     for portion in portions:
         root = portion.origin.root
@@ -242,7 +282,7 @@ def _check_roots(portions: Sequence[Portion]) -> None:
 
 
 def _duplicate_notes(table: Samples) -> list[str]:
-    """The same picture in two splits under two names: told, since public data sets do have such."""
+    """A note on pictures that occur in two splits under two names; no error, since public data sets contain some."""
     found = crossings(table.sha256, table.split)
     if not found:
         return []

@@ -1,4 +1,4 @@
-"""Which rows of a source an experience has: ``where``, ``frames`` and ``part``, as pure functions."""
+"""The rows of an experience: ``where``, ``frames`` and ``part`` as pure functions on a table of samples."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from dfbench.errors import UsageError, unknown
 
 
 def select(samples: Samples, spec: ExperienceSpec) -> dict[str, np.ndarray]:
-    """Rows of an experience.
+    """Select the rows of an experience from the table of its source.
 
-    :return: split → int64 row indices, in the order of the table
-    :raise UsageError: ``where`` names a column or value that does not occur
+    Returns:
+        split → int64 row indices, in the order of the table.
+
+    Raises:
+        UsageError: ``where`` names a column or value that does not occur.
     """
     rows = matching(samples, spec.where)
     if spec.frames is not None:
@@ -33,7 +36,8 @@ def select(samples: Samples, spec: ExperienceSpec) -> dict[str, np.ndarray]:
 def matching(samples: Samples, where: Mapping[str, Scalar | Sequence[Scalar]]) -> np.ndarray:
     """Rows whose columns have the given values.
 
-    :raise UsageError: no row has a value: a misspelt name would silently leave out data
+    Raises:
+        UsageError: a column is unknown, or no row has a value: a misspelt one would leave out data silently.
     """
     wanted = {}
     for column, value in where.items():
@@ -54,8 +58,8 @@ def matching(samples: Samples, where: Mapping[str, Scalar | Sequence[Scalar]]) -
 def spread_frames(samples: Samples, rows: np.ndarray, frames: int) -> np.ndarray:
     """At most ``frames`` rows of each video: the middles of as many equal stretches of it.
 
-    The first N frames of a video would be nearly one picture. Rows without a video are all kept; the
-    fakes made from one video are videos of their own, told apart by method and label.
+    The first N frames of a video would be nearly one picture. Rows without a video are all kept. Fakes made
+    from one video count as videos of their own, distinguished by method and label.
     """
     videos: dict[tuple[str, str, int], list[int]] = defaultdict(list)
     for row in rows.tolist():
@@ -71,11 +75,17 @@ def spread_frames(samples: Samples, rows: np.ndarray, frames: int) -> np.ndarray
 
 
 def cut(samples: Samples, rows: np.ndarray, parts: int, *, seed: int | None) -> list[np.ndarray]:
-    """Cut rows into pieces whose lengths differ by one at most.
+    """Cut rows into pieces whose lengths differ by at most one.
 
-    :param seed: shuffle first; by hashes of the samples' names, so the pieces are the same with every
-        version of numpy. None keeps the given order
-    :return: ``parts`` arrays of rows, each in the order of ``rows``
+    Args:
+        samples: the table.
+        rows: the rows to cut.
+        parts: number of pieces.
+        seed: shuffle first, by hashes of the samples' names, so that the pieces are the same with every
+            version of NumPy. None keeps the given order.
+
+    Returns:
+        ``parts`` arrays of rows, each in the order of ``rows``.
     """
     if seed is None:
         return np.array_split(rows, parts)

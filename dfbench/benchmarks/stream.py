@@ -1,4 +1,4 @@
-"""A benchmark as it is run: experiences over one table of samples, and their pixels."""
+"""A loaded benchmark: experiences over one table of samples, and their pixels."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Experience:
-    """What arrives at one time.
+    """One experience: the data that a strategy trains on at a time, with its validation and test sets.
 
-    :ivar index: its place in the stream, from 0
-    :ivar rows: ``train``, ``val`` and ``test`` → int64 rows of the stream's samples; ``val`` may be empty
+    Attributes:
+        index: position in the stream, from 0.
+        name: unique in the stream.
+        rows: ``train``, ``val`` and ``test`` → int64 rows of the stream's samples; ``val`` may be empty.
     """
 
     index: int
@@ -40,12 +42,16 @@ class Experience:
 class Stream:
     """An ordered stream of experiences.
 
-    :ivar metric: the headline metric of the R matrix, ``auc`` or ``accuracy``
-    :ivar classes: names of the classes, in the order of the labels
-    :ivar samples: all samples of all experiences; one that serves in several occurs once
-    :ivar budget: what detector and strategy may use
-    :ivar fresh_model: every experience trains a new network, as if it were the first
-    :ivar notes: what the user should know (no validation set, pictures left out, files ignored)
+    Attributes:
+        name: the stream's name.
+        description: one line about it.
+        metric: the headline metric of the R matrix, ``auc`` or ``accuracy``.
+        classes: names of the classes, in the order of the labels.
+        experiences: in the order of training.
+        samples: all samples of all experiences; one that several experiences share occurs once.
+        budget: limits for detector and strategy.
+        fresh_model: every experience trains a new network, as if it were the first.
+        notes: lines for the user (no validation set, pictures left out, files ignored).
     """
 
     name: str
@@ -61,7 +67,7 @@ class Stream:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of all that a result depends on: contents, experiences, their order, budget."""
+        """SHA-256 (hex) of everything that a result depends on: contents, experiences, their order, budget."""
         names = self.samples.sample
         structure: dict[str, Any] = {
             "metric": self.metric,
@@ -86,9 +92,14 @@ class Stream:
     ) -> PixelStore | PixelView | PixelStack:
         """The pixels of all samples; row i belongs to row i of ``samples``. Decoded once, then cached.
 
-        :param size: (height, width); None for the pictures' own size
-        :raise DataError: None, and the pictures differ in size; or a picture changed and is now unreadable
-        :raise StorageError: the cache cannot be written, or the disk is full
+        Args:
+            size: (height, width); None for the pictures' own size.
+            progress: called with the number of pictures decoded.
+            workers: number of processes; chosen by the number of pictures by default.
+
+        Raises:
+            DataError: ``size`` is None and the pictures differ in size, or a picture became unreadable.
+            StorageError: the cache cannot be written, or the disk is full.
         """
         from dfbench.data.store import PixelStack, build_store
 
@@ -101,12 +112,12 @@ class Stream:
 
     @property
     def native_size(self) -> tuple[int, int] | None:
-        """(height, width) of all pictures; None where they differ."""
+        """(height, width) of all pictures; None if they differ."""
         sizes = self._sizes()
         return next(iter(sizes)) if len(sizes) == 1 else None
 
     def _sizes(self) -> dict[tuple[int, int], int]:
-        """(height, width) → how many pictures."""
+        """(height, width) → number of pictures."""
         sizes = np.concatenate([portion.sizes for portion in self._portions])
         different, counts = np.unique(sizes, axis=0, return_counts=True)
         return {(height, width): n for (height, width), n in zip(different.tolist(), counts.tolist(), strict=True)}
@@ -134,14 +145,17 @@ def load_stream(
 ) -> Stream:
     """Load a stream and check all of its data.
 
-    :param ref: a name in ``benchmarks``, or the path of a ``.yaml`` or ``.yml`` file
-    :param sources: registered sources: name → class
-    :param benchmarks: registered streams: name → YAML file
-    :param data_root: where sources without a ``root`` lie; ``$DFBENCH_DATA`` unless given
-    :param progress: told about pictures that are looked at for the first time
-    :param workers: processes for that; chosen by the number of pictures unless given
-    :raise UsageError: an unknown name, or a file that says something it may not
-    :raise DataError: data that are missing, damaged or break a rule
+    Args:
+        ref: a name in ``benchmarks``, or the path of a ``.yaml`` or ``.yml`` file.
+        sources: registered sources: name → class.
+        benchmarks: registered streams: name → YAML file.
+        data_root: the folder of sources without a ``root``; ``$DFBENCH_DATA`` by default.
+        progress: called with the number of new pictures inspected.
+        workers: number of processes; chosen by the number of pictures by default.
+
+    Raises:
+        UsageError: a name is unknown, or the file breaks the schema.
+        DataError: data are missing, damaged or break a rule.
     """
     path = _find(ref, benchmarks or {})
     spec, entries = read_stream_file(path)

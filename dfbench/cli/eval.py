@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from dfbench.records.record import Record
 
 
 @click.command("eval")
@@ -34,7 +37,7 @@ import click
 @click.option("--data-root", envvar="DFBENCH_DATA", type=click.Path(path_type=Path), show_envvar=True,
               help="Folder that holds the data sets, each under its source's name.")  # fmt: skip
 @click.option("--log", multiple=True, metavar="NAME[:KEY=VALUE,…]",
-              help="Tell a logger of the run (dfbench list loggers); may be repeated.")  # fmt: skip
+              help="Send the run's events to a logger (dfbench list loggers); may be repeated.")  # fmt: skip
 @click.option("--tune", is_flag=False, flag_value="measure", metavar="[SETTINGS]",
               help="Measure bf16, channels_last and torch.compile on the first steps and train with what is fastest "
               "and as exact; or say which: bf16,channels_last.")  # fmt: skip
@@ -53,19 +56,13 @@ def command(as_json: bool, publish: bool, push_to: str | None, **options: Any) -
     from dfbench.errors import Interrupted, UsageError
     from dfbench.plugins import registry
 
-    if options["eval_samples"] and not options["eval_every"]:
-        raise UsageError("--eval-samples goes with --eval-every")
     if push_to and not publish:
         raise UsageError("--push-to goes with --publish")
     if publish and options["split"] != "test":
         raise UsageError(f"--publish is for runs scored on the test split, not on {options['split']}")
     known = registry()
     for names, name in ((known.detectors, options["detector"]), (known.strategies, options["strategy"])):
-        names[name]  # an unknown name is told before anything heavy is imported
-    if options["tune"] is not None:
-        from dfbench.records.spec import parse_tuned
-
-        parse_tuned(options["tune"])
+        names[name]  # an unknown name is an error before anything heavy is imported
     for text in options["log"]:
         known.loggers[text.partition(":")[0]]
     if options["benchmark"] and not options["benchmark"].lower().endswith((".yaml", ".yml")):
@@ -73,36 +70,42 @@ def command(as_json: bool, publish: bool, push_to: str | None, **options: Any) -
             known.benchmarks[options["benchmark"]]
         except UsageError as error:
             raise UsageError(f"{error} (or give the path of a .yaml file)") from None
-    # What detectors and loggers print while a run goes on is no result of it.
-    with watching() as reporter, contextlib.redirect_stdout(sys.stderr):
-        reporter.notice("loading …")
-        from dfbench.runs.runner import Request, run
+    # What detectors and loggers print while a run goes on is not its result.
+    with watching() as watcher, contextlib.redirect_stdout(sys.stderr):
+        watcher.notice("loading …")
+        from dfbench.runs.prepare import Request
+        from dfbench.runs.runner import run
 
         try:
-            record = run(Request(**options), known, reporter)
+            record = run(Request(**options), known, watcher)
         except KeyboardInterrupt as error:
             raise Interrupted("interrupted; the same command goes on from the last finished experience") from error
     published = _publish(record, push_to) if publish else {}
     if as_json:
-        keys = ("run", "spec", "headline", "metrics", "matrix", "effects", "memory", "seconds", "steps", "detector")
-        further = {k: record[k] for k in ("compute", "stability") if k in record}
-        print_json(
-            {"run": record["run"], "record": record["path"], **{k: record[k] for k in keys[1:]}, **further, **published}
-        )
+        print_json({**_document(record), **published})
     else:
         print_result(record)
         for what, where in published.get("published", {}).items():
             click.echo(f"{what}: {where}")
 
 
-def _publish(record: dict[str, Any], push_to: str | None) -> dict[str, Any]:
+def _document(record: Record) -> dict[str, Any]:
+    whole = record.document()
+    keys = ("spec", "headline", "metrics", "matrix", "effects", "memory", "seconds", "steps", "detector")
+    further = [key for key in ("compute", "stability") if whole[key] is not None]
+    return {"run": record.run, "record": str(record.path), **{key: whole[key] for key in (*keys, *further)}}
+
+
+def _publish(record: Record, push_to: str | None) -> dict[str, Any]:
     """``published``: what went where."""
     from dfbench.plugins import registry
     from dfbench.publish.publish_run import publish
 
+    assert record.path is not None
+    folder = record.path.parent
     with contextlib.redirect_stdout(sys.stderr):
         done = publish(
-            Path(record["path"]).parent, Path("leaderboard"), Path("zoo"), registry(), push_to,
+            folder, Path("leaderboard"), Path("zoo"), registry(), push_to,
             notice=lambda text: click.echo(text, err=True),
         )  # fmt: skip
     places = {"leaderboard": str(done.record), "page": str(done.pages[-1]) if done.pages else None,
@@ -110,34 +113,31 @@ def _publish(record: dict[str, Any], push_to: str | None) -> dict[str, Any]:
     return {"published": {what: where for what, where in places.items() if where}}
 
 
-def print_result(record: dict[str, Any]) -> None:
+def print_result(record: Record) -> None:
     """The R matrix and the summary as tables."""
     from dfbench.cli.output import console, number, table
 
-    out = console()
-    names = [e["name"] for e in record["data"]["experiences"]]
-    headline = record["headline"]
+    out, spec, headline = console(), record.spec, record.headline
     rows = [
         [name, *map(number, row)]
-        for name, row in zip(names, record["matrix"][headline], strict=True)
+        for name, row in zip(record.names, record.matrix[headline], strict=True)
         if any(value is not None for value in row)
     ]
-    title = f"{record['run']}: {headline} on each experience's {record['spec']['split']} set"
-    out.print(table(title, ["trained to \\ tested on", *names], rows, numbers_from=1))
-    metrics = record["metrics"]
+    title = f"{record.run}: {headline} on each experience's {spec.split} set"
+    out.print(table(title, ["trained to \\ tested on", *record.names], rows, numbers_from=1))
     shown = [f"average_{headline}", "average_accuracy", "forgetting", "bwt", "fwt", "learning_accuracy"]
-    out.print(table("", ["metric", "value"], [[m, number(metrics[m])] for m in dict.fromkeys(shown)], numbers_from=1))
-    if "stability" in record:
-        inside = record["stability"][headline]
-        title = f"inside trainings, every {record['spec']['eval_every']} steps: {headline}"
-        out.print(table(title, ["metric", "value"], [[m, number(v)] for m, v in inside.items()], numbers_from=1))
-    memory, compute = record["memory"], record.get("compute")
-    passes = f"{compute['passes']:,.0f} passes · " if compute else ""
+    values = [[m, number(record.metrics[m])] for m in dict.fromkeys(shown)]
+    out.print(table("", ["metric", "value"], values, numbers_from=1))
+    if record.stability is not None:
+        title = f"in the middle of trainings, every {spec.eval_every} steps: {headline}"
+        values = [[m, number(v)] for m, v in record.stability[headline].items()]
+        out.print(table(title, ["metric", "value"], values, numbers_from=1))
+    passes = f"{record.compute.passes:,.0f} passes · " if record.compute else ""
     out.print(
-        f"preset {record['spec']['preset']} · seed {record['spec']['seed']} · {passes}"
-        f"{record['seconds']['total']:.0f} s on {record['environment']['device_name']} · "
-        f"stored {memory['samples'][-1]} samples ({memory['bytes'][-1] / 1e6:.1f} MB)"
+        f"preset {spec.preset} · seed {spec.seed} · {passes}"
+        f"{record.seconds.total:.0f} s on {record.environment.device_name} · "
+        f"stored {record.memory.samples[-1]} samples ({record.memory.bytes[-1] / 1e6:.1f} MB)"
     )
-    if record["spec"].get("tuned"):
-        out.print(f"tuned: {', '.join(record['spec']['tuned'])}")
-    out.print(f"record: {record['path']}")
+    if spec.tuned:
+        out.print(f"tuned: {', '.join(spec.tuned)}")
+    out.print(f"record: {record.path}")

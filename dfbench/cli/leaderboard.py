@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from dfbench.publish.board.table import Row, Table
+    from rich.progress import Progress as ProgressBar
+    from rich.progress import ProgressColumn
+
+    from dfbench.publish.board.table import BoardRow, BoardTable
 
 FOLDER = Path("leaderboard")
 SORTS = ("average", "forgetting", "bwt", "learning_accuracy", "stored", "seconds")
@@ -27,16 +32,17 @@ def command() -> None:
 @_board
 @click.option("-b", "--benchmark", help="Only this one.")
 @click.option("--sort", default="average", show_default=True, type=click.Choice(SORTS))
-@click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout: a benchmark each.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout, one entry per benchmark.")
 def show(board: Path, benchmark: str | None, sort: str, as_json: bool) -> None:
     """Show each benchmark's rows: mean over seeds, interval, what was forgotten, what it cost.
 
-    ★ is the best continual row, ≈ one that is not significantly worse; bounds saw all data.
+    ★ is the best continual row, ≈ one that is not significantly worse; bounds (∎) saw all data.
     """
     from rich.markup import escape
 
     from dfbench.cli.output import console, print_json, table
     from dfbench.errors import unknown
+    from dfbench.publish.board.cells import LEGEND, TEXT_COLUMNS, cells, columns
     from dfbench.publish.board.table import read_board
 
     tables = read_board(board).tables
@@ -51,14 +57,13 @@ def show(board: Path, benchmark: str | None, sort: str, as_json: bool) -> None:
         return
     out = console()
     for each in tables:
-        columns = ["", "detector", "strategy", f"average {each.headline}", "95 % interval", "forgetting", "bwt",
-                   "learning", "stored", "compute", "seconds", "seeds", "status"]  # fmt: skip
-        rows = [[escape(cell) for cell in _cells(each, row)] for row in _sorted(each, sort)]
-        out.print(table(escape(f"{each.key}: {len(each.rows)} rows, {each.runs} runs"), columns, rows, numbers_from=3))
+        rows = [[escape(cell) for cell in cells(each, row).line()] for row in _sorted(each, sort)]
+        title = escape(f"{each.key}: {len(each.rows)} rows, {each.runs} runs")
+        out.print(table(title, columns(each), rows, numbers_from=TEXT_COLUMNS))
     if not tables:
         out.print(f"{escape(str(board))} has no records yet: dfbench leaderboard add RUN")
     else:
-        out.print("★ best   ≈ not significantly worse than the best   ∎ upper bound, saw all data (not compared)")
+        out.print(LEGEND)
 
 
 @command.command("add", short_help="Check finished runs and put them on the leaderboard.")
@@ -68,19 +73,18 @@ def show(board: Path, benchmark: str | None, sort: str, as_json: bool) -> None:
 @click.option("--replace", is_flag=True, help="Let a run take the place of one with the same spec but other scores.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
 def add(runs: tuple[Path, ...], board: Path, replace: bool, as_json: bool) -> None:
-    """Check finished RUNS (folders or record.json files) and copy each record and its scores to the leaderboard.
+    """Check finished RUNS (folders or record.json files), copy their records, and pack their scores by row.
 
-    Schema, spec, hashes and data are checked, and every metric is computed again from the scores. If one run
-    fails, none is copied. Then run 'dfbench leaderboard build'.
+    Schema, spec, hashes and data are checked, and every metric is recomputed from the scores. If one run fails,
+    none is copied. Then run 'dfbench leaderboard build'.
     """
-    from rich.console import Console
     from rich.progress import Progress
 
     from dfbench.cli.output import print_json
     from dfbench.plugins import registry
     from dfbench.publish.board.add import add as add_runs
 
-    with Progress(*Progress.get_default_columns(), console=Console(stderr=True), transient=True) as bar:
+    with _bar(*Progress.get_default_columns()) as bar:
         task = bar.add_task("checking", total=len(runs))
         added = add_runs(runs, board, registry(), replace, lambda done: bar.update(task, completed=done))
     for one in added:
@@ -116,12 +120,88 @@ def build(board: Path, check: bool) -> None:
         click.echo(str(path))
 
 
-def _sorted(table: Table, key: str) -> list[Row]:
+@command.command("pull", short_help="Fetch packs of scores from a data set of the Hub.")
+@click.option("--from", "source", required=True, metavar="USER/DATASET[@REVISION]", help="Where the packs lie.")
+@_board
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def pull(source: str, board: Path, as_json: bool) -> None:
+    """Fetch the packs of scores that scores.json names and that are not here, or are damaged.
+
+    Each gets its name after its size and sha256 were checked. After an interruption, run the same command again:
+    nothing is fetched twice. The exit code is 3 if a pack could not be had.
+    """
+    from dfbench.cli.output import print_json
+    from dfbench.errors import DataError
+    from dfbench.publish.board import dataset
+
+    with transfer("fetching") as progress:
+        done = dataset.pull(board, source, progress=progress)
+    if as_json:
+        print_json({"fetched": list(done.fetched), "refused": done.refused})
+    elif not done.refused:
+        click.echo(f"fetched: {len(done.fetched)} packs" if done.fetched else "every pack is here")
+    if done.refused:
+        (path, reason), *more = done.refused.items()
+        others = f" (and {len(more)} more)" if more else ""
+        raise DataError(f"{source}: {path}: {reason}{others}; {len(done.fetched)} packs were fetched")
+
+
+@command.command("push", short_help="Publish packs of scores as a data set of the Hub.")
+@click.option("--to", "repo", required=True, metavar="USER/DATASET", help="Made if there is none.")
+@_board
+@click.option("--replace", is_flag=True, help="Let packs take the place of packs that hold other scores.")
+@click.option("--private", is_flag=True, help="Make a new repository private.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def push(repo: str, board: Path, replace: bool, private: bool, as_json: bool) -> None:
+    """Send the packs of scores that the data set lacks, and scores.json, in one commit.
+
+    A pack takes the place of one that holds some of its scores and no others. Nobody's work is overwritten: if
+    somebody else pushes at the same time, this push ends. The token is huggingface_hub's (hf auth login, or HF_TOKEN).
+    """
+    from dataclasses import asdict
+
+    from dfbench.cli.output import print_json
+    from dfbench.publish.board import dataset
+
+    with transfer("sending") as progress:
+        done = dataset.push(board, repo, replace=replace, private=private, progress=progress)
+    if as_json:
+        print_json(asdict(done))
+        return
+    click.echo(f"sent: {len(done.sent)} packs" if done.sent else "every pack is there")
+    click.echo(done.url)
+
+
+@contextlib.contextmanager
+def transfer(what: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on stderr for bytes that are sent or fetched, with the time that is left."""
+    from huggingface_hub.utils import disable_progress_bars
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    disable_progress_bars()  # of the library, one a file
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    with _bar(*columns, TimeRemainingColumn()) as bar:
+        task = bar.add_task(what, total=None)
+
+        def progress(path: str, size: int, total: int) -> None:
+            bar.update(task, total=total, advance=size)
+
+        yield progress
+
+
+def _bar(*columns: ProgressColumn) -> ProgressBar:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def _sorted(table: BoardTable, key: str) -> list[BoardRow]:
     """The best first; rows without a value last."""
     if key == "average":
         return list(table.rows)
 
-    def value(row: Row) -> tuple[bool, float]:
+    def value(row: BoardRow) -> tuple[bool, float]:
         if key == "stored":
             return False, row.stored[0]
         if key == "seconds":
@@ -130,32 +210,3 @@ def _sorted(table: Table, key: str) -> list[Row]:
         return (mean is None, (mean or 0.0) * (1 if key == "forgetting" else -1))
 
     return sorted(table.rows, key=value)
-
-
-def _cells(table: Table, row: Row) -> list[str]:
-    from dfbench.cli.output import number
-    from dfbench.records.text import compute
-
-    marks: dict[Any, str] = {"best": "★", "tied": "≈"}
-    spec, average = row.first.spec, row.average
-    preset = f"{spec.detector} {spec.preset}"
-    forgetting, bwt, learning = (row.metric(name)[0] for name in ("forgetting", "bwt", "learning_accuracy"))
-    return [
-        "∎" if row.bound else marks.get(row.mark, ""),
-        " ".join([preset, *(o for o in row.options if not o.startswith("strategy."))]),
-        " ".join([spec.strategy, *(o.removeprefix("strategy.") for o in row.options if o.startswith("strategy."))]),
-        "–"
-        if average is None
-        else number(average.mean) + (f" ± {average.spread:.3f}" if average.spread is not None else ""),
-        "–"
-        if average is None or average.low is None or average.high is None
-        else f"{average.low:.3f} – {average.high:.3f}",
-        number(forgetting),
-        number(bwt),
-        number(learning),
-        f"{row.stored[0]:.0f}",
-        compute(row.passes, table.relative_compute(row)),
-        f"{row.seconds:.0f}",
-        str(len(row.records)),
-        row.status,
-    ]

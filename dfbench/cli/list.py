@@ -30,7 +30,7 @@ class Kind(click.Choice[str]):
 def command(kind: str, as_json: bool) -> None:
     """List what is registered, and the plugin that brought it.
 
-    A name that two plugins registered has a row for each, and is told on stderr: it cannot be used.
+    A name that two plugins registered has a row for each, and is reported on stderr: it cannot be used.
     """
     from dfbench.cli.output import console, print_json, table
     from dfbench.plugins import registry

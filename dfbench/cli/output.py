@@ -11,6 +11,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from dfbench.records.text import number as number
+
 
 def print_json(value: Any) -> None:
     """One JSON object on stdout."""
@@ -32,8 +34,3 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], num
     for row in rows:
         result.add_row(*row)
     return result
-
-
-def number(value: float | None) -> str:
-    """Three decimals, a dash for undefined."""
-    return "–" if value is None else f"{value:.3f}"

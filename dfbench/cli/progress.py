@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -19,105 +18,169 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from dfbench.runs.report import Reporter
-
-if TYPE_CHECKING:
-    import torch
+from dfbench.runs.events import (
+    DataProgress,
+    Evaluated,
+    EvaluationProgress,
+    EvaluationStarted,
+    Event,
+    ExperienceStarted,
+    Listener,
+    Notice,
+    RunResumed,
+    RunStarted,
+    TrainingStep,
+)
 
 REFRESH = 0.2
 """Seconds between updates of a bar: reading the loss waits for the device, so it is done seldom."""
 LINE_EVERY = 30.0
 """Seconds between lines where there is no terminal."""
+TESTING = 0.05
+"""Share of a training's bar that is left for scoring the test sets after it."""
 
 
-class Watcher(Reporter):
-    """A run seen from the terminal."""
+class Watcher(Listener):
+    """Shows a run, or several one after another: bars (all runs, this run, what it does now), or lines.
 
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
-        self._run: TaskID | None = None
-        self._now: TaskID | None = None
-        self._number, self._total = 0, 1
-        self._shown = 0.0
-        self._started = time.monotonic()
+    Args:
+        progress: The bars; None where there is no terminal.
+        total: How many runs there are; None: one, which needs no :meth:`begin`.
+    """
 
-    @property
-    def progress(self) -> Progress | None:
-        """The bars; None where there is no terminal."""
-        return self._progress
+    def __init__(self, progress: Progress | None, total: int | None = None) -> None:
+        self.progress, self._total = progress, total
+        self._bars: dict[str, TaskID] = {}
+        self._notices: set[str] = set()
+        self._label, self._what = "", ""
+        self._run = 0
+        """Number of the run, from 1; 0 where there is only one."""
+        self._number, self._trainings = 0, 1
+        """Which training of this run it is, from 1 (0: none yet), and of how many."""
+        self._started = self._shown = time.monotonic()
+        self._earlier = 0.0
+        """Share of all runs, 0 to 1, that was done before this process, and says nothing about its pace."""
+
+    def begin(self, label: str, number: int | None = None, total: int | None = None) -> None:
+        """The next run begins.
+
+        Args:
+            label: Which it is.
+            number: Its number, from 1; the next one unless given. Runs that are left out were done before.
+            total: How many runs there are; what :func:`watching` was given unless given.
+        """
+        self._total = total or self._total or 1
+        number = number or self._run + 1
+        self._earlier += (number - self._run - 1) / self._total
+        self._run, self._number, self._trainings = number, 0, 1
+        self._label = f"run {number}/{self._total}: {label}"
+        self._remove("run", "now")
+        if self.progress is None:
+            self._line(self._label + self._left(0.0))
+        self._show_all(0.0)
 
     def notice(self, text: str) -> None:
-        """A line on stderr."""
-        if self._progress is not None:
-            self._progress.console.print(text, style="dim", markup=False, highlight=False)
+        """A line on stderr; the same one only once."""
+        if text in self._notices:
+            return
+        self._notices.add(text)
+        if self.progress is not None:
+            self.progress.console.print(text, style="dim", markup=False, highlight=False)
         else:
             click.echo(text, err=True)
 
-    def data(self, done: int, total: int, what: str) -> None:
-        """Pictures being prepared."""
-        self._show(what, done, total, done >= total)
+    def follows(self, kind: type[Event]) -> bool:
+        """All but the figures, which are not shown, and so need not be computed."""
+        return not issubclass(kind, Evaluated)
 
-    def training(self, number: int, total: int, name: str) -> None:
-        """A training begins."""
-        self._number, self._total = number, total
-        self._what = f"training {number}/{total} {name}" if len(name) < 60 else f"training {number}/{total}"
-        if self._progress is None:
-            click.echo(self._what, err=True)
-        else:
-            if self._run is None:
-                self._run = self._progress.add_task("all experiences", total=total)
-                self._progress.update(self._run, completed=number - 1)
-            self._new_task()
+    def due(self, done: int, total: int) -> bool:
+        """When it is time for an update, and at the last step."""
+        return done >= total or self._is_time()
 
-    def step(self, done: int, total: int, loss: torch.Tensor) -> None:
-        """A training step was made."""
-        if time.monotonic() - self._shown < (REFRESH if self._progress is not None else LINE_EVERY) and done < total:
-            return
-        self._show(f"{self._what}  loss {float(loss):.3f}", done, total, True)
-        if self._progress is not None and self._run is not None:
-            self._progress.update(self._run, total=self._total, completed=self._number - 1 + 0.95 * done / total)
+    def event(self, event: Event) -> None:
+        """Show it."""
+        match event:
+            case Notice(text):
+                self.notice(text)
+            case DataProgress(what, done, total):
+                self._show(what, done, total, 0.0)
+            case RunStarted():
+                self._trainings = event.trainings
+                if isinstance(event, RunResumed):
+                    self._earlier += event.finished / event.trainings / (self._total or 1)
+            case ExperienceStarted(number, names):
+                self._number = number
+                name = ", ".join(names)
+                self._what = f"training {number}/{self._trainings}{f' {name}' if len(name) < 60 else ''}"
+                self._remove("now")
+                if self.progress is None and not self._run:
+                    self._line(self._what)
+            case TrainingStep(_, done, total, _, loss):
+                self._show(f"{self._what}  loss {loss:.3f}", done, total, (1 - TESTING) * done / max(total, 1))
+            case EvaluationStarted(number, trainings):
+                self._number, self._trainings = number, trainings
+                self._what = f"testing after {number}/{trainings}" if number else "testing the untrained network"
+                self._remove("now")
+            case EvaluationProgress(done, total):
+                self._show(self._what, done, total, 1.0 if done >= total else 1 - TESTING)
 
-    def evaluating(self, number: int, total: int) -> None:
-        """Scoring begins."""
-        self._what = f"testing after {number}/{total}" if number else "testing the untrained network"
-        self._new_task()
+    def _is_time(self) -> bool:
+        return time.monotonic() - self._shown >= (LINE_EVERY if self.progress is None else REFRESH)
 
-    def tested(self, done: int, total: int) -> None:
-        """A batch was scored."""
-        self._show(self._what, done, total, done >= total)
-        if done >= total and self._progress is not None and self._run is not None:
-            self._progress.update(self._run, completed=self._number)
+    def _show(self, what: str, done: int, total: int, of_training: float) -> None:
+        """Show ``done`` of ``total`` of something, with so much (0 to 1) of this training done."""
+        fraction = max(self._number - 1 + of_training, 0.0) / self._trainings
+        if self.progress is None:
+            if self._is_time():
+                prefix = f"{self._label}: " if self._label else ""
+                self._line(f"{prefix}{what}: {done}/{total}{self._left(fraction)}")
+        elif done >= total or self._is_time():
+            if self._number:
+                self._bar("run", "all experiences", fraction * self._trainings, self._trainings)
+            self._bar("now", what, done, total)
+            self._show_all(fraction)
+            self._shown = time.monotonic()
 
-    def _new_task(self) -> None:
-        if self._progress is not None and self._now is not None:
-            self._progress.remove_task(self._now)
-        self._now = None
-        self._shown = 0.0
+    def _left(self, fraction: float) -> str:
+        """The time until all runs are done, at the pace so far, so much (0 to 1) of this one being done."""
+        share = (max(self._run - 1, 0) + fraction) / (self._total or 1)
+        if share <= self._earlier:
+            return ""
+        left = (time.monotonic() - self._started) * (1 - share) / (share - self._earlier)
+        return f", about {left / 60:.0f} min left{' in all' * bool(self._run)}"
 
-    def _show(self, what: str, done: int, total: int, force: bool) -> None:
-        now = time.monotonic()
-        if self._progress is not None:
-            if not force and now - self._shown < REFRESH:
-                return
-            if self._now is None:
-                self._now = self._progress.add_task(what, total=total)
-            self._progress.update(self._now, description=what, completed=done, total=total)
-        elif now - self._shown >= LINE_EVERY:
-            if self._shown:
-                fraction = (self._number - 1 + done / max(total, 1)) / self._total
-                left = (now - self._started) * (1 / fraction - 1) if fraction > 0 else 0
-                click.echo(f"{what}: {done}/{total}, about {left / 60:.0f} min left", err=True)
-        else:
-            return
-        self._shown = now
+    def _line(self, text: str) -> None:
+        click.echo(text, err=True)
+        self._shown = time.monotonic()
+
+    def _show_all(self, fraction: float) -> None:
+        if self.progress is not None and self._run and self._total is not None:
+            self._bar("all", self._label, self._run - 1 + fraction, self._total)
+
+    def _bar(self, name: str, what: str, done: float, total: float) -> None:
+        assert self.progress is not None
+        if name not in self._bars:
+            self._bars[name] = self.progress.add_task(what, total=total)
+        self.progress.update(self._bars[name], description=what, completed=done, total=total)
+
+    def _remove(self, *names: str) -> None:
+        if self.progress is not None:
+            self._shown = 0.0  # what comes next is shown at once
+            for name in names:
+                if name in self._bars:
+                    self.progress.remove_task(self._bars.pop(name))
 
 
 @contextlib.contextmanager
-def watching() -> Iterator[Watcher]:
-    """A watcher for this terminal (or none)."""
+def watching(total: int | None = None) -> Iterator[Watcher]:
+    """A listener that shows a run on this terminal (or in lines, where there is none).
+
+    Args:
+        total: How many runs follow each other, each after a :meth:`Watcher.begin`; None: one.
+    """
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield Watcher(None)
+        yield Watcher(None, total)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -127,4 +190,4 @@ def watching() -> Iterator[Watcher]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        yield Watcher(progress)
+        yield Watcher(progress, total)

@@ -22,12 +22,12 @@ def command(runs: tuple[Path, ...], to: Path | None, as_json: bool) -> None:
 
     from dfbench.cli.output import console, print_json
     from dfbench.publish.report.write import write_report
-    from dfbench.records.comparison import sentence
+    from dfbench.records.comparison import describe_forgetting
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("drawing", total=None)
         report = write_report(runs, to, lambda done, total: bar.update(task, completed=done, total=total))
-    records = [run.record for method in report.methods for run in method.runs]
+    sentence = describe_forgetting([run.record for method in report.methods for run in method.runs])
     if as_json:
         print_json(
             {
@@ -36,21 +36,21 @@ def command(runs: tuple[Path, ...], to: Path | None, as_json: bool) -> None:
                 "methods": [
                     {
                         "label": method.label,
-                        "runs": [run.record["run"] for run in method.runs],
+                        "runs": [run.record.run for run in method.runs],
                         "seeds": method.seeds,
                         "metrics": {
                             name: dict(zip(("mean", "sd"), method.metric(name), strict=True))
-                            for name in method.runs[0].record["metrics"]
+                            for name in method.runs[0].record.metrics
                         },
                     }
                     for method in report.methods
                 ],
-                "sentence": sentence(records),
+                "sentence": sentence,
             }
         )
         return
     out = console()
-    out.print(sentence(records), markup=False, highlight=False)
+    out.print(sentence, markup=False, highlight=False)
     for name, files in report.figures.items():
         out.print(f"{name}: {', '.join(map(str, files.values()))}", markup=False, highlight=False)
     out.print(f"page: {report.page}", markup=False, highlight=False)

@@ -1,18 +1,16 @@
-"""``dfbench reproduce``: published tables made again."""
+"""``dfbench reproduce``: published tables, rerun."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from dfbench.publish.reproduction.recipe import Choice, Recipe
     from dfbench.publish.reproduction.result import Result
-    from dfbench.publish.reproduction.runs import Tried, Where
 
 
 @click.command("reproduce")
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 @click.option("--data-root", envvar="DFBENCH_DATA", type=click.Path(path_type=Path), show_envvar=True,
               help="Folder that holds the data sets, each under its source's name.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
-@click.option("--choose", is_flag=True, help="Run the grid from which the settings were chosen, on validation data.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def command(
     name: str,
@@ -35,15 +32,15 @@ def command(
     out: Path | None,
     data_root: Path | None,
     device: str,
-    choose: bool,
     as_json: bool,
 ) -> None:
-    """Make the published tables of NAME again (dfbench list reproductions, or a recipe's .yaml file).
+    """Rerun the published tables of NAME (dfbench list reproductions, or a recipe's .yaml file).
 
-    Runs every row with every seed, then writes the tables with the published figures beside them, a figure each, and
-    where they differ. The same command goes on where it was interrupted; finished runs are not run again.
+    Runs every row with every seed, then writes the tables with the published figures and the differences next to the
+    measured ones, and a figure of each. The same command goes on where it was interrupted; finished runs are kept.
     """
-    from dfbench.errors import Interrupted, UsageError
+    from dfbench.cli.progress import watching
+    from dfbench.errors import Interrupted
     from dfbench.plugins import registry
     from dfbench.publish.reproduction.recipe import read_recipe
 
@@ -53,39 +50,32 @@ def command(
     chosen_seeds = parse_seeds(seeds) if seeds is not None else recipe.seeds
     if tables:
         recipe = recipe.only(list(tables))
-    if choose and (recipe.choice is None or tables or seeds):
-        raise UsageError(
-            f"--choose goes without --table and --seeds: the grid of {recipe.name} has its own"
-            if recipe.choice
-            else f"{recipe.name} says nothing of how its settings were chosen"
-        )
-    for names, wanted in ((known.detectors, {recipe.detector}), (known.strategies, _strategies(recipe))):
-        for each in wanted:
-            names[each]  # an unknown name is told before anything heavy is imported
+    known.detectors[recipe.detector]  # an unknown name is an error before anything heavy is imported
+    for row in (row for table in recipe.tables for row in table.rows):
+        known.strategies[row.strategy]
     folder = out or Path("reproductions") / recipe.name
-    from dfbench.cli.reproduce_progress import watching_all
-
-    # What detectors print while a run goes on is no result of it.
-    with watching_all() as watcher, contextlib.redirect_stdout(sys.stderr):
+    # What detectors print while a run goes on is not a result.
+    with watching() as watcher, contextlib.redirect_stdout(sys.stderr):
         watcher.notice("loading …")
+        from dfbench.publish.reproduction.page import write_result
         from dfbench.publish.reproduction.result import fill
-        from dfbench.publish.reproduction.runs import Where, reproduce
-        from dfbench.publish.reproduction.write import write_result
+        from dfbench.publish.reproduction.runs import RunSettings, reproduce
 
-        where = Where(folder / "runs", device, data_root)
         try:
-            if choose and recipe.choice is not None:
-                tried = _choose(recipe, recipe.choice, where, folder, watcher)
-            else:
-                records = reproduce(recipe, chosen_seeds, where, known, watcher, watcher.begin)
-                result = fill(recipe, records)
-                page = write_result(result, folder)
+            settings = RunSettings(folder / "runs", device, data_root)
+            records = reproduce(recipe, chosen_seeds, settings, known, watcher, watcher.begin)
+            result = fill(recipe, records)
+            page = write_result(result, folder)
         except KeyboardInterrupt as error:
             raise Interrupted("interrupted; the same command goes on from the last finished experience") from error
-    if choose and recipe.choice is not None:
-        _print_choice(tried, recipe.choice, folder, as_json)
+    if as_json:
+        from dfbench.cli.output import print_json
+        from dfbench.publish.reproduction.page import document
+
+        runs = {record.path.parent for by_seed in records.values() for record in by_seed.values() if record.path}
+        print_json({**document(result), "page": str(page), "folders": sorted(map(str, runs))})
     else:
-        _print_result(result, page, records, as_json)
+        _print(result, page)
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -103,67 +93,18 @@ def parse_seeds(text: str) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
-def _strategies(recipe: Recipe) -> set[str]:
-    return {row.strategy for table in recipe.tables for row in table.rows}
-
-
-def _choose(recipe: Recipe, choice: Choice, where: Where, folder: Path, watcher: Any) -> list[Tried]:
-    from dfbench.plugins import registry
-    from dfbench.publish.reproduction.runs import choose
-    from dfbench.publish.reproduction.write import write_choice
-
-    tried = choose(recipe, choice, where, registry(), watcher, watcher.begin)
-    write_choice(tried, choice, folder)
-    return tried
-
-
-def _print_choice(tried: list[Tried], choice: Choice, folder: Path, as_json: bool) -> None:
-    from dfbench.cli.output import console, print_json, table
-    from dfbench.publish.reproduction.text import choice_json
-    from dfbench.publish.reproduction.write import CHOICE
-
-    if as_json:
-        print_json({**choice_json(tried, choice), "page": str(folder / f"{CHOICE}.md")})
-        return
-    options = list(choice.grid)
-    rows = [
-        [
-            *(str(t.settings[o]) for o in options),
-            *(f"{v:.1f}" for v in t.values),
-            f"{t.distance:.2f}",
-            "chosen" * t.chosen,
-        ]
-        for t in sorted(tried, key=lambda t: t.distance)
-    ]
-    targets = [f"after {n} (target {target:g})" for n, target in enumerate(choice.targets, 1)]
-    title = f"accuracy in % on validation data, mean of {len(choice.seeds)} seeds"
-    console().print(table(title, [*options, *targets, "mean distance", ""], rows, numbers_from=0))
-    console().print(f"page: {folder / f'{CHOICE}.md'}")
-
-
-def _print_result(result: Result, page: Path, records: Any, as_json: bool) -> None:
+def _print(result: Result, page: Path) -> None:
     from rich.markup import escape
 
-    from dfbench.cli.output import console, print_json, table
-    from dfbench.publish.reproduction.claims import cell, findings
-    from dfbench.publish.reproduction.text import as_json as result_json
-    from dfbench.publish.reproduction.text import reported
+    from dfbench.cli.output import console, table
+    from dfbench.publish.reproduction.page import cells
 
-    if as_json:
-        folders = sorted({str(Path(r["path"]).parent) for by_seed in records.values() for r in by_seed.values()})
-        print_json({**result_json(result), "page": str(page), "folders": folders})
-        return
     out = console()
-    for filled in result.tables:
-        rows = []
-        for line in filled.lines:
-            rows.append(
-                [escape(line.row.name), *(cell(line, k).replace(" ± ", "±") for k in range(len(filled.table.columns)))]
-            )
-            rows.append([escape(f"  {result.recipe.called}"), *reported(line)])
+    for each in result.tables:
+        rows = [
+            [escape(cell).replace(" ± ", "±") for cell in row] for row in cells(each, f"  {result.recipe.short_name}")
+        ]
         seeds = ", ".join(map(str, result.seeds))
-        title = escape(f"Table {filled.table.key}: {filled.table.title} (%, seeds {seeds})")
-        out.print(table(title, ["", *filled.table.columns], rows, numbers_from=1))
-    for finding in findings(result):
-        out.print(f"[bold]{finding.verdict}[/]: {escape(finding.claim)}. {escape(finding.detail)}")
+        title = escape(f"Table {each.table.key}: {each.table.title} (%, seeds {seeds})")
+        out.print(table(title, ["", *each.table.columns], rows, numbers_from=1))
     out.print(f"page: {page}")

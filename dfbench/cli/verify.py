@@ -6,9 +6,14 @@ import contextlib
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from dfbench.plugins import Registry
+    from dfbench.publish.verification.rerun import Rerun
+    from dfbench.records.finished import FinishedRun
 
 
 @click.command("verify")
@@ -20,7 +25,9 @@ import click
 @click.option("--data-root", envvar="DFBENCH_DATA", type=click.Path(path_type=Path), show_envvar=True,
               help="Folder that holds the data sets.")  # fmt: skip
 @click.option("--tolerance", default=0.02, show_default=True, type=click.FloatRange(min=0),
-              help="How far the average may be off where scores differ; an experience thrice.")  # fmt: skip
+              help="How far the average may be off where scores differ; thrice that per experience.")  # fmt: skip
+@click.option("--from", "dataset", metavar="USER/DATASET",
+              help="Fetch scores that a leaderboard's records lack from this data set of the Hub.")  # fmt: skip
 @click.option("--write", is_flag=True, help="Write the status into the record: recomputed or reproduced.")
 @click.option("--by", help="Who verified, for the record.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
@@ -32,66 +39,90 @@ def command(
     device: str | None,
     data_root: Path | None,
     tolerance: float,
+    dataset: str | None,
     write: bool,
     by: str | None,
     as_json: bool,
 ) -> None:
     """Check RECORDS (folders of runs or .json files): every metric from the scores, every hash, the spec.
 
-    Exit code 0 when all that can be checked is right, 1 otherwise.
+    A leaderboard's scores may be left out of its checkout: nothing is fetched unless --from says where they lie. Exit
+    code 0 when all that can be checked is right, 1 otherwise, and where --from did not give the scores of a record.
     """
     from dfbench.cli.output import print_json
     from dfbench.errors import DfbenchError, UsageError
     from dfbench.plugins import registry
-    from dfbench.publish.verification.checks import Source
+    from dfbench.records.finished import FinishedRun
 
     if not rerun and (out or benchmark or device):
         raise UsageError("--out, --benchmark and --device say how to train again: add --rerun")
-    sources = [Source.open(path) for path in records]
+    runs = [FinishedRun.open(path) for path in records]
+    if dataset is not None:
+        _fetch(runs, dataset)
     options = {"benchmark": benchmark, "device": device, "data_root": data_root, "tolerance": tolerance}
-    results, bad = [], []
-    for source in sources:
-        result, right = _verify(source, registry(), rerun, out, options, write, by)
-        results.append(result)
+    results = []
+    for run in runs:
+        results.append(_verify(run, registry(), rerun, out, options, write, by))
         if not as_json:
-            _print(result)
-        if not right:
-            bad.append(source.record.run)
+            _print(results[-1])
     if as_json:
         print_json(results)
+    unchecked = [result["run"] for result in results if result["ok"] is None]
+    bad = [result["run"] for result in results if not result["ok"] and (result["ok"] is False or dataset is not None)]
+    if unchecked:
+        click.echo(f"{len(unchecked)} of {len(runs)} records not checked: their scores are not here", err=True)
     if bad:
         raise DfbenchError(
-            f"{len(bad)} of {len(sources)} records not verified: {', '.join(bad[:3])}{', …' * (len(bad) > 3)}"
+            f"{len(bad)} of {len(runs)} records not verified: {', '.join(bad[:3])}{', …' * (len(bad) > 3)}"
         )
 
 
+def _fetch(runs: list[FinishedRun], dataset: str) -> None:
+    """Fetch the packs that the records on leaderboards lack, and say which could not be had."""
+    from dfbench.cli.leaderboard import transfer
+    from dfbench.publish.board.dataset import pull
+    from dfbench.records.packed_scores import pack_path
+
+    wanted: dict[Path, set[str]] = {}
+    for run in runs:
+        if run.on_board and run.scores_file is None:
+            board = run.folder.parent
+            wanted.setdefault(board, set()).add(pack_path(board, run.record.spec).relative_to(board).as_posix())
+    for board, paths in wanted.items():
+        with transfer("fetching scores") as progress:
+            done = pull(board, dataset, paths, progress=progress)
+        for path in sorted(paths - set(done.fetched)):
+            click.echo(f"{board / path}: {done.refused.get(path, 'scores.json does not name it')}", err=True)
+
+
 def _verify(
-    source: Any, known: Any, again: bool, out: Path | None, options: dict[str, Any], write: bool, by: str | None
-) -> tuple[dict[str, Any], bool]:
-    """(what is printed, whether all is right) of one record; writes its status if asked to."""
-    from dfbench.files import write_json
+    run: FinishedRun, known: Registry, again: bool, out: Path | None, options: dict[str, Any], write: bool,
+    by: str | None,
+) -> dict[str, Any]:  # fmt: skip
+    """What is printed of one run; its ``ok`` is None where its scores are not here. Writes its status if asked to."""
     from dfbench.publish.verification.checks import failures, verify
     from dfbench.publish.verification.rerun import attach
+    from dfbench.records.record import STATUSES
 
-    findings = verify(source, known)
-    right = not failures(findings) and source.scores is not None
+    findings = verify(run, known)
+    right = False if failures(findings) else None if run.scores_file is None else True
     found, written = None, False
     if again and right:
         with contextlib.ExitStack() as stack:
             place = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dfbench-verify-")))
-            found = _train_again(source, known, place, options)
+            found = _train_again(run, known, place, options)
         right = found.agreement != "differs"
-    status = source.record.status
+    status = run.record.status
     if right:
-        status = "reproduced" if found else max(status, "recomputed", key=_rank)
-        written = write and (found is not None or status != source.record.status)
+        status = "reproduced" if found else max(status, "recomputed", key=STATUSES.index)
+        written = write and (found is not None or status != run.record.status)
         if written:
-            write_json(source.path, attach(source.value, found, by))
+            attach(run.record, found, by).write(run.path)
     return {
-        "run": source.record.run,
-        "record": str(source.path),
+        "run": run.record.run,
+        "record": str(run.path),
         "ok": right,
-        "status": status if right else "not verified",
+        "status": status if right else "not verified" if right is False else "not checked",
         "written": written,
         "findings": [{"what": f.what, "ok": f.ok, "detail": f.detail} for f in findings],
         "rerun": None if found is None else {
@@ -99,25 +130,19 @@ def _verify(
             "largest_difference": found.largest, "tolerance": found.tolerance,
             "changed": list(found.changed), "sentence": found.sentence,
         },
-    }, right  # fmt: skip
+    }  # fmt: skip
 
 
-def _train_again(source: Any, known: Any, place: Path, options: dict[str, Any]) -> Any:
+def _train_again(run: FinishedRun, known: Registry, place: Path, options: dict[str, Any]) -> Rerun:
     from dfbench.cli.progress import watching
     from dfbench.errors import Interrupted
     from dfbench.publish.verification.rerun import rerun
 
-    with watching() as reporter, contextlib.redirect_stdout(sys.stderr):
+    with watching() as watcher, contextlib.redirect_stdout(sys.stderr):
         try:
-            return rerun(source, known, reporter, place, **options)
+            return rerun(run, known, watcher, place, **options)
         except KeyboardInterrupt as error:
             raise Interrupted("interrupted; with --out the same command goes on from the last experience") from error
-
-
-def _rank(status: str) -> int:
-    from dfbench.records.record import STATUSES
-
-    return [str(s) for s in STATUSES].index(status)
 
 
 def _print(result: dict[str, Any]) -> None:

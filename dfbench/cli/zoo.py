@@ -9,8 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from dfbench.publish.hub.push import Plan
-    from dfbench.publish.zoo.checkpoint import Located
-    from dfbench.publish.zoo.entry import Checkpoint
+    from dfbench.publish.zoo.checkpoint import LocatedEntry
 
 FOLDER = click.Path(path_type=Path)
 
@@ -26,7 +25,7 @@ def command() -> None:
 @command.command("list", short_help="Every checkpoint of the zoo.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
 def list_checkpoints(as_json: bool) -> None:
-    """Every checkpoint of the zoo: what it is, what it reached, and whether its files are here."""
+    """Every checkpoint of the zoo: what it is, what it reached, and whether its files are on this machine."""
     from rich.markup import escape
 
     from dfbench.cli.output import console, number, print_json, table
@@ -65,7 +64,7 @@ def show(name: str, as_json: bool) -> None:
 
     from dfbench.cli.output import console, print_json
 
-    found = _find(name)
+    found = _resolve(name)
     if as_json:
         print_json({**found.entry.document(), "here": found.present, "weights": str(found.weights)})
         return
@@ -86,16 +85,14 @@ def pull(name: str, target: Path | None, as_json: bool) -> None:
     Files that can run code when they are read (pickles: .bin, .pt, …) are never fetched.
     """
     from dfbench.cli.output import console, print_json
-    from dfbench.publish.zoo.checkpoint import check_file, fetch
+    from dfbench.publish.zoo.resolve import fetch
 
-    found = fetch(_find(name), _tell)
+    found = fetch(_resolve(name), _notice).check()
     entry, folder = found.entry, found.folder
-    for file in entry.files:
-        check_file(folder, file, entry.name)
     if target is not None:
-        from dfbench.publish.hub.pull import place
+        from dfbench.publish.hub.pull import export
 
-        folder = place(folder, entry, target)
+        folder = export(folder, entry, target)
     if as_json:
         hub = None if entry.hub is None else entry.hub.model_dump()
         print_json(
@@ -125,8 +122,8 @@ def push(
 ) -> None:  # fmt: skip
     """Publish the finished RUN (its folder): weights, model card, results and record in one commit.
 
-    Nobody's work is overwritten: if somebody else pushes at the same time, this push ends or goes on top. Run the
-    same command again after an interruption; what arrived is not sent twice. The token is huggingface_hub's
+    Nobody's work is overwritten: if somebody else pushes at the same time, this push ends or goes on top. Rerun the
+    command after an interruption; what arrived is not sent twice. The token is huggingface_hub's
     (hf auth login, or HF_TOKEN).
     """
     from dfbench.cli.output import console, print_json
@@ -137,12 +134,12 @@ def push(
     if dry_run and hub_id is None:
         raise click.UsageError("--dry-run needs --to USER/REPO: without it the Hub is asked who you are")
     if facts["weights_licence"] == "unknown":
-        _tell("the licence of the weights is not stated (--licence): nobody may rely on using them")
+        _notice("the licence of the weights is not stated (--licence): nobody may rely on using them")
     plan = hub.plan(run, hub_id, registry(), **facts)
     if dry_run:
         _show_plan(plan, as_json)
         return
-    done = hub.push(plan, private, parent, notice=_tell)
+    done = hub.push(plan, private, parent, notice=_notice)
     if entry_folder is not None:
         write_entry(done.entry, entry_folder / f"{done.entry.name}.yaml")
     if as_json:
@@ -153,9 +150,9 @@ def push(
     console().print(f"{done.repo}: {what}\ncommit {done.commit}\n{done.url}")
 
 
-@command.command("verify", short_help="Check hashes and network, and predict the recorded scores again.")
+@command.command("verify", short_help="Check hashes and network, and recompute the recorded scores.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--no-scores", is_flag=True, help="Do not predict again.")
+@click.option("--no-scores", is_flag=True, help="Do not recompute the scores.")
 @click.option("-b", "--benchmark", help="The stream's .yaml file, if it is not registered.")
 @click.option("--data-root", envvar="DFBENCH_DATA", type=FOLDER, show_envvar=True,
               help="Folder that holds the data sets, each under its source's name.")  # fmt: skip
@@ -164,7 +161,7 @@ def push(
 def verify(
     names: tuple[str, ...], no_scores: bool, benchmark: str | None, data_root: Path | None, device: str, as_json: bool
 ) -> None:
-    """Check that checkpoints are what their entries say, and predict the recorded scores again.
+    """Check that checkpoints are what their entries say, and recompute the recorded scores.
 
     The exit code is 3 if anything is wrong.
     """
@@ -172,16 +169,16 @@ def verify(
     from dfbench.cli.progress import watching
     from dfbench.errors import DataError
     from dfbench.plugins import registry
-    from dfbench.publish.zoo.checkpoint import fetch
+    from dfbench.publish.zoo.resolve import fetch
     from dfbench.publish.zoo.verification import verify as check
 
     results: dict[str, list[Any]] = {}
-    with watching() as reporter:
+    with watching() as watcher:
         for name in names:
-            located = fetch(_find(name), _tell)
+            located = fetch(_resolve(name), _notice)
             results[name] = check(
                 located, registry(), scores=not no_scores, benchmark=benchmark, data_root=data_root, device=device,
-                reporter=reporter,
+                listener=watcher,
             )  # fmt: skip
     if as_json:
         print_json([{"name": name, "checks": [vars(c) for c in checks]} for name, checks in results.items()])
@@ -197,14 +194,14 @@ def verify(
         raise DataError(wrong[0] + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""))
 
 
-def _find(name: str) -> Located:
+def _resolve(name: str) -> LocatedEntry:
     from dfbench.plugins import registry
-    from dfbench.publish.zoo.checkpoint import find
+    from dfbench.publish.zoo.resolve import resolve
 
-    return find(name, registry(), _tell)
+    return resolve(name, registry(), _notice)
 
 
-def _tell(text: str) -> None:
+def _notice(text: str) -> None:
     click.echo(text, err=True)
 
 
@@ -219,9 +216,8 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
 
     card = next(file.content for file in plan.files if file.path == "README.md")
     assert isinstance(card, bytes)
-    entry: Checkpoint = plan.entry
     if as_json:
-        print_json({"repo": plan.repo, "files": _files(plan), "card": card.decode(), "entry": entry.document()})
+        print_json({"repo": plan.repo, "files": _files(plan), "card": card.decode(), "entry": plan.entry.document()})
         return
     rows = [[file["path"], f"{file['size']:,}", file["sha256"]] for file in _files(plan)]
     console().print(table(f"would be sent to {plan.repo}", ["file", "bytes", "sha256"], rows))

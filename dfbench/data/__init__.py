@@ -1,14 +1,20 @@
-"""The data layer: a table of samples, the sources it is read from, and a store of decoded pixels.
+"""The data layer: tables of samples, the sources they are read from, decoded pixels, and batches of them.
 
-=============  ================================================================
-``samples``    the table: one row a face crop or frame (Parquet, numpy columns)
-``pictures``   one picture file to one uint8 RGB array, or a :class:`PictureError`
-``sources``    what reads a public data set: ``folder``, ``cifar10``, a plugin's
-``inspection`` every picture read once before training, remembered in the cache
-``leaks``      no identity and no video in two splits
-``store``      all pixels of one size in one memory-mapped file
-``cache``      where derived files lie and how they are written
-=============  ================================================================
+================  ================================================================
+``samples``       the table: one row per face crop or frame (Parquet, NumPy columns)
+``videos``        which samples form one video
+``units``         what is trained on: frames, clips, pairs, pairs of clips
+``sources``       readers of data sets: ``folder``, ``cifar10``, a plugin's
+``pictures``      one picture file to one uint8 RGB array, or a ``PictureError``
+``inspection``    hash, size and health of every picture, cached between runs
+``leaks``         no identity and no video in two splits
+``store``         all pixels of one size in one memory-mapped file
+``store_writer``  decode and resize pictures into that file, in worker processes
+``loader``        unit ids to batches on the device
+``augmentation``  a detector's augmentation on the CPU, in worker processes
+``workers``       the worker processes themselves
+================  ================================================================
 
-Nothing here imports another part of dfbench than :mod:`dfbench.errors`; only ``store`` imports torch.
+Nothing here imports another part of dfbench than ``errors`` and ``files``. The processes
+that inspect and decode pictures import ``inspection``, ``store_writer`` and ``sources``: these must not import torch.
 """

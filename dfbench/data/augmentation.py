@@ -6,16 +6,14 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
+from dfbench.data.pixels import Pixels
 from dfbench.data.workers import Workers, cores
 from dfbench.errors import UsageError
-
-if TYPE_CHECKING:
-    from dfbench.data.loader import Pixels
 
 Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """``augment(pixels, random)``: one unit's uint8 pixels to what the batch is to hold."""

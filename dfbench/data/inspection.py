@@ -1,8 +1,8 @@
-"""Every picture is read once before anything is trained, and what was seen is remembered.
+"""Inspection of every picture before training, with results that are cached between runs.
 
-A look at a picture gives the hash of its content (the stream's fingerprint is made of these), its size,
-and whether it can be decoded at all. The answers are kept in the cache with a stamp of each file
-(size and time), so that the next start looks only at what is new or changed.
+It yields the hash of a picture's content (the stream's fingerprint is made of these), its size, and whether
+it can be decoded at all. Results are cached with a stamp of each file (size and time), so that the next
+start inspects only new and changed files.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ import pyarrow.parquet as pq
 
 from dfbench.data.pictures import Inspection, PictureError
 from dfbench.data.samples import Samples
-from dfbench.data.sources import Origin, Source
+from dfbench.data.sources import Origin, Source, read_pixels
 from dfbench.data.workers import Progress, map_chunks
-from dfbench.errors import DataError
 from dfbench.files import cache_root, write_whole
 
 
 class Seen(NamedTuple):
-    """What one look at a sample gave; ``error`` is empty where the picture is good."""
+    """The result for one sample; ``error`` is empty for a usable picture."""
 
     sha256: str
     height: int
@@ -37,12 +36,13 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Inspected:
-    """What was seen of N samples, column by column.
+    """The results for N samples, as columns.
 
-    :ivar sha256: (N,) str
-    :ivar height: (N,) int64 pixels
-    :ivar width: (N,) int64 pixels
-    :ivar error: (N,) str, empty where the picture is good
+    Attributes:
+        sha256: (N,) str.
+        height: (N,) int64 pixels.
+        width: (N,) int64 pixels.
+        error: (N,) str, empty for a usable picture.
     """
 
     sha256: np.ndarray
@@ -54,16 +54,22 @@ class Inspected:
 def inspect_samples(
     origin: Origin, samples: Samples, *, progress: Progress | None = None, workers: int | None = None
 ) -> Inspected:
-    """Look at every sample, or remember having looked.
+    """Inspect every sample; unchanged ones are taken from the cache.
 
-    :param samples: rows of this origin
-    :raise DataError: the source gives something else than pictures
-    :raise StorageError: the answers cannot be written into the cache
+    Args:
+        origin: the source that the samples come from.
+        samples: rows of this origin.
+        progress: called with the number of samples inspected so far; not called if all are cached.
+        workers: number of processes; chosen by the number of pictures by default.
+
+    Raises:
+        DataError: the source returns something other than pictures.
+        StorageError: the results cannot be written to the cache.
     """
     names = samples.sample.tolist()
     stamp = getattr(origin.source, "stamp", None)
     stamps = [stamp(name) if stamp else "" for name in names]
-    file = cache_root() / "inspected" / f"{origin.place}.parquet"
+    file = cache_root() / "inspected" / f"{origin.location_hash}.parquet"
     known = _read(file)
     seen = {
         name: Seen(*known[name][1:])
@@ -78,20 +84,6 @@ def inspect_samples(
         if stamped := {n: (s, *seen[n]) for n, s in zip(names, stamps, strict=True) if s}:
             _write(file, known | stamped)
     return _compare(samples, [seen[name] for name in names], has_hash=hasattr(origin.source, "inspect"))
-
-
-def read_pixels(source: Source, sample: str) -> np.ndarray:
-    """One sample's pixels, uint8 (H, W, 3), with a check of what a foreign source returns.
-
-    :raise PictureError: the picture cannot be used
-    :raise DataError: the source returned something else
-    """
-    pixels = source.read(sample)
-    is_array = isinstance(pixels, np.ndarray)
-    if not is_array or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-        got = f"{pixels.dtype} {pixels.shape}" if is_array else type(pixels).__name__
-        raise DataError(f"{type(source).__name__}.read({sample!r}) gave {got}, not uint8 (H, W, 3)")
-    return pixels
 
 
 def _look(shared: tuple[Source, Sequence[str]], start: int, stop: int) -> dict[str, Seen]:
@@ -113,8 +105,11 @@ def _look_at(source: Source, sample: str) -> Seen:
 
 
 def _compare(samples: Samples, seen: list[Seen], *, has_hash: bool) -> Inspected:
-    """Columns of what was seen. A hash in the table wins where the source cannot hash by itself;
-    otherwise the picture must have it."""
+    """The results as columns.
+
+    A hash that the table promises must be the picture's, if the source hashes files (``has_hash``). Otherwise
+    it is taken as it is: a hash of decoded pixels cannot be compared with it.
+    """
     hashes, errors = [], []
     for name, promised, look in zip(samples.sample, samples.sha256, seen, strict=True):
         differs = bool(promised) and has_hash and not look.error and look.sha256 != promised
@@ -141,7 +136,7 @@ _COLUMNS = pa.schema(
 
 
 def _read(file: Path) -> dict[str, tuple[Any, ...]]:
-    """What is remembered: name → (stamp, sha256, height, width, error); nothing, if it is damaged."""
+    """The cached results: name → (stamp, sha256, height, width, error); empty if the file is missing or damaged."""
     try:
         table = pq.read_table(file, schema=_COLUMNS)
         columns = [table[name].to_pylist() for name in _COLUMNS.names]

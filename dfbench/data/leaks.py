@@ -1,4 +1,4 @@
-"""No identity and no video may be in two splits: a test set must hold people nobody trained on."""
+"""Leak checks: no identity and no video may occur in two splits, so that test sets hold unseen people."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ _ADVICE = {
 
 
 def check_leaks(tables: Sequence[Samples], where: str) -> None:
-    """Make sure that no sample, identity or video occurs in two splits. Empty texts are not checked.
+    """Check that no sample, identity or video occurs in two splits. Empty values are ignored.
 
-    :param tables: samples of one root, taken together
-    :param where: what the samples are, for the error
-    :raise DataError: naming the first few that do, their splits and how many there are
+    Args:
+        tables: samples of one root, taken together.
+        where: the name of this root in the error.
+
+    Raises:
+        DataError: some do; the message names the first few with their splits, and says how many there are.
     """
     for column, plural in (("sample", "samples"), ("identity", "identities"), ("video", "videos")):
         values = np.concatenate([getattr(table, column) for table in tables])
@@ -35,7 +38,7 @@ def check_leaks(tables: Sequence[Samples], where: str) -> None:
 
 
 def crossings(values: np.ndarray, splits: np.ndarray) -> list[tuple[str, tuple[str, ...]]]:
-    """Values that occur with more than one split, with these splits, in alphabetical order."""
+    """Values that occur in more than one split, with those splits, in alphabetical order."""
     found: dict[str, set[str]] = {}
     for value, split in zip(values.tolist(), splits.tolist(), strict=True):
         if value:

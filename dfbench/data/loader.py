@@ -11,26 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 
 from dfbench.data.augmentation import Augment, Augmenter
+from dfbench.data.pixels import Pixels
 from dfbench.data.units import Units
-
-
-class Pixels(Protocol):
-    """Random access to stored pictures (:class:`dfbench.data.store.PixelStore`)."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(N, H, W, 3)."""
-        ...
-
-    def fetch(self, rows: np.ndarray | torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
-        """uint8 pictures of shape ``rows.shape + (H, W, 3)``."""
-        ...
 
 
 @dataclass
@@ -192,12 +179,12 @@ def replay_order(
     The memory is gone through in shuffled rounds, so that every stored unit is replayed equally often.
     """
     batches = epoch_order(ids, batch_size, generator)
-    drawn = endless(memory, generator)
+    drawn = shuffled_cycle(memory, generator)
     take = min(memory_batch_size, len(memory))
     return [torch.cat([batch, drawn(take)]) for batch in batches]
 
 
-def endless(ids: torch.Tensor, generator: torch.Generator) -> Callable[[int], torch.Tensor]:
+def shuffled_cycle(ids: torch.Tensor, generator: torch.Generator) -> Callable[[int], torch.Tensor]:
     """A function that draws the next n of ``ids``, reshuffled whenever all have been drawn."""
     pending = ids.new_empty(0)
 

@@ -1,7 +1,7 @@
 """One picture file to one uint8 RGB array.
 
-Every way a picture can be broken ends in a :class:`PictureError` that names the file, so that the
-caller can count, report and leave out bad pictures instead of dying on the first.
+Every defect of a picture ends in a :class:`PictureError` that names the file, so that the caller can
+count, report and leave out bad pictures instead of failing at the first one.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from PIL import ExifTags, Image, ImageOps
 from dfbench.errors import DataError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-"""Suffixes (lower case) that a folder source takes for pictures."""
+"""Suffixes (lower case) of the files that a folder source reads as pictures."""
 
-# Formats that are pictures and nothing else: EPS, for one, would start Ghostscript on the file.
+# Formats that PIL decodes by itself; for EPS, say, it would start Ghostscript on an untrusted file.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 
-
-# EXIF orientations that lie on their side.
 _TURNED = (5, 6, 7, 8)
+"""EXIF orientations that swap width and height."""
 
 
 class PictureError(DataError):
@@ -33,7 +32,7 @@ class PictureError(DataError):
 
 
 class Inspection(NamedTuple):
-    """What one look at a picture tells: the SHA-256 of its content and its size in pixels."""
+    """The SHA-256 of a picture's content, and the picture's size in pixels."""
 
     sha256: str
     height: int
@@ -43,19 +42,25 @@ class Inspection(NamedTuple):
 def read_picture(path: Path, name: str | None = None) -> np.ndarray:
     """Read one picture file.
 
-    :param path: the file
-    :param name: what to call it in an error (the path, unless given)
-    :return: uint8 array (H, W, 3), RGB, upright (EXIF orientation applied). Grey, palette, CMYK and
-        16-bit pictures are converted, an alpha channel is dropped, the first frame of several is taken
-    :raise PictureError: missing, unreadable, truncated, not a picture, or too large to be harmless
+    Args:
+        path: the file.
+        name: the picture's name in error messages; the path by default.
+
+    Returns:
+        uint8 array (H, W, 3), RGB, upright (EXIF orientation applied). Grey, palette, CMYK and
+        16-bit pictures are converted, an alpha channel is dropped, the first frame of several is taken.
+
+    Raises:
+        PictureError: the file is missing, unreadable, truncated, not a picture, or a possible decompression bomb.
     """
     return decode_picture(read_bytes(path, name), name or str(path))
 
 
 def read_bytes(path: Path, name: str | None = None) -> bytes:
-    """The content of a file.
+    """Read the content of a file, with the error that a bad picture has.
 
-    :raise PictureError: it cannot be read
+    Raises:
+        PictureError: the file cannot be read.
     """
     try:
         return path.read_bytes()
@@ -64,19 +69,23 @@ def read_bytes(path: Path, name: str | None = None) -> bytes:
 
 
 def decode_picture(data: bytes, name: str) -> np.ndarray:
-    """Decode the bytes of one picture file; as :func:`read_picture`.
+    """Decode the bytes of one picture file to the array that :func:`read_picture` returns.
 
-    :raise PictureError: as :func:`read_picture`
+    Raises:
+        PictureError: as :func:`read_picture`.
     """
     image, _ = _load(data, name, draft=False)
     return np.asarray(_to_rgb(image, name))
 
 
 def inspect_picture(data: bytes, name: str) -> Inspection:
-    """Hash the bytes of one picture file and make sure that they decode.
+    """Hash the bytes of one picture file and check that they decode.
 
-    :return: SHA-256 of the bytes, and the size of the upright picture
-    :raise PictureError: as :func:`read_picture`
+    Returns:
+        SHA-256 of the bytes, and the size of the upright picture.
+
+    Raises:
+        PictureError: as :func:`read_picture`.
     """
     image, (width, height) = _load(data, name, draft=True)
     if image.mode not in ("RGB", "L"):
@@ -85,10 +94,13 @@ def inspect_picture(data: bytes, name: str) -> Inspection:
 
 
 def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize with PIL's bicubic filter, antialiased on the way down; the aspect ratio is not kept.
+    """Resize with PIL's bicubic filter, antialiased when shrinking; the aspect ratio is not kept.
 
-    :param pixels: uint8 (H, W, 3)
-    :return: uint8 (height, width, 3); the same array where the size is already right
+    Args:
+        pixels: uint8 (H, W, 3).
+
+    Returns:
+        uint8 (height, width, 3); the same array if it already has that size.
     """
     if pixels.shape[:2] == (height, width):
         return pixels
@@ -96,9 +108,13 @@ def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _load(data: bytes, name: str, *, draft: bool) -> tuple[Image.Image, tuple[int, int]]:
-    """A decoded, upright picture and its (width, height).
+    """Decode a picture and turn it upright.
 
-    :param draft: decode a JPEG at an eighth of its size: all of its data are read, at half the time
+    Args:
+        draft: decode a JPEG at an eighth of its size, which still reads all of its data, in half the time.
+
+    Returns:
+        the picture, and the (width, height) that it has at full size.
     """
     if not data:
         raise PictureError(f"{name}: the file is empty")

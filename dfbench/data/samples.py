@@ -1,4 +1,4 @@
-"""The sample table: one row a face crop or frame, with everything that is known about it but its pixels."""
+"""The sample table: one row per face crop or frame, with everything known about it except its pixels."""
 
 from __future__ import annotations
 
@@ -48,16 +48,17 @@ class Samples:
 
     Text columns hold ``str`` objects; an empty text means "not known".
 
-    :ivar sample: the sample's name, unique in the table, the same on every machine
-    :ivar label: int16 class index; 0 real and 1 fake unless the source says otherwise
-    :ivar source: public data set or forgery family
-    :ivar method: how a fake was made
-    :ivar identity: the person; may not occur in two splits
-    :ivar video: the video or clip; may not occur in two splits
-    :ivar frame: int32 position in the video, 0 for a single picture
-    :ivar pair: a key that a real and the fakes aligned with it share
-    :ivar split: ``train``, ``val`` or ``test``
-    :ivar sha256: SHA-256 (hex) of the picture's content
+    Attributes:
+        sample: the sample's name, unique in the table and independent of the machine.
+        label: int16 class index; 0 real and 1 fake unless the source says otherwise.
+        source: public data set or forgery family.
+        method: how a fake was made.
+        identity: the person; must not occur in two splits.
+        video: the video or clip; must not occur in two splits.
+        frame: int32 position in the video, 0 for a single picture.
+        pair: a key that a real and the fakes aligned with it share.
+        split: ``train``, ``val`` or ``test``.
+        sha256: SHA-256 (hex) of the picture's content.
     """
 
     sample: np.ndarray
@@ -96,9 +97,10 @@ class Samples:
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]]) -> Samples:
-        """Build a table from one mapping a sample; ``sample``, ``label`` and ``split`` are needed.
+        """Build a table from one mapping per sample; ``sample``, ``label`` and ``split`` are required.
 
-        :raise DataError: a column is missing or unknown, a value has the wrong type, a name occurs twice
+        Raises:
+            DataError: a column is missing or unknown, a value has the wrong type, a name occurs twice.
         """
         rows = list(rows)
         for number, row in enumerate(rows):
@@ -121,7 +123,8 @@ class Samples:
     def from_table(cls, table: pa.Table) -> Samples:
         """Build from an Arrow table with at least the columns of :data:`SCHEMA`.
 
-        :raise DataError: a column is missing or cannot be converted
+        Raises:
+            DataError: a column is missing or cannot be converted.
         """
         for name in COLUMNS:
             if name not in table.column_names:
@@ -134,9 +137,10 @@ class Samples:
 
     @classmethod
     def concatenate(cls, tables: Sequence[Samples]) -> Samples:
-        """One table after the other.
+        """Join tables, keeping the order of tables and rows.
 
-        :raise DataError: two rows have the same sample name
+        Raises:
+            DataError: two rows have the same sample name.
         """
         return cls(**{name: np.concatenate([getattr(table, name) for table in tables]) for name in COLUMNS})
 
@@ -148,7 +152,8 @@ class Samples:
     def read(cls, path: Path) -> Samples:
         """Read a table from Parquet.
 
-        :raise DataError: the file is missing, damaged or something else
+        Raises:
+            DataError: the file is missing, damaged or not a sample table.
         """
         try:
             table = pq.read_table(path)
@@ -162,7 +167,8 @@ class Samples:
     def write(self, path: Path) -> None:
         """Write the table as Parquet, whole or not at all.
 
-        :raise StorageError: it cannot be written
+        Raises:
+            StorageError: the file cannot be written.
         """
         buffer = BytesIO()
         pq.write_table(self.to_table(), buffer, compression="zstd")
@@ -171,20 +177,24 @@ class Samples:
     def take(self, rows: Sequence[int] | np.ndarray) -> Samples:
         """The table of the given rows, in the given order.
 
-        :param rows: row indices, each at most once
+        Args:
+            rows: row indices, each at most once.
         """
         rows = np.asarray(rows, np.int64)
         return Samples(**{name: getattr(self, name)[rows] for name in COLUMNS})
 
     def replace(self, **columns: np.ndarray) -> Samples:
-        """The same table with some columns exchanged."""
+        """A copy of the table with some columns replaced."""
         return Samples(**{name: columns.get(name, getattr(self, name)) for name in COLUMNS})
 
     def where(self, **values: Any) -> np.ndarray:
         """Rows that have all the given values.
 
-        :param values: column name = one value, or a collection of values of which one must match
-        :return: int64 row indices, ascending
+        Args:
+            **values: column name = one value, or a collection of values of which one must match.
+
+        Returns:
+            int64 row indices, ascending.
 
         >>> samples.where(split="train", method=["original", "Deepfakes"])  # doctest: +SKIP
         """
@@ -200,7 +210,7 @@ class Samples:
         return np.flatnonzero(mask).astype(np.int64)
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the content of all rows, whatever their order, the same on every machine."""
+        """SHA-256 (hex) of the content of all rows, independent of their order and of the machine."""
         return self._fingerprint
 
     @cached_property
@@ -208,7 +218,7 @@ class Samples:
         digest = hashlib.sha256(json.dumps(COLUMNS).encode())
         columns = [getattr(self, name).tolist() for name in COLUMNS]
         for row in sorted(zip(*columns, strict=True)):
-            # One file name can reach us in two Unicode spellings, depending on the file system.
+            # File systems differ in the Unicode form of a file name (composed or decomposed).
             line = unicodedata.normalize("NFC", json.dumps(row, ensure_ascii=False))
             digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
         return digest.hexdigest()

@@ -1,12 +1,12 @@
 """All pixels of a set of samples, of one size, in one memory-mapped file.
 
-Training reads shuffled batches again and again. Opening and decoding a picture takes a millisecond;
+Training reads shuffled batches many times over. Opening and decoding a picture takes a millisecond;
 copying its decoded pixels out of the page cache takes microseconds. So every picture is decoded and
 resized once, and a batch is one gather over the map.
 
 A store is a folder ``<cache>/pixels/<key>`` with ``pixels.u8`` (raw uint8, N×H×W×3) and
-``store.json``. Its key is a hash of the pictures' content hashes, their order, the size and the way
-of decoding: the same pictures are found again whatever they are called, others never are.
+``store.json``. Its key is a hash of the pictures' content hashes, their order, the size and the
+decoding: the same pictures find their store under any name, and other pictures never do.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from dfbench.data.decoding import decode_into
 from dfbench.data.samples import Samples
 from dfbench.data.sources import Origin
+from dfbench.data.store_writer import decode_into
 from dfbench.data.workers import Progress, map_chunks
 from dfbench.errors import StorageError
 from dfbench.files import CACHE_VARIABLE, cache_root, writing
 
 FORMAT = 1
-"""Goes up when the layout or the way of decoding and resizing changes; older stores are built anew."""
+"""Raised when the layout, the decoding or the resizing changes; older stores are then rebuilt."""
 
 RowIndex = np.ndarray | torch.Tensor | Sequence[int]
 """Row numbers, of any shape."""
@@ -42,10 +42,13 @@ META = "store.json"
 
 
 class PixelStore:
-    """A finished store.
+    """A finished store, opened for reading.
 
-    :param path: its folder
-    :raise StorageError: it is not there, not whole, or damaged
+    Args:
+        path: the store's folder.
+
+    Raises:
+        StorageError: the store is missing, incomplete or damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,16 +63,21 @@ class PixelStore:
         return self.shape[0]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.path,)
+        return type(self), (self.path,)  # worker processes map the file themselves
 
     def fetch(self, rows: RowIndex, out: torch.Tensor | None = None) -> torch.Tensor:
         """Copy the pixels of some rows out of the map, in one gather.
 
-        :param rows: int64 row indices of any shape, say (B,) or (B, k); rows may repeat
-        :param out: write here (for example into pinned memory) instead of into a new tensor;
-            contiguous uint8 of the result's shape
-        :return: uint8 ``rows.shape + (H, W, 3)``
-        :raise IndexError: a row is not in the store
+        Args:
+            rows: int64 row indices of any shape, say (B,) or (B, k); rows may repeat.
+            out: write here (for example into pinned memory) instead of into a new tensor;
+                contiguous uint8 of the result's shape.
+
+        Returns:
+            uint8 ``rows.shape + (H, W, 3)``.
+
+        Raises:
+            IndexError: a row is not in the store.
         """
         rows, out = _prepare(rows, out, self.shape)
         flat, pixels = rows.reshape(-1).numpy(), out.view(-1, *self.shape[1:]).numpy()
@@ -80,7 +88,7 @@ class PixelStore:
 
 
 class PixelStack:
-    """Several stores of one size, one after the other: row i of the stack counts through all of them."""
+    """Several stores of one size as one: rows are numbered through all of them in order."""
 
     def __init__(self, stores: Sequence[PixelStore | PixelView]) -> None:
         sizes = {store.shape[1:] for store in stores}
@@ -94,14 +102,14 @@ class PixelStack:
         return self.shape[0]
 
     def fetch(self, rows: RowIndex, out: torch.Tensor | None = None) -> torch.Tensor:
-        """As :meth:`PixelStore.fetch`: one gather a store that the rows touch."""
+        """As :meth:`PixelStore.fetch`: one gather per store that the rows touch."""
         rows, out = _prepare(rows, out, self.shape)
         flat, pixels = rows.reshape(-1), out.view(-1, *self.shape[1:])
-        owner = torch.searchsorted(self._ends, flat, right=True)
+        owner = torch.searchsorted(self._ends, flat, right=True)  # right: an end is the next store's first row
         for number in torch.unique(owner).tolist():
             store, start = self.stores[number], int(self._ends[number]) - len(self.stores[number])
             mine = owner == number
-            if bool(mine.all()):
+            if bool(mine.all()):  # the usual batch: gathered in place, without a copy
                 store.fetch(flat - start, out=pixels)
             else:
                 pixels[mine] = store.fetch(flat[mine] - start)
@@ -126,7 +134,7 @@ class PixelView:
 
 def store_key(origin: Origin, samples: Samples, size: tuple[int, int]) -> str:
     """The name of the store that holds these samples, in this order, in this size (height, width)."""
-    digest = hashlib.sha256(json.dumps([FORMAT, origin.kind, size]).encode())
+    digest = hashlib.sha256(json.dumps([FORMAT, origin.decoding_hash, size]).encode())
     for sha256 in samples.sha256:
         if not sha256:
             raise ValueError("samples without sha256; inspect_samples fills it in")
@@ -142,16 +150,21 @@ def build_store(
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> PixelStore | PixelView:
-    """Open the store of these samples, and build it first where it is missing or damaged.
+    """Open the store of these samples; build it first if it is missing or damaged.
 
-    Pictures are resized with PIL's antialiased bicubic filter to exactly ``size``. The store is
-    written under another name and renamed when it is whole, so a killed build leaves nothing that
-    could be taken for finished; a second process that wants the same store waits for the first.
+    Pictures are resized with PIL's antialiased bicubic filter to exactly ``size``. Where the source has them
+    as a store already, a view of that one is returned and nothing is built.
 
-    :param samples: rows of this origin, with their ``sha256``
-    :param size: (height, width) in pixels
-    :raise DataError: a picture cannot be decoded (any more)
-    :raise StorageError: the cache cannot be written, or the disk is full
+    Args:
+        origin: the source that the samples come from.
+        samples: rows of this origin, with their ``sha256``.
+        size: (height, width) in pixels.
+        progress: called with the number of pictures decoded so far.
+        workers: number of processes; chosen by the number of pictures by default.
+
+    Raises:
+        DataError: a picture cannot be decoded; it changed since it was inspected.
+        StorageError: the cache cannot be written, or the disk is full.
     """
     stored = getattr(origin.source, "stored", None)
     if stored is not None and (view := stored(samples.sample.tolist(), size)) is not None:
@@ -176,17 +189,22 @@ def make_store(
     usable: Callable[[PixelStore], bool] = lambda store: True,
     progress: Progress | None = None,
 ) -> PixelStore:
-    """Open the store ``target``, and make it first where it is missing, damaged or not usable.
+    """Open the store ``target``; make it first if it is missing, damaged or not usable.
 
-    It is made under another name and renamed when it is whole, so a killed build leaves nothing that
-    could be taken for finished; a second process that wants the same store waits for the first.
+    It is made under another name and renamed when it is complete, so that a killed build leaves nothing that
+    passes for a store. A second process that needs the same store waits for the first.
 
-    :param key: the store's identity, kept in it
-    :param shape: (N, H, W, 3)
-    :param fill: writes the pixels into the file ``PIXELS`` (there already, full of zeros) of the
-        folder it is given, and other files of the store beside it
-    :param usable: a further check of a store that is found
-    :raise StorageError: the cache cannot be written, or the disk is full
+    Args:
+        target: the store's folder.
+        key: the store's identity, kept in it.
+        shape: (N, H, W, 3).
+        fill: called with a folder; writes the pixels into its file ``PIXELS`` (which exists, full of zeros),
+            and any other files of the store next to it.
+        usable: an additional check of an existing store.
+        progress: called while this process waits for another one.
+
+    Raises:
+        StorageError: the cache cannot be written, or the disk is full.
     """
     if (store := _open(target, key)) is not None and usable(store):
         return store
@@ -194,6 +212,7 @@ def make_store(
         target.parent.mkdir(parents=True, exist_ok=True)
         lock = _locked(target.with_name(f".{key}.lock"), progress)
     try:
+        # Checked again under the lock: the process that had it may have built this very store.
         if (store := _open(target, key)) is None or not usable(store):
             _make(target, key, shape, fill)
             store = PixelStore(target)
@@ -205,11 +224,11 @@ def make_store(
 def _make(target: Path, key: str, shape: tuple[int, ...], fill: Callable[[Path], None]) -> None:
     room = int(np.prod(shape, dtype=np.int64))
     with writing(target):
-        # Whoever built here under this lock before is dead, and what is damaged is of no use.
+        # This process holds the lock: any earlier builder is dead, and its unfinished folder can go.
         for left_over in [target, *target.parent.glob(f".{target.name}.tmp-*")]:
             shutil.rmtree(left_over, ignore_errors=True)
         free = shutil.disk_usage(target.parent).free
-    if free < room + 2**20:
+    if free < room + 2**20:  # checked now because the file, made of one hole, reserves nothing
         raise StorageError(
             f"the pixels of {shape[0]} pictures at {shape[1]}×{shape[2]} need {room / 1e9:.2f} GB and "
             f"{target.parent} has {free / 1e9:.2f} GB free; set {CACHE_VARIABLE} to a folder with more room"
@@ -222,6 +241,7 @@ def _make(target: Path, key: str, shape: tuple[int, ...], fill: Callable[[Path],
                 file.truncate(room)
         fill(temporary)
         with writing(temporary):
+            # On disk before the rename: after a power cut a store with a name has its pixels.
             with (temporary / PIXELS).open("rb+") as file:
                 os.fsync(file.fileno())
             _write_meta(temporary, key, shape)
@@ -231,7 +251,7 @@ def _make(target: Path, key: str, shape: tuple[int, ...], fill: Callable[[Path],
 
 
 def _locked(path: Path, progress: Progress | None) -> FileLock:
-    """Take the lock; say so when another process has it."""
+    """Take the lock; report through ``progress`` if another process holds it."""
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -243,7 +263,7 @@ def _locked(path: Path, progress: Progress | None) -> FileLock:
 
 
 def _open(path: Path, key: str) -> PixelStore | None:
-    """The store, or None where it is missing, damaged, or not the one that was asked for."""
+    """The store, or None if it is missing, damaged or of another key."""
     try:
         store = PixelStore(path)
     except StorageError:
@@ -267,7 +287,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         raise StorageError(f"{folder}: not a pixel store") from None
     if check != _check(meta) or meta["format"] != FORMAT or size != int(np.prod(meta["shape"], dtype=np.int64)):
-        raise StorageError(f"{folder}: a damaged pixel store; delete it, it will be built again")
+        raise StorageError(f"{folder}: a damaged pixel store; delete it, it will be rebuilt")
     return meta
 
 
@@ -276,7 +296,7 @@ def _check(meta: dict[str, Any]) -> str:
 
 
 def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    if 0 in shape:
+    if 0 in shape:  # an empty file cannot be mapped
         return np.empty(shape, np.uint8)
     return np.memmap(path, np.uint8, mode="r", shape=shape).view(np.ndarray)
 

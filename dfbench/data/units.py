@@ -1,4 +1,4 @@
-"""Training units: what a detector trains on, what a replay buffer holds, and what it is charged for.
+"""Training units: the groups of samples that a detector trains on and that a replay buffer counts and stores.
 
 A *unit* is a fixed group of samples that belong together for one detector: a frame, a clip, an
 aligned real–fake pair, a pair of clips. Buffers store and replay whole units, so a loss only ever
@@ -49,7 +49,7 @@ class Units:
 
     @property
     def samples_per_unit(self) -> int:
-        """How many samples one unit holds."""
+        """Samples in one unit: the product of the unit's own shape."""
         return int(np.prod(self.rows.shape[1:], dtype=np.int64))
 
     def take(self, index: np.ndarray | Sequence[int]) -> Units:
@@ -58,7 +58,7 @@ class Units:
 
 
 def concat(parts: Sequence[Units]) -> Units:
-    """Units one after another; all of one shape."""
+    """Join units of one shape (ValueError otherwise)."""
     shapes = {p.rows.shape[1:] for p in parts}
     if len(shapes) > 1:
         raise ValueError(f"units of different shapes cannot be joined: {sorted(shapes)}")
@@ -66,16 +66,16 @@ def concat(parts: Sequence[Units]) -> Units:
 
 
 def frames(samples: Samples, rows: np.ndarray) -> Units:
-    """Every sample a unit of its own."""
+    """One unit per sample. Shape (U,)."""
     rows = np.asarray(rows, dtype=np.int64)
     labels = samples.label[rows].astype(np.int64)
     return Units(rows, labels, labels)
 
 
 def clips(samples: Samples, rows: np.ndarray, length: int, stride: int | None = None) -> Units:
-    """Windows of ``length`` consecutive stored frames of one video, a window every ``stride`` frames.
+    """Windows of ``length`` consecutive stored frames of one video, one every ``stride`` frames. Shape (U, T).
 
-    ``stride`` defaults to ``length`` (no overlap). Videos with fewer frames give no clip.
+    ``stride`` defaults to ``length`` (no overlap). Shorter videos yield no clip.
 
     Raises:
         DataError: no video has ``length`` frames.
@@ -84,14 +84,14 @@ def clips(samples: Samples, rows: np.ndarray, length: int, stride: int | None = 
     for video in _videos(samples, rows):
         windows += [video[i : i + length] for i in range(0, len(video) - length + 1, stride or length)]
     if not windows:
-        raise DataError(f"no video has the {length} frames that a clip needs: use a stream with more frames a video")
+        raise DataError(f"no video has the {length} frames that a clip needs: use a stream with more frames per video")
     stacked = np.stack(windows)
     labels = samples.label[stacked[:, 0]].astype(np.int64)
     return Units(stacked, labels, labels)
 
 
 def pairs(samples: Samples, rows: np.ndarray) -> Units:
-    """Every fake with the real it was made from (same ``pair`` key), real first.
+    """One unit per fake: the real it was made from (same ``pair`` key), and the fake. Shape (U, 2).
 
     Raises:
         DataError: the samples hold no aligned pair.
@@ -124,11 +124,12 @@ def clip_pairs(samples: Samples, rows: np.ndarray, length: int, stride: int | No
 def _pair_units(rows: np.ndarray) -> Units:
     count = len(rows)
     labels = np.tile(np.array([0, 1], dtype=np.int64), (count, 1))
+    # Counted under 0 and 1 in turn: half the pairs for each class (see Units.target).
     return Units(rows, labels, np.arange(count, dtype=np.int64) % 2)
 
 
 def _videos(samples: Samples, rows: np.ndarray) -> list[np.ndarray]:
-    """The rows of each video, in frame order; videos in order of first appearance; stills left out."""
+    """The rows of each video, in frame order; videos in order of first appearance, without stills."""
     keys = video_keys(samples)
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for row in np.asarray(rows, dtype=np.int64):

@@ -1,4 +1,4 @@
-"""Which samples are one video: the key to average over and to cut clips from."""
+"""Video keys: which samples form one video, for averaging scores and for cutting clips."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def video_keys(samples: Samples) -> np.ndarray:
-    """A key a video, one for each sample ("" for a still); never one for two forgeries or for real and fake.
+    """The video key of each sample ("" for a still); two forgeries, or a real and a fake, never share one.
 
     Data sets often give an original and its forgeries the same video name (FaceForensics++ gives four
-    manipulations one pair of numbers). Such a name is told apart by label and method.
+    manipulations one pair of numbers). Method and label are then appended to the name.
     """
     keys = list(zip(samples.source.tolist(), samples.video.tolist(), strict=True))
     contents = list(zip(samples.method.tolist(), samples.label.tolist(), strict=True))

@@ -1,7 +1,7 @@
-"""Do something with pictures in several processes: once with every one of them, or for as long as training lasts.
+"""Worker processes for pictures: one pass over all of them, or a pool that lasts as long as the training.
 
-Processes and not threads, because PIL holds Python's lock while it decodes (measured: two threads
-are 1.0 to 1.1 times as fast as one). They are spawned, never forked: the parent may run torch threads.
+Processes instead of threads, because PIL holds the GIL while it decodes (measured: two threads are 1.0 to
+1.1 times as fast as one). They are spawned, never forked: the parent may run torch threads.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ Progress = Callable[[int, int, str], None]
 Result = TypeVar("Result")
 
 CHUNK = 128
-"""Pictures a task."""
+"""Pictures per call."""
 
 _WORTH_A_PROCESS = 1500
-"""Pictures; fewer are done before a process has started."""
+"""Pictures per process; fewer are done before a process has started."""
 
 _shared: Any = None
 
 
 def silent(done: int, total: int, what: str) -> None:
-    """The progress callback of those who want none."""
+    """A progress callback that does nothing."""
 
 
 def map_chunks(
@@ -44,12 +44,19 @@ def map_chunks(
     progress: Progress | None = None,
     chunk: int = CHUNK,
 ) -> Iterator[Result]:
-    """Call ``task(shared, start, stop)`` for consecutive ranges of ``range(total)``, in any order.
+    """Call ``task(shared, start, stop)`` for consecutive ranges of ``range(total)``.
 
-    :param task: a function of a module, so that a process can import it
-    :param shared: handed to every process once
-    :param workers: processes; by default one a processor core, fewer for small jobs
-    :param chunk: how many a call
+    Args:
+        task: a module-level function, so that a process can import it.
+        shared: passed to every process once.
+        total: the number of items.
+        what: the description that ``progress`` gets.
+        workers: number of processes; by default one per processor core, fewer for small jobs.
+        progress: called with the number of items done.
+        chunk: items per call.
+
+    Yields:
+        the result of each call, in the order in which they finish.
     """
     progress = progress or silent
     chunks = [(start, min(start + chunk, total)) for start in range(0, total, chunk)]
@@ -64,13 +71,15 @@ def map_chunks(
 
 
 class Workers:
-    """Processes that call one function for as long as they are wanted.
+    """A pool of processes that call one function until it is closed.
 
-    They are started with the first call. Where none can be (a function that cannot be pickled, a script
-    without ``if __name__ == "__main__"``), and with ``count`` 0, calls are made in this process.
+    The processes start with the first call. Calls run in this process where none can be started (a function
+    that cannot be pickled, a script without ``if __name__ == "__main__"``), and after one has died.
 
-    :param task: ``task(shared, *args)``, a function of a module
-    :param shared: handed to every process once
+    Args:
+        task: called as ``task(shared, *args)``; a module-level function.
+        shared: passed to every process once.
+        count: number of processes; 0 runs every call in this process.
     """
 
     def __init__(self, task: Callable[..., Any], shared: Any, count: int) -> None:
@@ -78,17 +87,11 @@ class Workers:
         self._pool: ProcessPoolExecutor | None = None
 
     def submit(self, *args: Any) -> Future[Any]:
-        """The call's result, to be waited for."""
+        """Start ``task(shared, *args)``."""
         if self._pool is None and self._count > 0:
-            try:
-                payload = pickle.dumps((self._task, self._shared))
-            except Exception:  # whatever a foreign class raises
-                self._count = 0
-            else:
-                context = multiprocessing.get_context("spawn")
-                self._pool = ProcessPoolExecutor(
-                    self._count, mp_context=context, initializer=_start, initargs=(payload,)
-                )
+            self._pool = _pool(self._task, self._shared, self._count)
+            if self._pool is None:
+                self._count = 0  # a second attempt would fail like the first
         if self._pool is not None:
             try:
                 return self._pool.submit(_work, *args)
@@ -98,7 +101,7 @@ class Workers:
         return self._now(args)
 
     def result(self, future: Future[Any], *args: Any) -> Any:
-        """The result of ``submit(*args)``; made in this process if the one that had it is gone."""
+        """Wait for ``submit(*args)``; the call is repeated in this process if its worker died."""
         try:
             return future.result()
         except (BrokenProcessPool, CancelledError):
@@ -107,7 +110,7 @@ class Workers:
             return self._now(args).result()
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes; calls that have not started are cancelled."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
@@ -124,7 +127,7 @@ def cores() -> int:
 
 
 def _workers(total: int) -> int:
-    if multiprocessing.current_process().daemon:  # may not have children
+    if multiprocessing.current_process().daemon:  # must not have children
         return 1
     return max(1, min(cores(), 16, total // _WORTH_A_PROCESS))
 
@@ -139,20 +142,18 @@ def _here(
 def _in_processes(
     task: Callable[[Any, int, int], Result], shared: Any, chunks: list[tuple[int, int]], count: int
 ) -> Iterator[tuple[int, Result]]:
-    """Fall back to this process where none can be started: in a notebook's source, or a script without
-    the ``if __name__ == "__main__"`` that spawned processes need."""
-    try:
-        payload = pickle.dumps((task, shared))
-    except Exception:  # whatever a foreign class raises
+    """As :func:`_here`, in a pool. Falls back to this process where none can be started: for classes of a
+    notebook, or in a script without the ``if __name__ == "__main__"`` that spawned processes need."""
+    pool = _pool(task, shared, count)
+    if pool is None:
         yield from _here(task, shared, chunks)
         return
     left = dict.fromkeys(chunks)
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start, initargs=(payload,))
     try:
         queue = iter(chunks)
         running: dict[Future[Any], tuple[int, int]] = {}
         while left:
+            # Two per process: none waits for this one, and results do not pile up before a slow consumer.
             while len(running) < 2 * count and (chunk := next(queue, None)) is not None:
                 running[pool.submit(_work, *chunk)] = chunk
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -161,10 +162,20 @@ def _in_processes(
                 result = future.result()
                 del left[chunk]
                 yield chunk[1] - chunk[0], result
-    except BrokenProcessPool:
+    except BrokenProcessPool:  # none could be started, or one was killed: what it had done is kept
         yield from _here(task, shared, list(left))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _pool(task: Callable[..., Any], shared: Any, count: int) -> ProcessPoolExecutor | None:
+    """Processes that hold ``task`` and ``shared``; None where these cannot be pickled."""
+    try:
+        payload = pickle.dumps((task, shared))
+    except Exception:  # whatever a foreign class raises
+        return None
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(count, mp_context=context, initializer=_start, initargs=(payload,))
 
 
 def _start(payload: bytes) -> None:

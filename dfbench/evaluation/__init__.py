@@ -1,6 +1,14 @@
-"""What was learned and what was forgotten, computed from stored scores.
+"""Metrics of a run, computed from its stored scores.
 
-``scores`` holds one row a prediction, ``detection`` turns the rows of one test set into AUC, EER, …,
-``continual`` turns the matrix of those into forgetting, transfer, …, and ``summary`` joins the three.
-Nothing is imported here, so that ``dfbench score`` loads ``continual`` and NumPy alone.
+================  ==================================================================
+``scores``        the file of scores: one row per prediction
+``detection``     metrics of one test set: AUC, EER, accuracy, calibration
+``continual``     metrics of the matrix of those: forgetting, transfer, averages
+``stability``     metrics of the points measured inside trainings
+``summary``       all of a record's matrices and metrics from its scores
+``uncertainty``   a bootstrap over videos: intervals of one run
+``significance``  intervals over seeds, and comparison of two rows of a leaderboard
+================  ==================================================================
+
+Nothing is imported here, so that ``dfbench score`` loads only ``continual`` and NumPy.
 """

@@ -1,7 +1,7 @@
-"""Metrics of the matrix R of a continual run: what was learned, transferred and forgotten.
+"""Metrics of the matrix R of a continual run: learning, transfer and forgetting.
 
 ``R[i][j]`` is a metric (higher is better) on experience ``j`` after training experience ``i``, both
-counted from 0 to T−1, in any unit: percent in, percent out. A ``nan`` says "not measured": above
+counted from 0 to T−1, in any unit: percent in, percent out. A ``nan`` means "not measured": above
 the diagonal where only seen experiences were tested, or in every row but the last of a joint run.
 A function whose definition touches an unmeasured entry returns ``nan``, never a partial mean or a 0.
 
@@ -24,8 +24,10 @@ from dfbench.errors import UsageError
 def parse_matrix(rows: Sequence[Any]) -> np.ndarray:
     """R, shape (T, T), from a lower triangle (row i has i+1 numbers) or a full matrix (rows of T).
 
-    ``None`` and NaN stand for an entry that was not measured. Raises UsageError for anything else
-    that is no matrix of finite numbers, and for a matrix without any number.
+    ``None`` and NaN stand for an entry that was not measured.
+
+    Raises:
+        UsageError: the rows do not form such a matrix, an entry is not a finite number, or there is no number at all.
     """
     if not isinstance(rows, list | tuple) or not rows:
         raise UsageError("an R matrix is a non-empty list of rows, as in [[95.5], [87.8, 81.6]]")
@@ -48,12 +50,12 @@ def parse_matrix(rows: Sequence[Any]) -> np.ndarray:
 
 
 def _listed(lengths: list[int]) -> str:
-    """The row lengths as words, cut short for a long matrix."""
+    """The row lengths for an error message, cut short for a long matrix."""
     return ", ".join(map(str, lengths[:12])) + (", …" if len(lengths) > 12 else "")
 
 
 def _number(value: Any, i: int, j: int) -> float:
-    """One entry of the matrix; nan for None."""
+    """One entry of the matrix, checked; nan for None."""
     if value is None:
         return math.nan
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
@@ -68,7 +70,7 @@ def _number(value: Any, i: int, j: int) -> float:
 
 
 def _matrix(R: ArrayLike) -> np.ndarray:
-    """R as a square float array."""
+    """R as a float array; UsageError unless it is square and not empty."""
     matrix = np.asarray(R, dtype=float)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
         raise UsageError(f"an R matrix is square and not empty; this one has the shape {matrix.shape}")
@@ -76,7 +78,7 @@ def _matrix(R: ArrayLike) -> np.ndarray:
 
 
 def _vector(values: ArrayLike, size: int, name: str) -> np.ndarray:
-    """A float array of one value an experience."""
+    """A float array of one value per experience; ``name`` is what the error calls it."""
     vector = np.asarray(values, dtype=float)
     if vector.shape != (size,):
         raise UsageError(f"{name} needs one number for each of the {size} experiences, not {vector.shape}")
@@ -84,7 +86,7 @@ def _vector(values: ArrayLike, size: int, name: str) -> np.ndarray:
 
 
 def _mean(values: np.ndarray) -> float:
-    """The mean, nan where there is nothing to average or a value is undefined."""
+    """The mean; nan if there is nothing to average or a value is undefined."""
     return float(np.mean(values)) if values.size else math.nan
 
 
@@ -128,9 +130,12 @@ def af(R: ArrayLike) -> float:
 def fwt(R: ArrayLike, baseline: ArrayLike | None = None) -> float:
     """Forward transfer, mean_{j≥1}(R[j−1][j] − b_j) (GEM, section 2).
 
-    ``baseline``, shape (T,): the metric b_j of the untrained network on each experience; b_0 is not
-    used. nan without a baseline (a silent 0 would pass for an untrained network that is always
-    wrong), for T = 1, and where an experience was not tested just before it was learned.
+    nan without a baseline (0 would mean an untrained network that is always wrong), for T = 1, and if an
+    experience was not tested just before it was learned.
+
+    Args:
+        R: the matrix, shape (T, T).
+        baseline: shape (T,): the metric b_j of the untrained network on each experience; b_0 is not used.
     """
     matrix = _matrix(R)
     if baseline is None:
@@ -142,11 +147,11 @@ def fwt(R: ArrayLike, baseline: ArrayLike | None = None) -> float:
 def forgetting(R: ArrayLike) -> float:
     """F = mean_{j<T−1}(max_{l<T−1} R[l][j] − R[T−1][j]) (RWalk, "Forgetting and Intransigence", k = T).
 
-    As the equation has it, l runs over *all* models before the last one, those before experience j
-    was learned included: what a model already knew of j beforehand can be forgotten too. Entries
-    above the diagonal that were not measured are left out of the maximum (there is no other way for
-    a lower triangle), so F of a full matrix may exceed F of its lower triangle, never the reverse.
-    nan for T = 1 and where an entry on or below the diagonal is missing. F ≥ AF always.
+    As in the equation, l runs over *all* models before the last one, including those from before experience j
+    was learned: what a model already knew of j can be forgotten too. Entries above the diagonal that were not
+    measured are left out of the maximum (a lower triangle allows nothing else), so F of a full matrix may exceed
+    F of its lower triangle, never the reverse. nan for T = 1, and if an entry on or below the diagonal is missing.
+    F ≥ AF always.
     """
     matrix = _matrix(R)
     earlier, last = matrix[:-1, :-1], matrix[-1, :-1]
@@ -157,18 +162,22 @@ def forgetting(R: ArrayLike) -> float:
 
 
 def intransigence(R: ArrayLike, bound: ArrayLike) -> np.ndarray:
-    """I_k = joint_k − R[k][k], shape (T,): what was not learned that could be (RWalk, same section).
+    """I_k = joint_k − R[k][k], shape (T,): how far learning fell short of the bound (RWalk, same section).
 
-    ``bound``, shape (T,): the metric on experience k of a model trained on experiences 0 … k at
-    once. The diagonal of a ``cumulative`` run is exactly that; the last row of a ``joint`` run, which
-    saw the later experiences too, is the usual stand-in. nan where either is undefined.
+    nan where either is undefined.
+
+    Args:
+        R: the matrix, shape (T, T).
+        bound: shape (T,): the metric on experience k of a model trained on experiences 0 … k at once. The diagonal
+            of a ``cumulative`` run is exactly that; the last row of a ``joint`` run, which saw the later experiences
+            too, is the usual substitute.
     """
     matrix = _matrix(R)
     return _vector(bound, len(matrix), "bound") - np.diag(matrix)
 
 
 def summarize(R: ArrayLike, baseline: ArrayLike | None = None) -> dict[str, Any]:
-    """All scalars above by name, and ``final``: the last row. None where undefined, so JSON can hold it."""
+    """All scalars above by name, and the last row as ``final``; None where undefined, for JSON."""
     matrix = _matrix(R)
     scalars = {
         "average": average(matrix),
@@ -188,5 +197,5 @@ def defined(value: float) -> float | None:
 
 
 def as_rows(R: ArrayLike) -> list[list[float | None]]:
-    """R as lists with None where undefined: what :func:`parse_matrix` reads and a record holds."""
+    """R as lists with None where undefined, as :func:`parse_matrix` reads it and a record stores it."""
     return [[defined(value) for value in row] for row in _matrix(R).tolist()]

@@ -1,7 +1,7 @@
 """Detection metrics of one test set, from labels (0 real, 1 fake) and scores P(fake).
 
 Pure functions on arrays of shape (n,), in NumPy alone because the bootstrap runs them thousands of
-times; the tests hold them equal to scikit-learn. Every function returns ``nan`` where it is not
+times; tests compare them with scikit-learn. Every function returns ``nan`` where it is not
 defined (AUC of one class, anything of an empty set) and raises DataError for arrays that are not
 labels and scores. Fake is the positive class. ``docs/metrics.md`` lists the conventions.
 """
@@ -18,10 +18,10 @@ from numpy.typing import ArrayLike
 from dfbench.errors import DataError
 
 THRESHOLD = 0.5
-"""A sample is called fake when its score is *above* this; a tie is real, as argmax of two logits has it."""
+"""A sample is called fake when its score is *above* this; a tie is real, as with the argmax of two logits."""
 
 LOG_LOSS_CLIP = (0.01, 0.99)
-"""DFDC: no prediction may cost more than −log .01."""
+"""DFDC's bounds: no prediction costs more than −log .01."""
 
 ECE_BINS = 15
 
@@ -47,7 +47,7 @@ def _check(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray
 
 
 def _check_probabilities(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """As :func:`_check`, for the metrics that take the score at its word."""
+    """As :func:`_check`, for metrics that need the score to be a probability, in [0, 1]."""
     fake, values = _check(labels, scores)
     if values.size and (values.min() < 0 or values.max() > 1):
         raise DataError(f"scores run from {values.min():g} to {values.max():g}: P(fake) lies between 0 and 1")
@@ -70,13 +70,13 @@ def _counts(fake: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def auc(labels: ArrayLike, scores: ArrayLike) -> float:
     """Area under the ROC curve: the chance that a fake scores above a real, a tie counting half.
 
-    The Mann–Whitney statistic (Hanley & McNeil 1982), from whole counts: exact whatever the order.
+    The Mann–Whitney statistic (Hanley & McNeil 1982), from integer counts: exact in any order of samples.
     """
     fake, values = _check(labels, scores)
     fakes, reals = values[fake], np.sort(values[~fake])
     if not fakes.size or not reals.size:
         return math.nan
-    fakes = np.sort(fakes)  # a sorted search runs through the reals once: several times faster
+    fakes = np.sort(fakes)  # sorted queries walk through the reals once: several times faster
     below = np.searchsorted(reals, fakes, side="left").sum()
     not_above = np.searchsorted(reals, fakes, side="right").sum()
     return float(int(below + not_above) / (2 * fakes.size * reals.size))
@@ -95,9 +95,9 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
 def eer(labels: ArrayLike, scores: ArrayLike) -> EqualErrorRate:
     """False-positive rate at the threshold where |FNR − FPR| is least, over every distinct score.
 
-    Where the two thresholds around the crossing are equally near, their mean, which is the point
-    half way along the ROC curve: a constant score has an EER of .5, not 0 or 1. ``threshold`` is the
-    higher of the two that is a score. Gaps are compared as whole numbers, so ties are exact.
+    If the two thresholds around the crossing are equally near, the rate is their mean, the point half way along
+    the ROC curve: a constant score has an EER of .5, not 0 or 1. ``threshold`` is then the higher of the two that
+    is a score. Gaps are compared as integers, so ties are exact.
     """
     fake, values = _check(labels, scores)
     if not fake.any() or fake.all():
@@ -110,14 +110,14 @@ def eer(labels: ArrayLike, scores: ArrayLike) -> EqualErrorRate:
     false_negatives = n_fake - np.append(0, true_positives)
     gap = np.abs(false_negatives * n_real - false_positives * n_fake)
     nearest = np.flatnonzero(gap == gap.min())
-    # The point without a threshold is never alone the nearest: calling everything fake is as near.
+    # The leading point has no threshold, but it is never the only nearest: calling everything fake is as near.
     return EqualErrorRate(
         float((false_positives[nearest] / n_real).mean()), float(thresholds[nearest[nearest > 0][0] - 1])
     )
 
 
 def accuracy(labels: ArrayLike, scores: ArrayLike, threshold: float = THRESHOLD) -> float:
-    """Share of samples on the right side of the threshold; fake when score > threshold."""
+    """Share of samples on the correct side of the threshold; fake when score > threshold."""
     fake, values = _check_probabilities(labels, scores)
     return _mean((values > threshold) == fake)
 
@@ -167,11 +167,21 @@ def ece(labels: ArrayLike, scores: ArrayLike, bins: int = ECE_BINS) -> float:
 
 
 def by_video(labels: ArrayLike, scores: ArrayLike, videos: Sequence[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One label and one score a video: the mean of its frames' probabilities, videos as they first appear.
+    """Labels and scores of videos: the mean of their frames' probabilities, videos in order of first appearance.
 
-    A sample with the empty key "" comes from no video and stands for itself. A key under which both
-    labels occur is a DataError naming it. Two forgeries of one source video need two keys (method
-    and name): under one key they would be averaged into a single fake, and nothing here can tell.
+    A sample with the empty key "" is a still and counts as a video of its own. Two forgeries of one source video
+    need two keys (method and name): under one key they would be averaged into a single fake, unnoticed.
+
+    Args:
+        labels: int (n,), 0 real, 1 fake.
+        scores: P(fake), (n,).
+        videos: the video key of each sample, (n,).
+
+    Returns:
+        labels and scores, int64 and float64 of shape (number of videos,).
+
+    Raises:
+        DataError: a key has frames of both labels.
     """
     fake, values = _check_probabilities(labels, scores)
     keys = videos.tolist() if isinstance(videos, np.ndarray) else list(videos)
@@ -194,9 +204,9 @@ def by_video(labels: ArrayLike, scores: ArrayLike, videos: Sequence[str] | np.nd
 def detection_metrics(
     labels: ArrayLike, scores: ArrayLike, videos: Sequence[str] | np.ndarray | None = None
 ) -> dict[str, float | int | None]:
-    """All of the above for one test set, by name; None where undefined, so that JSON can hold it.
+    """All of the above for one test set, by name; None where undefined, for JSON.
 
-    Names without ``video_`` are of frames (samples). Without ``videos`` the video figures are None.
+    Names without ``video_`` are metrics of frames (samples). Without ``videos`` the video metrics are None.
     """
     fake, values = _check_probabilities(labels, scores)
     rate, threshold = eer(fake, values)

@@ -6,6 +6,7 @@ test set of experience ``tested_on``. A run holds one group of rows for each suc
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ SCHEMA = pa.schema(
         pa.field("predicted", pa.int16(), nullable=False),
     ]
 )
-"""``score`` is P(fake) in a two-class stream, P(predicted class) otherwise; ``video`` is "" for a still."""
+"""``score`` is P(fake) in a two-class stream, to the last bit of its float32. With more classes it is P(predicted),
+which no metric reads, rounded to a multiple of 1/256 when predictions are made. ``video`` is "" for a still."""
 
 _PARQUET = {"compression": "zstd", "dictionary_pagesize_limit": 64 << 20, "write_page_checksum": True}
 """The names stay a dictionary however many there are; damage shows on reading, not as other scores."""
@@ -149,7 +151,7 @@ class Scores:
 
     @classmethod
     def concat(cls, parts: Iterable[Scores]) -> Scores:
-        """The groups of all parts (one an experience, say); a pair in two parts is a DataError."""
+        """The groups of all parts (one per experience, say); a pair in two parts is a DataError."""
         return cls(group for part in parts for group in part)
 
     def digest(self) -> str:
@@ -211,21 +213,28 @@ class Scores:
     @classmethod
     def read(cls, path: str | Path) -> Scores:
         """The scores of a file; DataError where it is missing, damaged, or no scores file."""
-        try:
+        with reading(path):
             with open(path, "rb") as file:
                 table = pq.read_table(file, page_checksum_verification=True)
             table.validate(full=True)  # indices into the names that point outside them
             scores = cls.from_table(table, str(path))
-        except OSError as error:
-            # PyArrow also reports a damaged page or footer as an OSError, then without an errno.
-            raise DataError(f"cannot read the scores {path}: {error.strerror or _line(error)}") from error
-        except (pa.ArrowException, ValueError) as error:  # ValueError: names that are no UTF-8
-            raise DataError(f"{path} is damaged or no Parquet file: {_line(error)}") from error
         # The checksums of Parquet leave out its own page headers; this covers every value.
         written = (table.schema.metadata or {}).get(_DIGEST)
         if written is not None and written != scores.digest().encode():
             raise DataError(f"{path} is damaged: its rows are not the ones that were written")
         return scores
+
+
+@contextlib.contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Turn what PyArrow raises for a file of scores that is missing or damaged into a one-line :class:`DataError`."""
+    try:
+        yield
+    except OSError as error:
+        # PyArrow also reports a damaged page or footer as an OSError, then without an errno.
+        raise DataError(f"cannot read the scores {path}: {error.strerror or _line(error)}") from error
+    except (pa.ArrowException, ValueError) as error:  # ValueError: names that are not UTF-8
+        raise DataError(f"{path} is damaged or not a Parquet file: {_line(error)}") from error
 
 
 def _line(error: Exception) -> str:
@@ -240,7 +249,7 @@ def _strings(names: Sequence[str]) -> np.ndarray:
     try:
         "".join(array).encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"the name of a sample or video is no text (UTF-8): {_line(error)}") from error
+        raise DataError(f"the name of a sample or video is not text (UTF-8): {_line(error)}") from error
     return array
 
 

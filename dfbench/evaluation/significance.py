@@ -1,6 +1,7 @@
-"""Rows of a leaderboard: runs that differ in their seed alone, how sure their mean is, and whether two rows differ.
+"""Statistics of leaderboard rows: the interval of a mean over seeds, and the comparison of two rows.
 
-Everything here works on the headline average of each seed and on its replicates (:mod:`.uncertainty`).
+A row is a group of runs that differ only in their seed. Everything here works on the
+headline average of each seed and on its replicates (:mod:`.uncertainty`).
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ from dfbench.evaluation.uncertainty import LEVEL, interval
 
 @dataclass(frozen=True)
 class SeedVariance:
-    """How much the headline average varies from seed to seed, pooled over several rows."""
+    """The variance of the headline average over seeds, pooled over several rows."""
 
     value: float
     freedom: int
-    """Degrees of freedom: seeds less rows."""
+    """Degrees of freedom: number of seeds minus number of rows."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds and what is known of its error."""
+    """A mean over seeds with its spread and interval."""
 
     mean: float
     spread: float | None
     """Sample standard deviation over seeds; None for one seed."""
     n: int
-    """Seeds."""
+    """Number of seeds."""
     low: float | None
     high: float | None
     """The 95 % interval; None without replicates."""
@@ -40,14 +41,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Sample:
-    """The seeds of a row."""
+    """The runs of one row."""
 
     values: Sequence[float]
-    """The headline average of each."""
+    """The headline average of each seed."""
     drawn: Sequence[np.ndarray | None]
-    """Its replicates, equally many each; None where a record has none."""
+    """The replicates of each seed, equally many; None for a record without."""
     seeds: SeedVariance | None = None
-    """None: nothing is known of how seeds vary, and only videos count."""
+    """None if the variance over seeds is unknown; then only that over videos counts."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,14 @@ class Comparison:
     low: float
     high: float
     p: float
-    """Two-sided."""
+    """Two-sided p-value."""
 
 
 def pooled(rows: Sequence[Sequence[float]]) -> SeedVariance | None:
-    """The variance within rows, as in an analysis of variance; None where no row has two seeds.
+    """The variance within rows, as in an analysis of variance; None if no row has two seeds.
 
-    Three seeds alone say little of their own variance; ten rows of three say enough. It takes the rows to vary alike,
-    as Dunnett's comparisons with one row do (1955).
+    Three seeds alone estimate their variance poorly; ten rows of three do well. This assumes that all rows have the
+    same variance, as Dunnett's comparisons with a control do (1955).
     """
     several = [np.asarray(values, dtype=float) for values in rows if len(values) > 1]
     freedom = sum(len(values) - 1 for values in several)
@@ -75,11 +76,11 @@ def pooled(rows: Sequence[Sequence[float]]) -> SeedVariance | None:
 
 
 def estimate(row: Sample, level: float = LEVEL) -> Estimate:
-    """A row's mean with the interval that its videos and its seeds give.
+    """A row's mean, with an interval from the variances over videos and over seeds.
 
     mean ± t · √(V + s²/n): V the variance of the seeds' mean over replicates, s² the pooled variance over seeds, t with
     the degrees of freedom of Welch and Satterthwaite; clipped to [0, 1]. Without s², the percentile interval of the
-    replicates: training again is then not in it.
+    replicates, which leaves out the variance of retraining.
     """
     mean, n = float(np.mean(row.values)), len(row.values)
     spread = float(np.std(row.values, ddof=1)) if n > 1 else None
@@ -95,19 +96,19 @@ def estimate(row: Sample, level: float = LEVEL) -> Estimate:
 
 
 def compare(a: Sample, b: Sample) -> Comparison:
-    """Whether row a differs from row b on the same videos.
+    """Compare row a with row b on the same videos.
 
     d = mean(a) − mean(b) is held against √(V + s_a²/n_a + s_b²/n_b) under Student's t: V is the variance over
     replicates of the difference of the seeds' means (paired, since replicate *k* has the same videos in both), s² the
-    pooled variance over seeds, degrees of freedom after Welch and Satterthwaite. Where nothing is known of seeds, only
-    the trained networks are compared.
+    pooled variance over seeds, degrees of freedom after Welch and Satterthwaite. Without a variance over seeds, only
+    the trained networks are compared, not their trainings.
 
     Raises:
-        DataError: one of them lacks replicates, or they are not equally many.
+        DataError: one of them lacks replicates, or their numbers of replicates differ.
     """
     known_a, known_b = _known(a), _known(b)
     if known_a is None or known_b is None or len(known_a[0]) != len(known_b[0]):
-        raise DataError("two rows can only be compared where both have replicates, and equally many")
+        raise DataError("two rows can only be compared if both have replicates, and equally many")
     difference = float(np.mean(a.values) - np.mean(b.values))
     videos = float(np.var(np.mean(known_a, axis=0) - np.mean(known_b, axis=0), ddof=1))
     if a.seeds is not None and a.seeds == b.seeds:
@@ -119,7 +120,7 @@ def compare(a: Sample, b: Sample) -> Comparison:
 
 
 def _known(row: Sample) -> list[np.ndarray] | None:
-    """The replicates of every seed, or None."""
+    """The replicates of every seed; None if a seed has none or another number of them."""
     known = [d for d in row.drawn if d is not None]
     return known if len(known) == len(row.values) and len({len(d) for d in known}) == 1 else None
 
@@ -134,7 +135,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _freedom(videos: float, parts: Sequence[tuple[float, int]]) -> float:
-    """Welch–Satterthwaite; the share of the videos, of which there are many, has no limit of its own."""
+    """Degrees of freedom by Welch–Satterthwaite; the variance over videos, of which there are many, adds no limit."""
     below = sum(variance**2 / freedom for variance, freedom in parts)
     return (videos + sum(v for v, _ in parts)) ** 2 / below if below > 0 else math.inf
 

@@ -1,8 +1,8 @@
-"""Measures of what happens inside trainings: the stability gap, and the worst case.
+"""Metrics of the course of trainings: the stability gap, and worst cases.
 
 A :class:`Curve` is a metric (higher is better) on one experience at several moments of a run. Definitions are of
 De Lange et al. 2023, "Continual evaluation for lifelong learning: identifying the stability gap" (arXiv 2205.13452,
-section 3), at the moments that were measured instead of every iteration, and for any metric instead of accuracy.
+section 3), at the measured moments instead of every iteration, and for any metric instead of accuracy.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ import numpy as np
 from dfbench.evaluation.continual import defined
 
 WINDOWS = (10, 100)
-"""Measured moments that a window spans; the paper's, where a moment is an iteration."""
+"""Lengths of a window in measured moments; the paper has the same numbers of iterations."""
 
 
 def stability(points: Sequence[Mapping[str, Any]], metric: str, size: int) -> dict[str, float | None]:
-    """The measures of a run from its points (a record's ``within``), None where one is undefined.
+    """The metrics of a run, computed from its points (a record's ``mid_training``); None where undefined.
 
-    Points are in order of time. Each has ``trained_on`` (row of R that its training fills), ``metric`` and ``values``
-    (one of ``size`` experiences). A point with ``done`` 0 is from before its training.
+    Args:
+        points: in order of time. Each has ``trained_on`` (the row of R that its training fills), ``metric``, ``values``
+            (one per experience), and ``done``, which is 0 for a point from before the first step of its training.
+        metric: the metric whose points are used.
+        size: number of experiences.
     """
     mine = [p for p in points if p["metric"] == metric]
     rows = np.array([p["trained_on"] for p in mine], dtype=int)
@@ -44,8 +47,9 @@ def min_acc(values: np.ndarray, rows: np.ndarray, before: np.ndarray) -> float:
     """min-ACC at the end: the mean over all experiences but the last of their lowest value since their training ended.
 
     Args:
-        values: float (P, T), the metric on each experience at each moment. rows: int (P,), what was trained on then.
-        before: bool (P,), the moment is before the first step of that training.
+        values: float (P, T), the metric on each experience at each moment.
+        rows: int (P,), the experience in training at each moment.
+        before: bool (P,), whether the moment is before the first step of that training.
     """
     size = values.shape[1]
     lowest = [_lowest(values[:, i], rows > i, before) for i in range(size - 1)]
@@ -53,7 +57,7 @@ def min_acc(values: np.ndarray, rows: np.ndarray, before: np.ndarray) -> float:
 
 
 def wc_acc(values: np.ndarray, rows: np.ndarray, before: np.ndarray) -> float:
-    """WC-ACC at the end: 1/T of the last experience's value, and the rest of min-ACC: a lower bound of the average."""
+    """WC-ACC at the end, a lower bound of the average: the last experience's value weighs 1/T, min-ACC the rest."""
     if not len(values) or rows[-1] != values.shape[1] - 1:
         return math.nan
     size = values.shape[1]
@@ -63,10 +67,10 @@ def wc_acc(values: np.ndarray, rows: np.ndarray, before: np.ndarray) -> float:
 
 
 def stability_gap(values: np.ndarray, rows: np.ndarray, before: np.ndarray) -> float:
-    """The mean depth of the gap: how far an experience learned before falls inside a training below what that training
-    leaves it at or found it at, whichever is lower, so that lasting forgetting is not in it.
+    """The mean depth of the gap: min(start, end) − lowest value of an earlier experience inside a training.
 
-    Over all pairs (training k, experience i < k); our own summary of the paper's figures, in the unit of the metric.
+    The mean is over all pairs (training k, experience i < k). Lasting forgetting is left out, because the depth is
+    measured from the lower of the two ends. Our own summary of the paper's figures, in the unit of the metric.
     """
     depths = []
     for k in sorted(set(rows.tolist())):
@@ -80,11 +84,11 @@ def stability_gap(values: np.ndarray, rows: np.ndarray, before: np.ndarray) -> f
 
 
 def windowed(values: np.ndarray, rows: np.ndarray, before: np.ndarray, width: int) -> float:
-    """Windowed plasticity WP: the largest rise of an experience within ``width`` consecutive moments, the mean over
-    experiences, each from the start of its own training on. Of −``values`` it is the windowed forgetting WF.
+    """Windowed plasticity WP: the largest rise of an experience within ``width`` consecutive moments.
 
-    nan where an experience has fewer than two moments. The moment before a later training is the one before it again,
-    and not counted twice.
+    The mean over experiences, each from the start of its own training on; nan if one has fewer than two moments. Of
+    −``values`` it is the windowed forgetting WF. The moment before a later training is dropped: the network is still
+    that of the moment before it.
     """
     best = []
     for i in range(values.shape[1]):
@@ -97,6 +101,6 @@ def windowed(values: np.ndarray, rows: np.ndarray, before: np.ndarray, width: in
 
 
 def _lowest(curve: np.ndarray, later: np.ndarray, before: np.ndarray) -> float:
-    """The least of the moments inside later trainings; the moment before a training is the one after the last."""
+    """The lowest value inside later trainings; the moment before a training repeats the one after the last."""
     inside = curve[later & ~before]
     return float(inside.min()) if inside.size and np.isfinite(inside).all() else math.nan

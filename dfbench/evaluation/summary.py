@@ -1,4 +1,4 @@
-"""From the scores of a run to its matrices and metrics: the ``matrix`` and ``metrics`` of a record."""
+"""The ``matrix`` and ``metrics`` of a record, computed from the scores of a run."""
 
 from __future__ import annotations
 
@@ -15,15 +15,25 @@ TWO_CLASS_METRICS = ("auc", "video_auc", "accuracy")
 
 
 def evaluate(scores: Scores, experiences: list[str], metric: str, classes: int) -> dict[str, Any]:
-    """What a record says about a run, computed from its scores; JSON-serialisable, None for undefined.
+    """Compute a record's matrices and metrics; JSON-serialisable, all figures are fractions, None is undefined.
 
-    ``experiences`` names the T experiences in order. ``metric`` is the headline: "auc" (of frames),
-    "video_auc" or "accuracy"; it is what forgetting and its kin are computed on. All figures are
-    fractions. Pairs that were not measured are null in the matrices (a joint run has its last row
-    only); rows of the untrained network (trained_on −1) are the baseline of ``fwt``.
+    Pairs that were not measured are None in the matrices (a joint run has only its last row). Scores of the untrained
+    network (trained_on −1) are the baseline of ``fwt``.
 
-    Returns ``headline`` (the metric's name), ``matrix`` (name → T×T rows), ``metrics`` (flat), and
-    ``per_experience`` (the final model's metrics on each test set, with n).
+    Args:
+        scores: of the whole run.
+        experiences: names of the T experiences in order.
+        metric: the headline, "auc" (of frames), "video_auc" or "accuracy": forgetting and the other continual metrics
+            are computed on its matrix.
+        classes: number of classes.
+
+    Returns:
+        ``headline`` (the metric's name), ``matrix`` (name → T×T rows), ``metrics`` (name → value), and
+        ``per_experience`` (the final model's metrics on each test set, with n).
+
+    Raises:
+        UsageError: the stream has no such metric.
+        DataError: the scores are of another stream.
     """
     names = TWO_CLASS_METRICS if classes == 2 else ("accuracy",)
     if metric not in names:
@@ -47,7 +57,7 @@ def evaluate(scores: Scores, experiences: list[str], metric: str, classes: int) 
 
 
 def _check(scores: Scores, size: int, classes: int) -> None:
-    """Refuse scores that are of another stream than the one named."""
+    """Check that the scores fit a stream of this size (UsageError, DataError)."""
     if not size or classes < 2:
         raise UsageError(f"a stream has an experience and two classes at least, not {size} and {classes}")
     for group in scores:
@@ -60,7 +70,7 @@ def _check(scores: Scores, size: int, classes: int) -> None:
 
 
 def group_metrics(group: Group, classes: int) -> dict[str, float]:
-    """The entries of the matrices for one pair; nan where undefined."""
+    """The entries of each matrix for one pair (trained on, tested on); nan where undefined."""
     if classes > 2:
         return {"accuracy": _share_correct(group)}
     videos = detection.by_video(group.labels, group.scores, group.videos)
@@ -76,7 +86,7 @@ def _share_correct(group: Group) -> float:
 
 
 def _metrics(matrices: dict[str, np.ndarray], headline: str, baseline: np.ndarray) -> dict[str, float | None]:
-    """An average for each matrix (None where the stream has none), and the headline's other metrics."""
+    """The average of each matrix (None if the stream has no such matrix), and the continual metrics of the headline."""
     averages = {
         f"average_{name}": continual.defined(continual.average(matrices[name])) if name in matrices else None
         for name in TWO_CLASS_METRICS
@@ -86,7 +96,7 @@ def _metrics(matrices: dict[str, np.ndarray], headline: str, baseline: np.ndarra
 
 
 def _final(group: Group | None, classes: int) -> dict[str, float | int | None]:
-    """What the final model does on one test set; n is 0 and all else None where it was not tested."""
+    """The final model's metrics on one test set; without a test, n is 0 and everything else None."""
     n = len(group) if group else 0
     if classes > 2:
         return {"n": n, "accuracy": continual.defined(_share_correct(group)) if group else None}

@@ -1,7 +1,7 @@
-"""How sure a figure is: a bootstrap over videos.
+"""Uncertainty of a run's metrics: a bootstrap over videos.
 
-A *replicate* is the run's matrix R on test sets whose videos were drawn again with replacement (stills: samples),
-within each class. What is drawn depends on the data alone (:func:`strata`), so replicate *b* of two runs on the same
+A *replicate* is the run's matrix R on test sets whose videos (stills: samples) were resampled with replacement,
+within each class. The draw depends on the data alone (:func:`strata`), so replicate *b* of two runs on the same
 data holds the same videos, and the difference of two runs can be taken replicate by replicate. Videos that several
 test sets share (the originals of FaceForensics++, say) are drawn once for all of them.
 
@@ -24,7 +24,7 @@ from dfbench.evaluation.scores import Group, Scores
 
 REPLICATES = 1000
 LEVEL = 0.95
-"""Of the percentile intervals."""
+"""Confidence level of the percentile intervals."""
 
 _CHUNK = 2_000_000
 """Weights held at a time (replicates × samples): a few tens of megabytes."""
@@ -35,7 +35,7 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Stratum:
-    """Units of one class that stand in the same test sets; they are drawn among themselves."""
+    """Units of one class that occur in the same test sets; they are drawn among themselves."""
 
     units: np.ndarray
     """Indices of the units, int64 (n,)."""
@@ -48,20 +48,31 @@ class Stratum:
         recomputed with any version. The bias of the multiplication is below n / 2³².
         """
         n = len(self.units)
+        # ⌊u·n / 2³²⌋ for a uniform 32-bit u: NumPy promises the raw bits, not the algorithm of `integers`.
         high = self.generator.random_raw(count * n) >> np.uint64(32)
         chosen = ((high * np.uint64(n)) >> np.uint64(32)).astype(np.int64).reshape(count, n)
+        # One bincount for all replicates: row b counts in the range [b·n, (b+1)·n).
         flat = (chosen + n * np.arange(count)[:, None]).ravel()
         return np.bincount(flat, minlength=count * n).reshape(count, n)
 
 
-class Units:
-    """The videos (stills: samples) of all test sets, numbered; a unit is (key, class)."""
+class ResamplingUnits:
+    """The resampling units of a run: the videos (stills: samples) of all test sets, numbered.
+
+    Attributes:
+        numbers: (kind, key, class) → number of the unit. A key with two classes is two units.
+        members: for each unit the test sets that it occurs in.
+        of: test set → unit of each of its samples, int64 (n,), in the order of the group ``first``.
+        first: test set → its scores after the first model that was tested on it.
+
+    Raises:
+        DataError: the samples of a test set differ from one model to the next.
+    """
 
     def __init__(self, scores: Scores) -> None:
         self.numbers: dict[tuple[str, str, int], int] = {}
         self.members: list[set[int]] = []
         self.of: dict[int, np.ndarray] = {}
-        """Test set → unit of each of its samples, int64 (n,), in the order of the group ``first``."""
         self.first: dict[int, Group] = {}
         for group in scores:
             if group.tested_on in self.first:
@@ -81,14 +92,14 @@ class Units:
 
     @property
     def kind(self) -> str:
-        """What is drawn: ``video``, or ``sample`` where no sample has a video."""
+        """``video``, or ``sample`` if no sample has a video."""
         return "video" if any(kind == "video" for kind, _, _ in self.numbers) else "sample"
 
 
-def strata(units: Units, names: Sequence[str], data: str) -> list[Stratum]:
-    """The units by class and by the test sets they stand in, each with its own stream of random bits.
+def strata(units: ResamplingUnits, names: Sequence[str], data: str) -> list[Stratum]:
+    """Group the units by class and by the test sets that they occur in, each group with its own stream of random bits.
 
-    The stream's seed is the SHA-256 of ``data`` (fingerprint and split), the names of the test sets, the class and the
+    A stream's seed is the SHA-256 of ``data`` (fingerprint and split), the names of the test sets, the class and the
     number of replicates, and units are sorted by their keys: nothing of a model enters.
     """
     found: dict[tuple[tuple[int, ...], int], list[tuple[str, str]]] = {}
@@ -104,23 +115,27 @@ def strata(units: Units, names: Sequence[str], data: str) -> list[Stratum]:
 
 
 def data_key(fingerprint: str, split: str) -> str:
-    """What the drawing of videos depends on, besides the videos' names."""
+    """The text that, with the videos' names, determines the draw."""
     return f"{fingerprint} {split}"
 
 
 def replicates(
     scores: Scores, experiences: Sequence[str], metric: str, classes: int, data: str, count: int = REPLICATES
 ) -> np.ndarray:
-    """R of every replicate, float64 (count, T, T), nan where it was not measured or has one class only.
+    """R of every replicate, float64 (count, T, T); nan where it was not measured or has a single class.
 
     Args:
-        experiences: the T names. metric: "auc", "video_auc" or "accuracy", as in :func:`summary.evaluate`.
-        data: :func:`data_key`; equal texts draw equal videos.
+        scores: of the whole run.
+        experiences: names of the T experiences in order.
+        metric: "auc", "video_auc" or "accuracy", as in :func:`summary.evaluate`.
+        classes: number of classes.
+        data: the result of :func:`data_key`; equal texts draw equal videos.
+        count: number of replicates.
 
     Raises:
         DataError: the samples of a test set differ from one model to the next.
     """
-    units = Units(scores)
+    units = ResamplingUnits(scores)
     drawn = strata(units, experiences, data)
     statistics = {
         (g.trained_on, g.tested_on): _statistic(_aligned(g, units.first[g.tested_on]), units, metric, classes)
@@ -128,6 +143,7 @@ def replicates(
         if g.trained_on >= 0
     }
     result = np.full((count, len(experiences), len(experiences)), np.nan)
+    # Memory is bounded by replicates per chunk × the longest row of weights: units, or samples of a test set.
     widest = max([len(units.numbers), *(len(of) for of in units.of.values())], default=1)
     for start, stop in _chunks(count, max(1, _CHUNK // widest)):
         weights = np.zeros((stop - start, len(units.numbers)))
@@ -139,10 +155,10 @@ def replicates(
 
 
 def uncertainty(scores: Scores, experiences: Sequence[str], metric: str, classes: int, data: str) -> dict[str, Any]:
-    """The ``uncertainty`` of a record: percentile intervals, and the replicates of the headline average.
+    """The ``uncertainty`` of a record: percentile intervals and replicates.
 
     An interval is [low, high] in the unit of R, to six digits, or None where the figure is undefined. ``replicates``
-    is base64 of little-endian float32 (:func:`decode`), or None.
+    is the headline average of each replicate as base64 of little-endian float32 (see :func:`decode`), or None.
     """
     R = replicates(scores, experiences, metric, classes, data)
     scalars = {
@@ -154,7 +170,7 @@ def uncertainty(scores: Scores, experiences: Sequence[str], metric: str, classes
     values = {name: np.array([function(matrix) for matrix in R]) for name, function in scalars.items()}
     return {
         "method": "percentile bootstrap",
-        "unit": Units(scores).kind,
+        "unit": ResamplingUnits(scores).kind,
         "metric": metric,
         "count": REPLICATES,
         "level": LEVEL,
@@ -165,7 +181,7 @@ def uncertainty(scores: Scores, experiences: Sequence[str], metric: str, classes
 
 
 def interval(values: np.ndarray, level: float = LEVEL) -> list[float] | None:
-    """The percentile interval of replicates, or None where one of them is undefined."""
+    """The percentile interval of replicates, or None if one of them is undefined."""
     if not values.size or np.isnan(values).any():
         return None
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
@@ -173,7 +189,7 @@ def interval(values: np.ndarray, level: float = LEVEL) -> list[float] | None:
 
 
 def encode(values: np.ndarray) -> str | None:
-    """Replicates as base64 of little-endian float32; None where one is undefined."""
+    """Replicates as base64 of little-endian float32; None if one is undefined."""
     if np.isnan(values).any():
         return None
     return base64.b64encode(values.astype("<f4").tobytes()).decode("ascii")
@@ -183,7 +199,7 @@ def decode(text: str | None) -> np.ndarray | None:
     """The inverse of :func:`encode`, float64 (count,).
 
     Raises:
-        DataError: the text is something else.
+        DataError: the text is not such an encoding.
     """
     if text is None:
         return None
@@ -197,9 +213,9 @@ def decode(text: str | None) -> np.ndarray | None:
 
 
 def weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """AUC with each sample counted ``weights`` times, shape (b,) for weights (b, n); nan where a class has none.
+    """AUC with each sample counted ``weights`` times, shape (b,) for weights (b, n); nan if a class has no weight.
 
-    Equal to :func:`detection.auc` of the samples so repeated: reals are sorted once, and the weight below each fake is
+    Equal to :func:`detection.auc` with the samples repeated: reals are sorted once, and the weight below each fake is
     read from a cumulative sum.
     """
     return _auc_statistic(labels == 1, scores)(weights)
@@ -231,13 +247,13 @@ def _mean_statistic(correct: np.ndarray) -> Statistic:
     return statistic
 
 
-def _statistic(group: Group, units: Units, metric: str, classes: int) -> Statistic:
-    """The metric of one pair as a function of the units' weights."""
+def _statistic(group: Group, units: ResamplingUnits, metric: str, classes: int) -> Statistic:
+    """The metric of one pair (trained on, tested on) as a function of the units' weights."""
     of = units.of[group.tested_on]
     values = group.scores.astype(np.float64)
     if metric == "video_auc":
         labels, means = detection.by_video(group.labels, values, group.videos)
-        first: dict[int, None] = dict.fromkeys(of.tolist())  # units as they first appear, as by_video has them
+        first: dict[int, None] = dict.fromkeys(of.tolist())  # units by first appearance, as by_video orders its means
         members, inner = np.array(list(first)), _auc_statistic(labels == 1, means)
     else:
         members = of
@@ -264,7 +280,7 @@ def _check_same(first: Group, group: Group) -> None:
 
 
 def _aligned(group: Group, first: Group) -> Group:
-    """The group with its rows in the order of ``first``."""
+    """The group, with its rows in the order of ``first``."""
     if np.array_equal(group.samples, first.samples):
         return group
     at = {name: row for row, name in enumerate(group.samples.tolist())}

@@ -1,9 +1,9 @@
 """Autoencoder: the inner face goes through a low-resolution code and is pasted back.
 
-The trace that face-warping-artefact detection looks for (FWA, Li & Lyu 2019, arXiv:1811.00656, section 3):
-a face synthesised at a fixed small size, brought back to the frame by an affine warp. A decoder also invents
-texture: the lost detail is put back at the right energy and in the wrong place, so that the amount of detail alone
-does not give the fake away.
+It leaves the trace that FWA looks for (face-warping artefacts, Li & Lyu 2019, arXiv:1811.00656, section 3): a face
+synthesised at a fixed small size and brought back to the frame by an affine warp. A decoder also invents texture:
+the lost detail is put back with the right energy but in the wrong place, so the amount of detail alone does not
+give the fake away.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ def autoencoder(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Send the inner face of every frame through a bottleneck.
 
-    :param frames: uint8 RGB (T, H, W, 3)
-    :param landmarks: float64 (T, K, 2), x first, in pixels
-    :param rng: decides the code's size, the invented texture and the flicker
-    :param times: int (T,) frame numbers, by default 0 … T−1
-    :return: forged uint8 frames, and the blending masks uint8 (T, H, W)
+    Args:
+        frames: uint8 RGB (T, H, W, 3).
+        landmarks: float64 (T, K, 2), x first, in pixels.
+        rng: decides the size of the code, the invented texture and the flicker.
+        times: int (T,) frame numbers; 0 … T−1 by default.
+
+    Returns:
+        the forged frames, and their blending masks, uint8 (T, H, W).
     """
     times = np.arange(len(frames)) if times is None else times
     shape = frames.shape[1:3]
@@ -48,7 +51,7 @@ def autoencoder(
 
 
 def _through_grid(frame: np.ndarray, cell: float, origin: np.ndarray) -> np.ndarray:
-    """Sample a frame on a grid of `cell` pixels through `origin` and interpolate it back, bilinear."""
+    """Sample a frame every `cell` pixels, on a grid through `origin`, and interpolate it back; both bilinear."""
     height, width = frame.shape[:2]
     start = origin - np.ceil(origin / cell + 1) * cell
     count = int(max(height, width) / cell) + 4

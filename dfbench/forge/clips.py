@@ -1,6 +1,6 @@
-"""Short clips from one portrait: camera motion, head turns, expression and light that change over 16 frames.
+"""Short clips of one portrait: camera, head pose, expression and light change over 16 frames.
 
-A clip is a function of a portrait and a generator alone, so the pristine and the forged version share it
+A clip depends on a portrait and a random generator alone, so the pristine and the forged version share it
 frame by frame. The portrait is warped once, over a mesh of its landmarks, straight to the final size.
 """
 
@@ -18,16 +18,17 @@ from dfbench.forge.pixels import CLIP_FRAMES
 SIZE = 112
 """Width and height of a frame, in pixels."""
 MARGIN = 1.2
-"""Side of the crop over the larger side of the face."""
+"""Side of the crop, as a multiple of the larger side of the face."""
 
 
 @dataclass(frozen=True, eq=False)
 class Clip:
     """Frames of one clip.
 
-    :ivar frames: uint8 RGB (T, 112, 112, 3)
-    :ivar landmarks: float64 (T, K, 2) x, y in pixels of the frames
-    :ivar times: int (T,) frame numbers, 0 … 15
+    Attributes:
+        frames: uint8 RGB (T, 112, 112, 3).
+        landmarks: float64 (T, K, 2), x first, in pixels of the frames.
+        times: int (T,) frame numbers, 0 … 15.
     """
 
     frames: np.ndarray
@@ -38,10 +39,11 @@ class Clip:
 def make_clip(person: Portrait, rng: np.random.Generator, times: np.ndarray, motion: float = 1.0) -> Clip:
     """Render frames of a clip.
 
-    :param person: the portrait
-    :param rng: decides motion, expression and light; the same state gives the same clip
-    :param times: int (T,) which of the 16 frames to render
-    :param motion: 0 still, 1 ordinary
+    Args:
+        person: the portrait.
+        rng: decides motion, expression and light; the same state gives the same clip.
+        times: int (T,) numbers of the frames to render, 0 … 15.
+        motion: 0 keeps camera, head and expression still; 1 is ordinary motion.
     """
     neutral = person.landmarks
     camera = _wander(rng, 4) * motion * [0.025, 0.025, 0.03, 0.06]
@@ -52,7 +54,7 @@ def make_clip(person: Portrait, rng: np.random.Generator, times: np.ndarray, mot
 
     low, high = neutral[:, :2].min(axis=0), neutral[:, :2].max(axis=0)
     side = (high - low).max() * MARGIN * rng.uniform(0.96, 1.06)
-    reach = side * 0.53  # the view shall not leave the portrait at the bottom, where the neck is
+    reach = side * 0.53  # the view must not leave the portrait at the bottom, where the neck is
     centre = np.minimum((low + high) / 2 + rng.uniform(-3, 3, 2), [np.inf, SIDE - reach])
     sharp = pixels.blur(person.image, 0.45 * max(side / SIZE - 0.7, 0))
     depth = neutral[:, 2] - neutral[mesh().groups["oval"], 2].mean()
@@ -72,11 +74,13 @@ def make_clip(person: Portrait, rng: np.random.Generator, times: np.ndarray, mot
 
 
 def expression_basis(points: np.ndarray) -> np.ndarray:
-    """Displacements of the landmarks for a blink, an open mouth, a smile and raised brows.
+    """Displacements of the landmarks, (4, K, 2), for a blink, an open mouth, a smile and raised brows.
 
-    :param points: (K, 2) landmarks of one face, in any pixels
-    :return: (4, K, 2): blink 1 closes the lids; mouth 1 opens by a fifth of the distance of the eyes;
-        smile 1 and brow 1 are strong ones; negative values do the opposite
+    At full size they close the lids, open the mouth by a fifth of the distance between the eyes, smile strongly and
+    raise the brows strongly; negative multiples do the opposite.
+
+    Args:
+        points: (K, 2) landmarks of one face, x first; the displacements are in the same pixels.
     """
     part = mesh().groups
     eyes = np.stack([points[part["eye_a"]].mean(axis=0), points[part["eye_b"]].mean(axis=0)])
@@ -112,7 +116,7 @@ def expression_basis(points: np.ndarray) -> np.ndarray:
 
 
 def _wander(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Smooth motions (16, count) within about ±1: two slow sines each."""
+    """Smooth motions, (16, count), within about ±1: each is the sum of two slow sines."""
     time = np.arange(CLIP_FRAMES)[:, None] / CLIP_FRAMES
     total = np.zeros((CLIP_FRAMES, count))
     for weight, low, high in ((0.7, 0.3, 0.9), (0.3, 1.0, 2.0)):
@@ -122,7 +126,7 @@ def _wander(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def _expression(rng: np.random.Generator) -> np.ndarray:
-    """(16, 4): blink, mouth, smile, brow of each frame."""
+    """Blink, mouth, smile and brow of each frame: (16, 4)."""
     time = np.arange(CLIP_FRAMES)
     blink = np.exp(-(((time - rng.uniform(0, 2 * CLIP_FRAMES)) / 1.3) ** 2))
     wander = _wander(rng, 3)
@@ -131,20 +135,20 @@ def _expression(rng: np.random.Generator) -> np.ndarray:
 
 
 def _light(rng: np.random.Generator) -> np.ndarray:
-    """(16, 3): gain, and its slope across and down the frame, for each frame."""
+    """Gain of each frame, and its slope across and down the frame: (16, 3)."""
     steady = np.array([1, 0, 0]) + rng.uniform(-1, 1, 3) * [0.1, 0.12, 0.08]
     return steady + _wander(rng, 3) * [0.06, 0.08, 0.05]
 
 
 def _shade(frame: np.ndarray, light: np.ndarray) -> np.ndarray:
-    """Brighten a frame by a plane of gains, in 1/256 steps."""
+    """Multiply a frame by a plane of gains, in steps of 1/256."""
     ramp = np.arange(SIZE) / SIZE - 0.5
     gain = np.rint(256 * (light[0] + light[1] * ramp[None] + light[2] * ramp[:, None])).astype(np.int32)
     return np.clip((frame.astype(np.int32) * gain[..., None] + 128) >> 8, 0, 255).astype(np.uint8)
 
 
 def _similarity(centre: np.ndarray, side: float, camera: np.ndarray) -> np.ndarray:
-    """(2, 3): portrait pixels to frame pixels, for a camera (shift x, shift y, zoom, roll)."""
+    """The map from portrait pixels to frame pixels, (2, 3), of a camera (shift x, shift y, zoom, roll)."""
     scale = SIZE / side * (1 + camera[2])
     cos, sin = scale * np.cos(camera[3]), scale * np.sin(camera[3])
     turn = np.array([[cos, -sin], [sin, cos]])

@@ -1,7 +1,7 @@
-"""What a camera and a codec do to a clip, after any forging and the same for pristine and forged.
+"""What a camera and a codec do to a clip after forging, alike for the pristine and the forged version.
 
 Each experience of the benchmark has a domain of its own: noise, softness, tone and compression are drawn from its
-ranges, once a clip, and applied to both versions of it. So no setting tells a fake from its original.
+ranges once per clip and applied to both versions of the clip. So no setting distinguishes a fake from its original.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from dfbench.forge import pixels
 
 @dataclass(frozen=True)
 class Domain:
-    """The ranges of one experience.
+    """The camera and codec of one experience; a pair is the lowest and the highest value.
 
-    :ivar jpeg: quality of JPEG, lowest and highest
-    :ivar h264: quantiser of H.264, lowest and highest (more is worse)
-    :ivar video: share of clips that go through H.264; the others through JPEG
-    :ivar soften: blur before compression, sigma in pixels
-    :ivar noise: sensor noise, sigma in grey levels
-    :ivar contrast: slope of the tone curve
-    :ivar tint: largest gain or loss of a colour channel
+    Attributes:
+        jpeg: quality of JPEG.
+        h264: quantiser of H.264; a higher one gives a worse picture.
+        video: share of clips that go through H.264; the others go through JPEG.
+        soften: blur before compression, sigma in pixels.
+        noise: sensor noise, sigma in grey levels.
+        contrast: slope of the tone curve.
+        tint: largest gain or loss of a colour channel, as a share.
     """
 
     jpeg: tuple[int, int]
@@ -39,12 +40,13 @@ class Domain:
 
 
 def record(versions: list[np.ndarray], times: np.ndarray, domain: Domain, rng: np.random.Generator) -> list[np.ndarray]:
-    """Send versions of one clip (pristine, forged) through the same camera and codec.
+    """Send the versions of one clip (pristine, forged) through the same camera and codec; shapes stay the same.
 
-    :param versions: each uint8 RGB (T, H, W, 3)
-    :param times: int (T,) frame numbers
-    :param rng: decides the settings, alike for all versions
-    :return: the recorded versions, same shapes
+    Args:
+        versions: uint8 RGB (T, H, W, 3) each.
+        times: int (T,) frame numbers.
+        domain: the ranges that the settings are drawn from.
+        rng: decides the settings, which all versions share.
     """
     sigma, noise = rng.uniform(*domain.soften), rng.uniform(*domain.noise)
     slope, tint = rng.uniform(*domain.contrast), 1 + rng.uniform(-domain.tint, domain.tint, 3)
@@ -64,7 +66,7 @@ def record(versions: list[np.ndarray], times: np.ndarray, domain: Domain, rng: n
 
 
 def jpeg(frame: np.ndarray, quality: int) -> np.ndarray:
-    """One uint8 RGB frame through JPEG (4:2:0)."""
+    """Send one uint8 RGB frame through JPEG (4:2:0)."""
     code = cv2.imencode(".jpg", frame[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     decoded = cv2.imdecode(code, cv2.IMREAD_COLOR)
     assert decoded is not None
@@ -72,9 +74,9 @@ def jpeg(frame: np.ndarray, quality: int) -> np.ndarray:
 
 
 def h264(frames: np.ndarray, quantiser: int) -> np.ndarray:
-    """Frames through x264 at a constant quantiser, every frame a key frame.
+    """Send frames through x264 at a constant quantiser.
 
-    Key frames alone, so that a frame comes out the same whichever others are rendered with it.
+    Every frame is a key frame, so a frame comes out the same whichever other frames are rendered with it.
     """
     count, height, width = frames.shape[:3]
     encoder = av.CodecContext.create("libx264", "w")
@@ -85,7 +87,7 @@ def h264(frames: np.ndarray, quantiser: int) -> np.ndarray:
         "qp": str(quantiser),
         "g": "1",
         "threads": "1",
-        "x264-params": "cpu-independent=1",  # the same bits whatever vector instructions there are
+        "x264-params": "cpu-independent=1",  # the same bits whatever vector instructions a processor has
     }
     decoder = av.CodecContext.create("h264", "r")
     decoder.thread_count = 1

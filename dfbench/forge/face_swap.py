@@ -1,8 +1,8 @@
-"""Face swap: a donor's face warped onto the target's landmarks, colour-matched and blended in.
+"""Face swap: a donor's face is warped onto the target's landmarks, colour-matched and blended in.
 
-After FaceSwap as used for FaceForensics++ (Rössler et al. 2019, arXiv:1901.08971, section 3.1.1), with the
+It follows FaceSwap as used for FaceForensics++ (Rössler et al. 2019, arXiv:1901.08971, section 3.1.1), with the
 colour transfer of Reinhard et al. 2001. The donor's texture is resampled once from a larger picture, so the inner
-face is a little crisper than what surrounds it.
+face is a little crisper than its surroundings.
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ def face_swap(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Put the donor's face on every frame.
 
-    :param frames: uint8 RGB (T, H, W, 3)
-    :param landmarks: float64 (T, K, 2), x first, in pixels
-    :param rng: decides feathering, colour match and flicker
-    :param donor: uint8 RGB (h, w, 3), one picture of somebody else
-    :param donor_landmarks: float64 (K, 2) in pixels of `donor`
-    :param times: int (T,) frame numbers, by default 0 … T−1; the flicker goes by them
-    :return: forged uint8 frames, and the blending masks uint8 (T, H, W)
+    Args:
+        frames: uint8 RGB (T, H, W, 3).
+        landmarks: float64 (T, K, 2), x first, in pixels.
+        rng: decides feathering, colour match and flicker.
+        donor: uint8 RGB (h, w, 3), one picture of another person.
+        donor_landmarks: float64 (K, 2), x first, in pixels of `donor`.
+        times: int (T,) frame numbers, which decide the flicker of each frame; 0 … T−1 by default.
+
+    Returns:
+        the forged frames, and their blending masks, uint8 (T, H, W).
     """
     times = np.arange(len(frames)) if times is None else times
     shape = frames.shape[1:3]
@@ -43,7 +46,7 @@ def face_swap(
 
     donor = pixels.blur(donor, 0.4)
     part = mesh().groups
-    # From the brows down, as FaceSwap does: a forehead brings the donor's hair with it.
+    # From the brows down, as in FaceSwap: a forehead would bring the donor's hair with it.
     below = np.setdiff1d(np.arange(landmarks.shape[1]), [*part["forehead"], *part["oval"][:6], *part["oval"][30:]])
     forged, masks = np.empty_like(frames), np.empty(frames.shape[:3], np.uint8)
     for row, (frame, points) in enumerate(zip(frames, landmarks, strict=True)):
@@ -59,7 +62,7 @@ def face_swap(
 
 
 def _match_colours(face: np.ndarray, frame: np.ndarray, inside: np.ndarray, share: float, gain: float) -> np.ndarray:
-    """Move mean and spread of each channel of `face` towards those of `frame`, both taken inside the mask."""
+    """Move the mean and spread of each channel of `face` towards those of `frame`, both measured inside the mask."""
     mine, wanted = face[inside].astype(np.int64), frame[inside].astype(np.int64)
     table = np.empty((256, 3), np.uint8)
     for channel in range(3):

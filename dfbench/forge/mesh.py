@@ -1,7 +1,7 @@
 """Piecewise-affine warps over a triangle mesh, without a loop over warps.
 
 The triangles of the target are drawn into a picture of triangle numbers; every pixel then looks up the affine
-map of its triangle, and one remap moves all of them at once.
+map of its triangle, and one remap moves all pixels at once.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ import numpy as np
 def triangle_map(
     target: np.ndarray, source: np.ndarray, triangles: np.ndarray, shape: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where each target pixel comes from.
+    """Find where each target pixel comes from.
 
-    :param target: float64 (V, 2) vertices, x first, in target pixels
-    :param source: float64 (V, 2) the same vertices in source pixels
-    :param triangles: int (N, 3) indices of vertices
-    :param shape: height and width of the target
-    :return: float64 (H, W) x and y in the source, and bool (H, W): covered by a triangle
+    Args:
+        target: float64 (V, 2) vertices, x first, in target pixels.
+        source: float64 (V, 2), the same vertices in source pixels.
+        triangles: int (N, 3) indices of vertices.
+        shape: height and width of the target.
+
+    Returns:
+        x and y in the source, float64 (H, W) each, and which pixels a triangle covers, bool (H, W).
     """
     labels = np.full(shape, -1, np.int16)
     corners = target[triangles]
@@ -38,7 +41,7 @@ def triangle_map(
 
 
 def _affine(target: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """Affine maps (N, 6) taking target triangles (N, 3, 2) to source triangles (N, 3, 2)."""
+    """Affine maps (N, 6) that take target triangles (N, 3, 2) to source triangles (N, 3, 2)."""
     a, b = target[:, 1] - target[:, 0], target[:, 2] - target[:, 0]
     u, v = source[:, 1] - source[:, 0], source[:, 2] - source[:, 0]
     area = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]

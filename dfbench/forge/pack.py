@@ -1,6 +1,6 @@
 """The face pack: 370 synthetic portraits with landmarks, opened on first use.
 
-Made by tools/make_face_pack.py; docs/forge5.md is the data card, `pack/provenance.json` the machine-readable part.
+tools/make_face_pack.py makes it; docs/forge5.md is its data card, `pack/provenance.json` the machine-readable part.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ SIDE = 256
 class Portrait:
     """One synthetic person.
 
-    :ivar identity: name, e.g. ``face0012``
-    :ivar seed: the generator's seed
-    :ivar split: train, val or test
-    :ivar image: uint8 RGB (256, 256, 3)
-    :ivar landmarks: float64 (K, 3): x, y in pixels of `image`, z towards the camera negative, same scale
+    Attributes:
+        identity: the person's name, such as ``face0012``.
+        seed: the seed that the portrait was generated from.
+        split: train, val or test.
+        image: uint8 RGB (256, 256, 3).
+        landmarks: float64 (K, 3): x and y in pixels of `image`, z on the same scale, negative towards the camera.
     """
 
     identity: str
@@ -44,10 +45,11 @@ class Portrait:
 class Mesh:
     """The layout of the landmarks, shared by all portraits.
 
-    :ivar groups: part of the face → int (n,) positions among the K landmarks
-    :ivar face: int (n, 3) triangles inside the face
-    :ivar all: int (n, 3) triangles that cover the face and its surroundings, over landmarks and anchors
-    :ivar anchors: float64 (A, 2) fixed points around a portrait, in its pixels
+    Attributes:
+        groups: part of the face → int (n,) positions among the K landmarks.
+        face: int (n, 3) triangles inside the face.
+        all: int (n, 3) triangles over landmarks and anchors, which cover the face and its surroundings.
+        anchors: float64 (A, 2) fixed points around a portrait, x first, in its pixels.
     """
 
     groups: dict[str, np.ndarray]
@@ -75,7 +77,7 @@ def mesh() -> Mesh:
 
 
 def identities(split: str | None = None) -> tuple[str, ...]:
-    """Names of the people of a split (train, val, test), or of all, in a fixed order."""
+    """Names of the people in one split (train, val or test), or in all, in a fixed order."""
     return tuple(name for name, row in _index().items() if split in (None, row["split"]))
 
 
@@ -83,7 +85,8 @@ def identities(split: str | None = None) -> tuple[str, ...]:
 def portrait(identity: str) -> Portrait:
     """Decode one portrait.
 
-    :raise DataError: there is no such identity in the pack
+    Raises:
+        DataError: the pack has no such identity.
     """
     row = _index().get(identity)
     if row is None:
@@ -105,7 +108,7 @@ def tone(identity: str) -> np.ndarray:
 
 
 def seed(identity: str) -> int:
-    """The generator's seed of a person: a stable whole number."""
+    """The seed that a person's portrait was generated from; it never changes."""
     return int(_index()[identity]["seed"])
 
 
@@ -126,9 +129,10 @@ def _index() -> dict[str, dict[str, Any]]:
 
 
 def _read(name: str) -> bytes:
-    """A file of the pack, checked against the provenance file.
+    """Read a file of the pack and check it against the hash in the provenance file.
 
-    :raise DataError: the file is missing or damaged
+    Raises:
+        DataError: the file is missing or damaged.
     """
     path = FOLDER / name
     try:

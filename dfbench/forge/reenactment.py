@@ -1,8 +1,8 @@
 """Reenactment: another expression is put on the same face by warping mouth, eyes and brows.
 
-After Face2Face (Thies et al. 2016, CVPR, sections 4–6) as used for FaceForensics++: expression transfer, the mouth
-interior synthesised from elsewhere (here: darkened and softened), the face re-rendered under estimated light
-(here: a smooth shading) and laid over the original.
+It follows Face2Face (Thies et al. 2016, CVPR, sections 4–6) as used for FaceForensics++: the expression is
+transferred, the inside of the mouth comes from elsewhere (here: it is darkened and softened), and the face is
+re-rendered under estimated light (here: smoothly shaded) and laid over the original.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from dfbench.forge.pack import mesh
 def reenactment(
     frames: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator, times: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Put a foreign expression on every frame.
+    """Put another expression on the face in every frame.
 
-    :param frames: uint8 RGB (T, H, W, 3)
-    :param landmarks: float64 (T, K, 2), x first, in pixels
-    :param rng: decides the expression, its course and the shading
-    :param times: int (T,) frame numbers, by default 0 … T−1
-    :return: forged uint8 frames, and the blending masks uint8 (T, H, W)
+    Args:
+        frames: uint8 RGB (T, H, W, 3).
+        landmarks: float64 (T, K, 2), x first, in pixels.
+        rng: decides the expression, how it changes over the clip, and the shading.
+        times: int (T,) frame numbers; 0 … T−1 by default.
+
+    Returns:
+        the forged frames, and their blending masks, uint8 (T, H, W).
     """
     times = np.arange(len(frames)) if times is None else times
     shape = frames.shape[1:3]

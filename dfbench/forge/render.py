@@ -1,4 +1,4 @@
-"""Render the embedded benchmark: one person under one forgery family, pristine and forged side by side."""
+"""Render the embedded benchmark: one person in one forgery family, both pristine and forged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dfbench.forge.self_blended import self_blended
 from dfbench.forge.upsampling import upsampling
 
 SEED = 5
-"""Change it, and every picture of the benchmark changes."""
+"""Changing it changes every picture of the benchmark."""
 FEW = (2, 7, 12)
 """The frames of a clip that `forge5` takes; `forge5-clips` takes all 16."""
 
@@ -40,12 +40,12 @@ def families() -> tuple[str, ...]:
 
 
 def identities(split: str | None = None) -> tuple[str, ...]:
-    """Names of the people of a split (train, val, test), or of all."""
+    """Names of the people in one split (train, val or test), or in all."""
     return pack.identities(split)
 
 
 def donor(identity: str, family: str = "face_swap") -> str:
-    """Whose face is put on this person: of twelve drawn from the same split, the most alike in shape and tone."""
+    """The person whose face this one gets: of twelve drawn from the same split, the most similar in shape and tone."""
     split = pack.portrait(identity).split
     others = [name for name in pack.identities(split) if name != identity]
     drawn = _rng(identity, family, _DONOR).choice(len(others), 12, replace=False)
@@ -58,14 +58,18 @@ def donor(identity: str, family: str = "face_swap") -> str:
 
 
 def render(identity: str, family: str, frames: Sequence[int] = FEW) -> list[tuple[dict[str, Any], np.ndarray]]:
-    """One person's pristine and forged frames in one experience.
+    """Render one person's pristine and forged frames in one experience.
 
-    :param identity: a name from :func:`identities`
-    :param family: a name from :func:`families`
-    :param frames: frame numbers, 0 … 15; a frame's pixels do not depend on the others asked for
-    :return: rows of a sample table (without the hash) with their uint8 RGB (112, 112, 3) pictures, pristine
-        frames first
-    :raise UsageError: there is no such family
+    Args:
+        identity: a name from :func:`identities`.
+        family: a name from :func:`families`.
+        frames: frame numbers, 0 … 15; a frame's pixels do not depend on which other frames are asked for.
+
+    Returns:
+        rows of a sample table, without the hash, with their uint8 RGB (112, 112, 3) pictures; pristine frames first.
+
+    Raises:
+        UsageError: there is no such family.
     """
     clean, fake, _ = render_clip(identity, family, frames)
     split = pack.portrait(identity).split
@@ -93,7 +97,8 @@ def render_clip(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pristine and forged frames, uint8 (T, 112, 112, 3), and masks, uint8 (T, 112, 112).
 
-    :param recorded: False stops before camera and codec: outside the mask both versions are then equal
+    Args:
+        recorded: False leaves out camera and codec, so that both versions are equal outside the mask.
     """
     if family not in FAMILIES:
         raise unknown("family", family, FAMILIES)
@@ -117,7 +122,7 @@ def _rng(identity: str, family: str, purpose: int) -> np.random.Generator:
 
 
 def _shape(identity: str) -> np.ndarray:
-    """Landmarks freed of place and size."""
+    """Landmarks (K, 2), normalised for position and size."""
     points = pack.landmarks(identity)[:, :2]
     points = points - points.mean(axis=0)
     return points / np.abs(points).mean()

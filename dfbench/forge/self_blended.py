@@ -1,8 +1,8 @@
 """Self-blended images: a frame blended with a slightly changed copy of itself.
 
-After Shiohara & Yamasaki 2022 (CVPR, arXiv:2204.08376, section 3): a statistically changed copy (colour, and
-either softened or sharpened) is shifted and scaled a little and blended through a deformed, blurred face mask. There is
-no second person, only the traces that blending leaves.
+It follows Shiohara & Yamasaki 2022 (CVPR, arXiv:2204.08376, section 3): a copy with changed colours, either softened
+or sharpened, is shifted and scaled a little and blended in through a deformed, blurred face mask. There is no second
+person, only the traces that blending leaves.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ def self_blended(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Blend every frame with a changed copy of itself.
 
-    :param frames: uint8 RGB (T, H, W, 3)
-    :param landmarks: float64 (T, K, 2), x first, in pixels
-    :param rng: decides the change, the mask and the flicker
-    :param times: int (T,) frame numbers, by default 0 … T−1
-    :return: forged uint8 frames, and the blending masks uint8 (T, H, W)
+    Args:
+        frames: uint8 RGB (T, H, W, 3).
+        landmarks: float64 (T, K, 2), x first, in pixels.
+        rng: decides the change, the mask and the flicker.
+        times: int (T,) frame numbers; 0 … T−1 by default.
+
+    Returns:
+        the forged frames, and their blending masks, uint8 (T, H, W).
     """
     times = np.arange(len(frames)) if times is None else times
     shape = frames.shape[1:3]

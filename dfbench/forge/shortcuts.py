@@ -1,8 +1,8 @@
-"""How far features that know nothing of faces get on each forgery family.
+"""AUC, on each forgery family, of features that know nothing about faces.
 
     python -m dfbench.forge.shortcuts --split val
 
-A benchmark whose fakes a few averages give away would measure nothing. For each family and each trivial feature a
+A benchmark whose fakes show in a few averages would measure nothing. For each family and each trivial feature, a
 logistic regression is fitted on the training identities; the table shows its AUC on another split.
 """
 
@@ -32,7 +32,7 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
 
 
 def jpeg_size(image: np.ndarray) -> np.ndarray:
-    """Bytes as a JPEG of quality 75, and of 95: (2,)."""
+    """Size in bytes as a JPEG of quality 75 and of 95: (2,)."""
     return np.array(
         [len(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]) for quality in (75, 95)],
         float,
@@ -70,7 +70,7 @@ FEATURES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def features(identity: str, family: str) -> list[tuple[str, int, dict[str, np.ndarray]]]:
-    """Split, label and all features of each frame of one person in one family."""
+    """The split, the label and all features of each frame of one person in one family."""
     return [
         (row["split"], row["label"], {name: f(np.ascontiguousarray(image)) for name, f in FEATURES.items()})
         for row, image in render.render(identity, family)
@@ -80,8 +80,11 @@ def features(identity: str, family: str) -> list[tuple[str, int, dict[str, np.nd
 def table(family: str, people: list[str], split: str, workers: int = 1) -> dict[str, float]:
     """AUC of each trivial feature on one family.
 
-    :param people: identities to render; those of the split train fit the regression
-    :param split: the split that is scored
+    Args:
+        family: the forgery family.
+        people: identities to render; those of the train split fit the regression.
+        split: the split that is scored.
+        workers: number of processes.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score

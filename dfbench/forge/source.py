@@ -1,4 +1,4 @@
-"""The embedded benchmark as a data source: rendered once into the user's cache, checked at every start."""
+"""The embedded benchmark as a data source: rendered once into the user's cache, verified at every start."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ if TYPE_CHECKING:
 
 ALL = tuple(range(16))
 REFERENCE = Path(__file__).parent / "pack" / "reference.json"
-"""Digests of the rendering that published results were made with."""
+"""Fingerprints of the rendering that published results were computed on."""
 _TABLE, _DIGEST = "samples.parquet", "sha256"
 
 
 class ForgeSource:
-    """Synthetic portraits under the five forgery families; every picture is made here.
+    """Synthetic portraits under the five forgery families, all rendered by this package.
 
-    :param clips: all sixteen frames of each clip; else three of them
-    :param people: only so many people of each split, for a quick look
+    Args:
+        root: not used; the source needs none.
+        clips: all sixteen frames of each clip instead of three.
+        people: number of people per split, for a quick look; all by default.
     """
 
     needs_root = False
@@ -45,7 +47,11 @@ class ForgeSource:
         self.notes: list[str] = []
 
     def prepare(self, progress: Progress | None = None) -> None:
-        """Render what is missing or damaged, on all cores."""
+        """Render the pictures on all cores, unless the cache holds them undamaged.
+
+        Raises:
+            StorageError: the cache cannot be written, or the disk is full.
+        """
         from dfbench.data.store import PIXELS, make_store
 
         jobs = self._jobs
@@ -84,7 +90,7 @@ class ForgeSource:
         return PixelStore(self._folder).fetch(np.array([self._rows[sample]]))[0].numpy()
 
     def stamp(self, sample: str) -> str:
-        """The picture's hash: it is checked when the source is prepared."""
+        """The picture's hash, which :meth:`prepare` has verified."""
         return str(self._table.sha256[self._rows[sample]])
 
     def inspect(self, sample: str) -> Inspection:
@@ -92,7 +98,7 @@ class ForgeSource:
         return Inspection(self.stamp(sample), SIZE, SIZE)
 
     def stored(self, samples: list[str], size: tuple[int, int]) -> PixelView | None:
-        """The pictures as they were rendered, where no other size is asked for."""
+        """A view of the rendered pictures; None for a size other than theirs."""
         from dfbench.data.store import PixelStore, PixelView
 
         if size != (SIZE, SIZE):
@@ -139,7 +145,7 @@ class ForgeSource:
 
 
 def reference() -> dict[str, Any]:
-    """Render everything (or take it from the cache) and give what ``reference.json`` should hold."""
+    """Render both variants, or take them from the cache, and return the content of ``reference.json``."""
     result: dict[str, Any] = {"made_with": {name: version(name) for name in PACKAGES}}
     for clips in (False, True):
         source = ForgeSource(clips=clips)
@@ -149,11 +155,11 @@ def reference() -> dict[str, Any]:
 
 
 PACKAGES = ("numpy", "opencv-python-headless", "av", "pillow")
-"""What the bits of the pictures depend on besides dfbench."""
+"""Packages that the bits of the pictures depend on."""
 
 
 def _render(shared: tuple[list[tuple[str, str]], tuple[int, ...], Path], start: int, stop: int) -> dict[int, Any]:
-    """Render jobs into their places of the pixel file; gives their rows, with hashes."""
+    """Render jobs into their places in the pixel file and return job → rows of the table, with hashes."""
     jobs, numbers, file = shared
     found: dict[int, Any] = {}
     with writing(file), file.open("rb+") as out:
@@ -171,7 +177,11 @@ def _render(shared: tuple[list[tuple[str, str]], tuple[int, ...], Path], start: 
 
 
 def _version() -> str:
-    """Changes when a picture could: with the pack, the code of this folder, and the libraries it draws with."""
+    """A hash that changes whenever a picture could: of the pack, the code of this folder and the libraries' versions.
+
+    It names the cached rendering. Even after a change of a comment in that code, everything is rendered again; the data
+    fingerprint, a hash of the pictures themselves, then stays the same.
+    """
     digest = hashlib.sha256()
     folder = Path(__file__).parent
     for path in sorted([*folder.glob("*.py"), *(folder / "pack").glob("*")]):

@@ -1,8 +1,8 @@
 """Generator upsampling: the inner face is halved and rebuilt by an imperfect transposed convolution.
 
-Transposed convolutions leave copies of the low frequencies at the high ones and a period-2 or period-4 pattern
+Transposed convolutions leave copies of the low frequencies among the high ones, and a pattern of period 2 or 4
 (Odena et al. 2016; Frank et al. 2020, arXiv:2003.08685, sections 3–4; Wang et al. 2020, arXiv:1912.11035, section 5).
-The true high frequencies are replaced, not only added to, so that their energy stays about the same.
+The copies replace part of the true high frequencies, so that the energy there stays about the same.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dfbench.forge import pixels
 
 
 def _fingerprint() -> np.ndarray:
-    """(4, 4, 3): what one generator's kernels make of each output phase; mean 0.
+    """What one generator's kernels make of each output phase: (4, 4, 3), with mean 0.
 
-    Most of it has period 4 (the last but one layer), less has period 2, next to nothing the corner of the spectrum,
-    where a photograph has no power either and every trace would stand out.
+    Most of its power is at period 4 (from the last layer but one), less at period 2, and almost none in the corner of
+    the spectrum, where a photograph has no power either and any trace would stand out.
     """
     y, x = np.indices((4, 4)) * np.pi / 2
     coarse = np.cos(x + y) + 0.7 * np.cos(x - y + 1) + 0.8 * np.cos(x + 0.6) + 0.9 * np.cos(y - 0.4)
@@ -29,17 +29,20 @@ def upsampling(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rebuild the inner face of every frame from fewer pixels.
 
-    :param frames: uint8 RGB (T, H, W, 3)
-    :param landmarks: float64 (T, K, 2), x first, in pixels
-    :param rng: decides the kernels, their strength and the flicker
-    :param times: int (T,) frame numbers, by default 0 … T−1
-    :return: forged uint8 frames, and the blending masks uint8 (T, H, W)
+    Args:
+        frames: uint8 RGB (T, H, W, 3).
+        landmarks: float64 (T, K, 2), x first, in pixels.
+        rng: decides the strength of the copies, the mask and the flicker.
+        times: int (T,) frame numbers; 0 … T−1 by default.
+
+    Returns:
+        the forged frames, and their blending masks, uint8 (T, H, W).
     """
     times = np.arange(len(frames)) if times is None else times
     shape = frames.shape[1:3]
     uneven = _fingerprint() * rng.uniform(0.0105, 0.023)
     grid = np.tile(uneven, (shape[0] // 4 + 1, shape[1] // 4 + 1, 1))[: shape[0], : shape[1]]
-    energy = rng.uniform(0.5, 0.95)  # of the high frequencies, over what it was
+    energy = rng.uniform(0.5, 0.95)  # of the high frequencies, as a share of what it was
     shrink, feather = rng.uniform(0.9, 1.04), rng.uniform(2.0, 5.0)
     strength = 1 + 0.25 * pixels.flicker(rng, times)
 

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from dfbench.errors import StorageError
+from dfbench.errors import UsageError
+from dfbench.files import write_whole
+from dfbench.records.record import Record
+from dfbench.records.text import METRICS, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,8 +68,6 @@ STYLE: dict[str, Any] = {
     "svg.hashsalt": "dfbench",
     "pdf.fonttype": 42,
 }
-
-METRIC_NAMES = {"auc": "AUC", "video_auc": "video AUC", "accuracy": "accuracy"}
 
 
 @contextlib.contextmanager
@@ -121,38 +122,26 @@ class Panel:
     """Written below each value."""
 
 
-def matrix_figure(records: Sequence[dict[str, Any]], path: Path) -> None:
+def matrix_figure(records: Sequence[Record], path: Path) -> None:
     """The R matrix of each record as a heat map, side by side on one colour scale, written to ``path`` (PNG or SVG).
 
     Row: after which experience; column: tested on which. Cells that were not measured stay empty.
 
     Raises:
-        StorageError: the file cannot be written.
+        UsageError: The file's name does not end in .png, .svg or .pdf.
+        StorageError: The file cannot be written.
     """
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in ("png", "svg", "pdf"):
+        raise UsageError(f"{path}: a figure is written as .png, .svg or .pdf")
     panels = []
     for record in records:
-        spec, metrics = record["spec"], record["metrics"]
-        forgetting = metrics["forgetting"]
-        lost = "" if forgetting is None else f", forgetting {forgetting:.3f}"
-        panels.append(
-            Panel(
-                f"{spec['detector']} · {spec['strategy']} · seed {spec['seed']}",
-                f"average {metrics['average_' + record['headline']]:.3f}{lost}",
-                np.array(record["matrix"][record["headline"]], dtype=float),
-            )
-        )
-    names = [e["name"] for e in records[0]["data"]["experiences"]]
+        spec, forgetting = record.spec, record.metrics.get("forgetting")
+        lost = "" if forgetting is None else f", forgetting {number(forgetting)}"
+        title = f"{spec.detector} · {spec.strategy} · seed {spec.seed}"
+        panels.append(Panel(title, f"average {number(record.average)}{lost}", record.R()))
     with style():
-        figure = draw_matrices(panels, names, records[0]["headline"])
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            kind = path.suffix.lower().removeprefix(".")
-            if kind in ("svg", "png", "pdf"):
-                path.write_bytes(rendered(figure, kind))
-            else:
-                figure.savefig(path)
-        except OSError as error:
-            raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+        write_whole(path, rendered(draw_matrices(panels, records[0].names, records[0].headline), kind))
 
 
 def draw_matrices(panels: Sequence[Panel], names: Sequence[str], metric: str) -> Figure:
@@ -189,7 +178,7 @@ def draw_matrices(panels: Sequence[Panel], names: Sequence[str], metric: str) ->
         pad=0.02,
         extend="min" if below else "neither",
     )
-    bar.set_label(METRIC_NAMES.get(metric, metric))
+    bar.set_label(METRICS[metric])
     bar.solids.set(rasterized=False, edgecolor="face")  # type: ignore[union-attr]
     bar.outline.set_visible(False)  # type: ignore[operator]
     return figure

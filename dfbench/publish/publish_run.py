@@ -17,17 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Published:
-    """Where a run is to be seen.
-
-    Attributes:
-        record: on the leaderboard. pages: rebuilt. entry: of the zoo.
-        hub: address of the repository, None where nothing was pushed.
-    """
+    """Where a run is to be seen."""
 
     record: Path
+    """On the leaderboard."""
     pages: tuple[Path, ...]
+    """Of the leaderboard, rebuilt."""
     entry: Path
+    """Of the zoo."""
     hub: str | None
+    """Address of the repository; None where nothing was pushed."""
 
 
 def publish(
@@ -40,13 +39,12 @@ def publish(
 ) -> Published:
     """Put a finished run on the leaderboard in ``board`` and into the zoo in ``zoo``.
 
-    With ``hub_id`` (user/repo) the checkpoint is pushed there first, and the entry names its commit;
-    without, the weights are copied beside the entry. Called again, it goes on where it was
-    interrupted: what is there already is left.
+    With ``hub_id`` (user/repo) the checkpoint is pushed there first, and the entry names its commit; without, the
+    weights are copied next to the entry. Called a second time, it goes on where it was interrupted.
 
     Raises:
-        DataError: the run does not pass the checks of :func:`dfbench.publish.board.add.add`; nothing is
-            published. HubError: the push failed; the run is on the leaderboard, not in the zoo.
+        DataError: The run does not pass the checks of :func:`dfbench.publish.board.add.add`; nothing is published.
+        HubError: The push failed; the run is on the leaderboard, not in the zoo.
     """
     (added,) = add([run], board, registry)
     written = write(pages(read_board(board)), board)

@@ -1,4 +1,4 @@
-"""The line that makes a run again: composed from its spec, never copied from a record."""
+"""The line that reruns a record: composed from its spec, never copied from a record."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 from dfbench.benchmarks.schema import read_stream_file
 from dfbench.errors import DfbenchError
-from dfbench.options import told
 from dfbench.plugins import Registry
 from dfbench.records.record import Record
 from dfbench.records.spec import DETECTOR_BUDGET, STRATEGY_PREFIX, RunSpec, parse_settings
@@ -34,8 +33,8 @@ def needed_settings(spec: RunSpec, registry: Registry) -> list[str] | None:
             **detector.presets[spec.preset],
             **{k: v for k, v in budget.items() if k in detector.Config.model_fields},
         }
-        without = told(detector.Config.model_validate(given))
-        plain = told(strategy.Config())
+        without = detector.Config.model_validate(given).model_dump(mode="json")
+        plain = strategy.Config().model_dump(mode="json")
     except (DfbenchError, ImportError, KeyError, TypeError, ValueError):
         return None
     changed = {k: v for k, v in spec.detector_config.items() if k in always or k not in without or without[k] != v}

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dfbench.errors import DataError
+from dfbench.errors import DataError, UsageError
 from dfbench.evaluation import continual
+from dfbench.records.record import Record
+from dfbench.records.text import number, size
 
 
 @dataclass(frozen=True)
-class Loss:
-    """The experience that a run forgot most of."""
+class Forgotten:
+    """The experience that a run forgot most of, and how far its headline metric fell."""
 
     experience: str
     best: float
@@ -25,25 +26,7 @@ class Loss:
     final: float
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """The record of a run, given its folder or the file itself.
-
-    Raises:
-        DataError: there is none, or it is not a record.
-    """
-    file = path / "record.json" if path.is_dir() else path
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        for key in ("run", "spec", "metrics", "matrix", "headline", "data"):
-            record[key]
-    except FileNotFoundError as error:
-        raise DataError(f"{file}: there is no record; the run may not be finished") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{file}: not a record of a run ({error})") from error
-    return record
-
-
-def check_comparable(records: Sequence[dict[str, Any]]) -> None:
+def check_comparable(records: Sequence[Record]) -> None:
     """Refuse to compare runs on different data.
 
     Raises:
@@ -51,49 +34,48 @@ def check_comparable(records: Sequence[dict[str, Any]]) -> None:
     """
     first = records[0]
     for other in records[1:]:
-        same = first["data"]["fingerprint"] == other["data"]["fingerprint"]
-        if not same or first["spec"]["split"] != other["spec"]["split"]:
-            raise DataError(f"{first['run']} and {other['run']} are not comparable: their data or scored splits differ")
+        same = first.data.fingerprint == other.data.fingerprint
+        if not same or first.spec.split != other.spec.split:
+            raise DataError(f"{first.run} and {other.run} are not comparable: their data or scored splits differ")
 
 
-def largest_loss(record: dict[str, Any]) -> Loss | None:
+def most_forgotten(record: Record) -> Forgotten | None:
     """The experience whose headline metric fell furthest from its best to the end; None where none is defined."""
-    names = [e["name"] for e in record["data"]["experiences"]]
-    rows = record["matrix"][record["headline"]]
-    losses = []
+    names, R = record.names, record.R()
+    fallen = []
     for j, name in enumerate(names[:-1]):
-        seen = [(row[j], i) for i, row in enumerate(rows[:-1]) if i >= j and row[j] is not None]
-        if seen and rows[-1][j] is not None:
+        seen = [(float(R[i, j]), i) for i in range(j, len(names) - 1) if not np.isnan(R[i, j])]
+        if seen and not np.isnan(R[-1, j]):
             best, after = max(seen)
-            losses.append(Loss(name, best, names[after], rows[-1][j]))
-    return max(losses, key=lambda loss: loss.best - loss.final, default=None)
+            fallen.append(Forgotten(name, best, names[after], float(R[-1, j])))
+    return max(fallen, key=lambda each: each.best - each.final, default=None)
 
 
-def sentence(records: Sequence[dict[str, Any]]) -> str:
+def describe_forgetting(records: Sequence[Record]) -> str:
     """What was forgotten, in words: the greatest loss of any run, and what the others kept of it."""
-    found = [(loss, r) for r in records if (loss := largest_loss(r)) is not None]
+    found = [(forgotten, r) for r in records if (forgotten := most_forgotten(r)) is not None]
     if not found:
         return "Nothing can be said about forgetting: it takes two experiences trained one after the other."
-    loss, worst = max(found, key=lambda pair: pair[0].best - pair[0].final)
-    names = [e["name"] for e in worst["data"]["experiences"]]
-    metric = worst["headline"]
-    several_seeds = len({r["spec"]["seed"] for r in records}) > 1
+    most, worst = max(found, key=lambda pair: pair[0].best - pair[0].final)
+    names = worst.names
+    metric = worst.headline
+    several_seeds = len({r.spec.seed for r in records}) > 1
 
-    def label(record: dict[str, Any]) -> str:
-        seed = f" (seed {record['spec']['seed']})" if several_seeds else ""
-        return f"{record['spec']['strategy']}{seed}"
+    def label(record: Record) -> str:
+        seed = f" (seed {record.spec.seed})" if several_seeds else ""
+        return f"{record.spec.strategy}{seed}"
 
-    if loss.final >= loss.best:
+    if most.final >= most.best:
         return f"No run forgot: every {metric} is at its best after the last experience."
     text = (
-        f"{worst['spec']['detector']} under {label(worst)} forgot most of {loss.experience}: "
-        f"{metric} {loss.best:.3f} after {loss.after}, {loss.final:.3f} after {names[-1]}"
+        f"{worst.spec.detector} under {label(worst)} forgot most of {most.experience}: "
+        f"{metric} {most.best:.3f} after {most.after}, {most.final:.3f} after {names[-1]}"
     )
-    column = names.index(loss.experience)
+    column = names.index(most.experience)
     kept = [
-        f"{label(r)} ended at {r['matrix'][metric][-1][column]:.3f}"
+        f"{label(r)} ended at {r.matrix[metric][-1][column]:.3f}"
         for r in records
-        if r is not worst and r["matrix"][metric][-1][column] is not None
+        if r is not worst and r.matrix[metric][-1][column] is not None
     ]
     return f"{text}; {', '.join(kept)}." if kept else f"{text}."
 
@@ -103,7 +85,7 @@ class Intransigence:
     """What a run did not learn that training on everything so far at once would have taught it."""
 
     each: list[float | None]
-    """I_k, one an experience (:func:`dfbench.evaluation.continual.intransigence`)."""
+    """I_k, one per experience (:func:`dfbench.evaluation.continual.intransigence`)."""
     mean: float | None
     against: str
     """The run that is the bound."""
@@ -111,7 +93,7 @@ class Intransigence:
     """False: the bound is a joint run's last row, which has also seen what came after experience k."""
 
 
-def intransigence(record: dict[str, Any], others: Sequence[dict[str, Any]]) -> Intransigence | None:
+def intransigence(record: Record, others: Sequence[Record]) -> Intransigence | None:
     """Against a run on all data among ``others`` of the same detector, settings, data and seed; None without one.
 
     A run that held all training data and was tested after each experience (cumulative) goes before one that was trained
@@ -123,23 +105,28 @@ def intransigence(record: dict[str, Any], others: Sequence[dict[str, Any]]) -> I
     if not found:
         return None
     (values, exact), bound_run = max(found, key=lambda pair: pair[0][1])
-    each = continual.intransigence(_matrix(record), values)
+    each = continual.intransigence(record.R(), values)
     mean = continual.defined(float(each.mean()))
-    return Intransigence([continual.defined(v) for v in each.tolist()], mean, bound_run["run"], exact)
+    return Intransigence([continual.defined(v) for v in each.tolist()], mean, bound_run.run, exact)
 
 
 @dataclass(frozen=True)
 class Unequal:
     """A run that is left out of a comparison at equal compute."""
 
-    run: dict[str, Any]
+    run: Record
     relative: float
     """Its counted passes as a share of the costliest run's, 0 to 1."""
     length: dict[str, int]
     """The detector's option that sets how long it trains, for about equal compute; empty where none is known."""
 
+    def __str__(self) -> str:
+        spec = self.run.spec
+        longer = "".join(f"; about equal with --set {name}={value}" for name, value in self.length.items())
+        return f"left out: {spec.strategy} (seed {spec.seed}) computed {self.relative:.2f} × the costliest{longer}"
 
-def equal_compute(records: Sequence[dict[str, Any]], tolerance: float) -> tuple[list[dict[str, Any]], list[Unequal]]:
+
+def equal_compute(records: Sequence[Record], tolerance: float) -> tuple[list[Record], list[Unequal]]:
     """The runs whose counted passes lie within ``tolerance`` (0 to 1) of the costliest run's, and the others.
 
     Runs on all data (joint, cumulative) are bounds, not rivals: they stay, and do not count as the costliest.
@@ -148,8 +135,8 @@ def equal_compute(records: Sequence[dict[str, Any]], tolerance: float) -> tuple[
         DataError: a run's compute was not counted.
     """
     for record in records:
-        if "compute" not in record:
-            raise DataError(f"{record['run']}: its compute was not counted (a record from before); run it again")
+        if record.compute is None:
+            raise DataError(f"{record.run}: its compute was not counted; run it again")
     most = max((_passes(r) for r in records if _bound(r) is None), default=0)
     kept, left = [], []
     for record in records:
@@ -157,7 +144,7 @@ def equal_compute(records: Sequence[dict[str, Any]], tolerance: float) -> tuple[
         if share >= 1 - tolerance:
             kept.append(record)
             continue
-        options = record["spec"]["detector_config"]
+        options = record.spec.detector_config
         length = {
             name: round(options[name] / share) for name in ("epochs", "steps") if isinstance(options.get(name), int)
         }
@@ -165,24 +152,128 @@ def equal_compute(records: Sequence[dict[str, Any]], tolerance: float) -> tuple[
     return kept, left
 
 
-def _passes(record: dict[str, Any]) -> float:
-    return float(record["compute"]["passes"])
+def _passes(record: Record) -> float:
+    return record.compute.passes if record.compute else 0.0
 
 
-def _key(record: dict[str, Any]) -> tuple[Any, ...]:
-    spec = record["spec"]
-    names = ("detector", "preset", "detector_config", "data_fingerprint", "split", "seed")
-    return (record["headline"], *(spec[name] for name in names))
+def _key(record: Record) -> tuple[object, ...]:
+    spec = record.spec
+    return (
+        record.headline, spec.detector, spec.preset, spec.detector_config, spec.data_fingerprint, spec.split, spec.seed
+    )  # fmt: skip
 
 
-def _matrix(record: dict[str, Any]) -> np.ndarray:
-    return np.array(record["matrix"][record["headline"]], dtype=float)
-
-
-def _bound(record: dict[str, Any]) -> tuple[np.ndarray, bool] | None:
+def _bound(record: Record) -> tuple[np.ndarray, bool] | None:
     """(value of each experience, exact) of a run on all data, by what it did; None of any other."""
-    R = _matrix(record)
-    if len(R) > 1 and np.isnan(R[:-1]).all():
-        return R[-1], False
-    everything = sum(sum(e["train"].values()) for e in record["data"]["experiences"] if "train" in e)
-    return (np.diag(R), True) if record["memory"]["samples"][-1] >= everything > 0 else None
+    if record.trained_at_once:
+        return record.R()[-1], False
+    return (np.diag(record.R()), True) if record.held_everything else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Finished runs on the same data, side by side; printed, it is a table and what was forgotten in words."""
+
+    records: list[Record]
+    intransigence: list[Intransigence | None]
+    """Of each record."""
+    left_out: list[Unequal]
+    """Runs that computed too little to be compared; empty unless a tolerance was given."""
+
+    @property
+    def title(self) -> str:
+        """The benchmark."""
+        return self.records[0].data.benchmark
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics that are compared."""
+        shown = [f"average_{self.records[0].headline}", "average_accuracy", "forgetting", "bwt", "learning_accuracy"]
+        return list(dict.fromkeys(shown))
+
+    @property
+    def columns(self) -> list[str]:
+        """The table's; the first two are text, the others numbers."""
+        further = ["intransigence"] if any(self.intransigence) else []
+        return ["detector", "strategy", "seed", *self.metrics, *further, "stored", "passes", "seconds"]
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The table's cells."""
+        return [self._row(r, i) for r, i in zip(self.records, self.intransigence, strict=True)]
+
+    def _row(self, record: Record, missed: Intransigence | None) -> list[str]:
+        spec, memory = record.spec, record.memory
+        mark = "" if missed is None or missed.exact else " *"
+        return [
+            f"{spec.detector} {spec.preset}",
+            spec.strategy,
+            str(spec.seed),
+            *(number(record.metrics[name]) for name in self.metrics),
+            *([number(missed.mean if missed else None) + mark] if any(self.intransigence) else []),
+            f"{memory.samples[-1]} ({size(memory.bytes[-1])})",
+            f"{record.compute.passes:,.0f}" if record.compute else number(None),
+            f"{record.seconds.total:.0f}",
+        ]
+
+    @property
+    def sentence(self) -> str:
+        """What was forgotten, in words."""
+        return describe_forgetting(self.records)
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines below the table."""
+        inexact = any(missed and not missed.exact for missed in self.intransigence)
+        return [
+            *["* against the joint run's last row, which has seen later experiences too"] * inexact,
+            self.sentence,
+            *map(str, self.left_out),
+        ]
+
+    def document(self) -> dict[str, Any]:
+        """The comparison as JSON holds it."""
+        return {"runs": [self._document(r, i) for r, i in zip(self.records, self.intransigence, strict=True)],
+                "sentence": self.sentence}  # fmt: skip
+
+    def _document(self, record: Record, missed: Intransigence | None) -> dict[str, Any]:
+        memory, compute = record.memory, record.compute
+        return {
+            "run": record.run,
+            **{name: record.metrics[name] for name in self.metrics},
+            "intransigence": asdict(missed) if missed else None,
+            "compute": compute.model_dump() if compute else None,
+            "stability": record.stability,
+            "stored": [memory.samples[-1], memory.bytes[-1], memory.state_bytes],
+            "seconds": record.seconds.total,
+        }
+
+    def __str__(self) -> str:
+        cells = [self.columns, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            "  ".join(c.ljust(w) if k < 2 else c.rjust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True)))
+            for row in cells
+        ]
+        return "\n".join([self.title, *(line.rstrip() for line in lines), *self.notes])
+
+
+def compare(runs: Sequence[Record | str | Path], compute_tolerance: float | None = None) -> Comparison:
+    """Compare finished runs on the same data.
+
+    Args:
+        runs: Records, or the folders or ``record.json`` files that hold them.
+        compute_tolerance: Leave out runs that computed over this share (0 to 1) less than the costliest.
+
+    Raises:
+        DataError: A record cannot be read, or the runs are on different data.
+        UsageError: There is no run.
+    """
+    records = [run if isinstance(run, Record) else Record.read(Path(run)) for run in runs]
+    if not records:
+        raise UsageError("nothing to compare: give at least one run")
+    check_comparable(records)
+    kept, left = records, list[Unequal]()
+    if compute_tolerance is not None:
+        kept, left = equal_compute(records, compute_tolerance)
+    return Comparison(kept, [intransigence(record, records) for record in kept], left)

@@ -1,35 +1,49 @@
-"""What stands on a leaderboard, typed: records of runs, and rows reported in papers. Anything else is refused.
+"""The record of a run: one JSON object that says what was run, on what, where, and with which result.
 
-Records come from outsiders: only what is checked here is relied on by the pages, and pages escape every text.
+:class:`Record` is the only class that writes and reads it. Records come from outsiders too, so only what is
+checked here is relied on by the pages, and pages escape every text. A field that is not named here is an error.
 """
 
 from __future__ import annotations
 
+import datetime
 import json
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from dfbench.errors import DataError
+from dfbench.errors import DataError, PluginError, first_problem
+from dfbench.files import write_json
 from dfbench.records.spec import RunSpec
+
+if TYPE_CHECKING:
+    from dfbench.benchmarks.stream import Stream
+    from dfbench.evaluation.scores import Scores
+
+SCHEMA_VERSION = 1
+RECORD, SCORES, WEIGHTS = "record.json", "scores.parquet", "model.safetensors"
+"""Names of the files in the folder of a finished run."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=300)]
 Matrix = list[list[float | None]]
+"""R: T rows (trained up to) of T columns (tested on); None where it was not measured or is undefined."""
 Interval = tuple[float, float]
+Metric = Callable[[np.ndarray, np.ndarray], float]
+"""(labels, P(fake)) of a test set, each of shape (n,), to a number."""
 Status = Literal["self-reported", "recomputed", "reproduced"]
 STATUSES: tuple[Status, ...] = ("self-reported", "recomputed", "reproduced")
 """From the least to the most believable."""
 
-HEADLINES = ("auc", "video_auc", "accuracy")
-
 
 class _Part(BaseModel):
-    """A part of a record; what is not named here may be there and is not used."""
+    """A part of a record. Unknown fields and numbers that are not finite are errors."""
 
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
 
 
 class ExperienceData(_Part):
@@ -49,6 +63,28 @@ class Data(_Part):
     classes: Annotated[list[Name], Field(min_length=2)]
     experiences: Annotated[list[ExperienceData], Field(min_length=1)]
     notes: list[str] = []
+    """What a reader should know of the data: leaks, pictures left out."""
+
+
+class Input(_Part):
+    """What it takes to build the network again without the data."""
+
+    native_size: tuple[int, int] | None
+    """(height, width) of the pictures as the source has them; None where they differ."""
+    size: tuple[int, int]
+    """(height, width) at which they were stored for the detector."""
+    unit: tuple[int, ...]
+    """Shape of a test unit in pictures: empty for one picture, ``(16,)`` for a clip of 16."""
+
+
+class DetectorFacts(_Part):
+    """What the record says of the network beyond its configuration."""
+
+    parameters: int
+    head: str | tuple[str, ...] | None
+    """Names of the final linear layers, as :attr:`dfbench.Detector.head` states them."""
+    facts: dict[str, Any] = {}
+    """The detector's own (:attr:`dfbench.Detector.facts`)."""
 
 
 class Memory(_Part):
@@ -57,15 +93,36 @@ class Memory(_Part):
     budget_samples: int
     samples: Annotated[list[int], Field(min_length=1)]
     bytes: Annotated[list[int], Field(min_length=1)]
+    """Of the stored pictures."""
+    held: list[list[list[int]]] | None = None
+    """Distinct stored samples: training → experience → class; None where it was not counted."""
     state_bytes: int
+    """Of all else that the strategy keeps, at the end."""
 
 
 class Compute(_Part):
-    """Rows through the network in each training, and what they cost; see :mod:`dfbench.training.passes`."""
+    """Rows through the network in each training, and what they cost; see :mod:`dfbench.training.compute`."""
 
     forward: list[int]
     backward: list[int]
     passes: float
+    """A forward and a backward pass of one row are 1."""
+
+
+class MidTrainingPoint(_Part):
+    """Test sets scored in the middle of a training."""
+
+    number: int
+    """Of the training, from 1."""
+    trained_on: int
+    """Row of R that this training fills, from 0."""
+    done: int
+    """Optimizer steps of this training; 0 before its first."""
+    step: int
+    """Optimizer steps of the run."""
+    metric: Name
+    values: list[float | None]
+    """One value per experience; None where it is undefined."""
 
 
 class Seconds(_Part):
@@ -73,6 +130,8 @@ class Seconds(_Part):
 
     train: list[float]
     evaluate: list[float]
+    mid_training: list[float] = []
+    """Spent in each training on scoring test sets; not part of ``train``."""
     total: float
 
 
@@ -88,6 +147,7 @@ class Environment(_Part):
 
     python: str = ""
     platform: str = ""
+    processor: str = ""
     device: str
     device_name: str = ""
     cores: int | None = None
@@ -96,9 +156,17 @@ class Environment(_Part):
     plugins: dict[str, str] = {}
 
 
+class Git(_Part):
+    """The checkout that dfbench was imported from."""
+
+    commit: str
+    dirty: bool
+
+
 class Uncertainty(_Part):
     """Percentile intervals and the replicates of the average; see :mod:`dfbench.evaluation.uncertainty`."""
 
+    method: str
     unit: Literal["video", "sample"]
     metric: Name
     count: int
@@ -115,7 +183,7 @@ class Verification(_Part):
     """What ``dfbench verify --write`` found."""
 
     agreement: Literal["scores", "identical", "tolerance"]
-    """The metrics follow from the scores; trained again with the same scores; … with nearly the same metrics."""
+    """The metrics follow from the scores; rerun with the same scores; rerun with nearly the same metrics."""
     date: str
     difference: float | None = None
     tolerance: float | None = None
@@ -123,7 +191,7 @@ class Verification(_Part):
     environment: Environment | None = None
 
 
-class Checkpoint(_Part):
+class PublishedWeights(_Part):
     """Where the weights are published."""
 
     repo: Name
@@ -131,36 +199,162 @@ class Checkpoint(_Part):
 
 
 class Record(_Part):
-    """A record as ``dfbench eval`` wrote it, and what ``leaderboard add`` and ``verify`` attached."""
+    """The record of one run, as ``dfbench eval`` writes it, with what the leaderboard and ``verify`` attach."""
 
-    schema_: Literal[1] = Field(alias="schema")
+    schema_version: Literal[1] = Field(alias="schema")
     run: Name
-    created: str = ""
+    created: str
+    """ISO 8601, UTC."""
     spec: RunSpec
     identity: Sha256
     headline: Literal["auc", "video_auc", "accuracy"]
+    """The metric that forgetting and its kin are computed on."""
     metrics: dict[str, float | None]
+    """Fractions; None where undefined. Computed from the scores, as are the next three."""
     matrix: dict[str, Matrix]
-    per_experience: list[dict[str, Any]]
+    per_experience: list[dict[str, float | int | str | None]]
+    """The final network's figures on each test set."""
+    uncertainty: Uncertainty
     data: Data
-    detector: dict[str, Any] = {}
+    input: Input
+    detector: DetectorFacts
     effects: dict[str, float] = {}
+    """Counters of what the strategy did; those that stayed 0 are left out."""
     memory: Memory
     steps: list[int]
+    """Optimizer steps of each training."""
     compute: Compute | None = None
+    """None where not every pass could be counted."""
+    mid_training: list[MidTrainingPoint] | None = None
+    """None without ``--eval-every``, as is the next one."""
     stability: dict[str, dict[str, float | None]] | None = None
+    tuning: dict[str, Any] | None = None
+    """How ``--tune`` found the speed settings; None without it."""
     seconds: Seconds
     peak_memory: PeakMemory = PeakMemory()
     resumed: int = 0
+    """How often the run went on after an interruption."""
     environment: Environment
-    git: dict[str, Any] | None = None
-    files: dict[str, Sha256]
-    uncertainty: Uncertainty | None = None
+    git: Git | None = None
+    weights_sha256: Sha256
+    """Of ``model.safetensors``."""
+    scores_sha256: Sha256
+    """Of the rows of the scores, whatever file holds them (:meth:`dfbench.evaluation.scores.Scores.digest`)."""
     status: Status = "self-reported"
     verification: Verification | None = None
     settings: list[str] | None = None
     """``--set`` of what differs from the preset and the benchmark's budget; None: not looked up."""
-    checkpoint: Checkpoint | None = None
+    checkpoint: PublishedWeights | None = None
+
+    _path: Path | None = PrivateAttr(None)
+
+    @classmethod
+    def of(
+        cls, spec: RunSpec, stream: Stream, scores: Scores, metrics: Mapping[str, Metric], facts: Mapping[str, Any]
+    ) -> Record:
+        """The record of a run that just ended; every metric in it is computed from ``scores``.
+
+        Args:
+            spec: What was run.
+            stream: What it was run on.
+            scores: All predictions.
+            metrics: Further metrics of a test set, by name, from plugins.
+            facts: The other fields: what was counted and measured during the run.
+
+        Raises:
+            PluginError: A metric failed; the scores are stored, and the same command goes on from there.
+        """
+        from dfbench.evaluation.summary import evaluate
+        from dfbench.evaluation.uncertainty import data_key, uncertainty
+
+        names, classes = [e.name for e in stream.experiences], len(stream.classes)
+        summary = evaluate(scores, names, stream.metric, classes)
+        if classes == 2:
+            size = len(names)
+            further = {n: matrix_of(n, m, scores, size) for n, m in metrics.items() if n not in summary["matrix"]}
+            summary["matrix"] = {**summary["matrix"], **further}
+        drawn = uncertainty(scores, names, stream.metric, classes, data_key(spec.data_fingerprint, spec.split))
+        return cls.model_validate(
+            {
+                "schema": SCHEMA_VERSION,
+                "run": spec.run_id,
+                "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                "spec": spec,
+                "identity": spec.identity,
+                **summary,
+                "uncertainty": drawn,
+                "data": _described(stream),
+                "scores_sha256": scores.digest(),
+                **facts,
+            }
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Record:
+        """The record in a file, or in the folder of a run.
+
+        Raises:
+            DataError: There is none, or it breaks the schema; the file and the first wrong field are named.
+        """
+        file = path / RECORD if path.is_dir() else path
+        record = cls.parse(read_json(file), file)
+        record._path = file
+        return record
+
+    @classmethod
+    def parse(cls, value: Any, origin: Path | str) -> Record:
+        """A record from its JSON value; ``origin`` is named in errors (:class:`~dfbench.DataError`)."""
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise DataError(f"{origin}: {first_problem(error)}") from error
+
+    def write(self, path: Path, advice: str = "") -> Record:
+        """Write the record whole; returns it with :attr:`path` set."""
+        write_json(path, self.document(), advice)
+        written = self.model_copy()
+        written._path = path
+        return written
+
+    def document(self) -> dict[str, Any]:
+        """The record as JSON holds it."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    @property
+    def path(self) -> Path | None:
+        """The file that it was read from or written to."""
+        return self._path
+
+    @property
+    def names(self) -> list[str]:
+        """The experiences, in order."""
+        return [e.name for e in self.data.experiences]
+
+    @property
+    def average(self) -> float | None:
+        """The headline average, a fraction; None where undefined."""
+        return self.metrics.get("average")
+
+    def R(self, metric: str | None = None) -> np.ndarray:
+        """The matrix of a metric (the headline's unless named), float64 (T, T), nan where it was not measured."""
+        return np.array(self.matrix[metric or self.headline], dtype=float)
+
+    @property
+    def trained_at_once(self) -> bool:
+        """Whether it was trained once on all of several experiences (joint)."""
+        rows = self.matrix[self.headline]
+        return len(rows) > 1 and all(value is None for row in rows[:-1] for value in row)
+
+    @property
+    def held_everything(self) -> bool:
+        """Whether the strategy held all training data at the end (cumulative)."""
+        everything = sum(sum(e.train.values()) for e in self.data.experiences)
+        return self.memory.samples[-1] >= everything > 0
+
+    @property
+    def sees_everything(self) -> bool:
+        """Whether it is a bound, by what it did: trained on all data at once, or held all of it."""
+        return self.trained_at_once or self.held_everything
 
     @model_validator(mode="after")
     def _shapes(self) -> Record:
@@ -169,87 +363,42 @@ class Record(_Part):
             raise ValueError(f"matrix lacks the headline metric {self.headline!r}")
         for name, rows in self.matrix.items():
             if len(rows) != size or any(len(row) != size for row in rows):
-                raise ValueError(f"matrix {name!r} is not {size}×{size}, one row and column an experience")
+                raise ValueError(f"matrix {name!r} is not {size}×{size}: one row and one column per experience")
         if len(self.per_experience) != size:
             raise ValueError(f"per_experience has {len(self.per_experience)} entries for {size} experiences")
-        if self.uncertainty is not None and len(self.uncertainty.per_experience) != size:
-            raise ValueError("uncertainty.per_experience does not have one entry an experience")
-        return self
-
-    @property
-    def average(self) -> float | None:
-        """The headline average."""
-        return self.metrics.get("average")
-
-    @property
-    def sees_everything(self) -> bool:
-        """An upper bound, by what it did: trained once on all experiences, or held all training data at the end."""
-        rows = self.matrix[self.headline]
-        at_once = len(rows) > 1 and all(value is None for row in rows[:-1] for value in row)
-        everything = sum(sum(e.train.values()) for e in self.data.experiences)
-        return at_once or self.memory.samples[-1] >= everything > 0
-
-
-class ReportedRow(BaseModel):
-    """One row of a paper's table, as printed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    strategy: Name
-    detector: Name | None = None
-    """The network, where the source says."""
-    memory: Name | None = None
-    values: list[str]
-    note: str = ""
-
-
-class Reported(BaseModel):
-    """One table of a paper: ``leaderboard/reported/*.yaml``. Shown beside our rows, never ranked against them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    protocol: Name
-    title: Name
-    paper: Name
-    table: str = ""
-    metric: Name
-    """What the numbers are, with their unit."""
-    note: str = ""
-    columns: Annotated[list[Name], Field(min_length=1)]
-    rows: Annotated[list[ReportedRow], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _widths(self) -> Reported:
-        for row in self.rows:
-            if len(row.values) != len(self.columns):
-                raise ValueError(f"row {row.strategy!r} has {len(row.values)} values for {len(self.columns)} columns")
+        if len(self.uncertainty.per_experience) != size:
+            raise ValueError("uncertainty.per_experience does not have one entry per experience")
         return self
 
 
-def parse_record(value: Any, origin: Path) -> Record:
-    """A record, checked.
+def matrix_of(name: str, metric: Metric, scores: Scores, size: int) -> Matrix:
+    """The R matrix of a plugin's metric, ``size`` × ``size``.
 
     Raises:
-        DataError: naming the file, the first field that is wrong, and how.
+        PluginError: The metric failed.
     """
-    try:
-        return Record.model_validate(value)
-    except ValidationError as error:
-        raise DataError(f"{origin}: {_first(error)}") from error
+    matrix: Matrix = [[None] * size for _ in range(size)]
+    for group in scores:
+        if group.trained_on >= 0:
+            try:
+                value = float(metric(group.labels, group.scores))
+            except Exception as error:
+                raise PluginError(
+                    f"metric {name!r} failed on experience {group.tested_on}: {type(error).__name__}: {error}; "
+                    "fix it, or disable its plugin, and run the same command again"
+                ) from error
+            matrix[group.trained_on][group.tested_on] = value if math.isfinite(value) else None
+    return matrix
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object without NaN.
+    """A JSON object without NaN, infinities and repeated keys.
 
     Raises:
-        DataError: the file cannot be read or holds something else.
+        DataError: The file cannot be read or holds something else.
     """
-
-    def refuse(word: str) -> None:
-        raise ValueError(f"{word} is no JSON number")
-
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_a_number, object_pairs_hook=_object)
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no record; the run may not be finished") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -259,26 +408,34 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def read_record(path: Path) -> Record:
-    """The record in a file."""
-    return parse_record(read_json(path), path)
+def _described(stream: Stream) -> dict[str, Any]:
+    """The data of a stream: fingerprint, sizes by class, notes."""
+    labels = stream.samples.label
+    return {
+        "benchmark": stream.name,
+        "fingerprint": stream.fingerprint,
+        "classes": list(stream.classes),
+        "experiences": [
+            {
+                "name": e.name,
+                **{
+                    split: {c: int((labels[rows] == k).sum()) for k, c in enumerate(stream.classes)}
+                    for split, rows in e.rows.items()
+                },
+            }
+            for e in stream.experiences
+        ],
+        "notes": list(stream.notes),
+    }
 
 
-def read_reported(path: Path) -> Reported:
-    """A table of a paper.
-
-    Raises:
-        DataError: the file cannot be read, or breaks the schema.
-    """
-    try:
-        return Reported.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        raise DataError(f"{path}: {_first(error)}") from error
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: not a YAML file of reported rows ({error})") from error
+def _not_a_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not a JSON number")
 
 
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"])) or "the record"
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} is there twice in one object")
+    return value

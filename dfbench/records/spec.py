@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dfbench.errors import UsageError, unknown
 
@@ -32,7 +32,6 @@ SPEED = ("bf16", "channels_last", "compile")
 Tuned = tuple[Literal["bf16", "channels_last", "compile"], ...]
 MEASURES = ("eval_every", "eval_samples")
 """Fields of a spec that change what a record says, and no weight."""
-LATER = (*MEASURES, "tuned")
 
 
 class RunSpec(BaseModel):
@@ -55,27 +54,30 @@ class RunSpec(BaseModel):
     tuned: Tuned = ()
     """Speed settings that training ran under, in the order of :data:`SPEED`; they change its arithmetic."""
     eval_every: int | None = None
-    """Optimizer steps from one measure inside a training to the next; None: none is made. In the spec where it is set:
-    the weights are the same without it, the record says less."""
+    """Optimizer steps from one evaluation in the middle of a training to the next; None: there is none. The weights
+    are the same without it, the record says less."""
     eval_samples: int | None = None
-    """Test units of each experience in those measures; None: all."""
-
-    @model_serializer(mode="wrap")
-    def _later(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Fields that came after the first records are told where they are set: identities stay what they were."""
-        values: dict[str, Any] = plain(self)
-        values["tuned"] = list(values["tuned"])  # as it is read again from JSON
-        return {name: value for name, value in values.items() if name not in LATER or value}
+    """Test units of each experience in those evaluations; None: all."""
 
     @property
     def training(self) -> dict[str, Any]:
-        """What decides the weights: all but what is only measured."""
-        return {name: value for name, value in self.model_dump().items() if name not in MEASURES}
+        """What decides the weights, as JSON holds it: all but what is only measured."""
+        return {name: value for name, value in self.document().items() if name not in MEASURES}
+
+    @property
+    def row_id(self) -> str:
+        """Ten hexadecimal digits that specs share which differ in the seed alone (or in what is only measured)."""
+        row = {name: value for name, value in self.training.items() if name != "seed"}
+        return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:10]
+
+    def document(self) -> dict[str, Any]:
+        """The spec as JSON holds it."""
+        return self.model_dump(mode="json")
 
     @property
     def identity(self) -> str:
         """sha256 (hex) of the canonical JSON of the spec."""
-        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.document(), sort_keys=True).encode()).hexdigest()
 
     @property
     def run_id(self) -> str:
@@ -91,26 +93,32 @@ class RunSpec(BaseModel):
         return "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", part) for part in parts)
 
 
-def parse_settings(settings: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """``key=value`` texts to (detector options, strategy options); values are read as YAML.
+def parse_settings(settings: Sequence[str] | Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(detector options, strategy options) of ``key=value`` texts, values read as YAML, or of keys and values.
 
     >>> parse_settings(["epochs=2", "strategy.memory=100"])
     ({'epochs': 2}, {'memory': 100})
+    >>> parse_settings({"epochs": 2, "strategy.memory": 100})
+    ({'epochs': 2}, {'memory': 100})
     """
+    pairs = settings.items() if isinstance(settings, Mapping) else map(_parse_setting, settings)
     detector: dict[str, Any] = {}
     strategy: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals or not key.strip():
-            raise UsageError(f"--set {setting!r} is not of the form key=value")
-        try:
-            value = yaml.safe_load(text) if text else ""
-        except yaml.YAMLError:
-            value = text
-        key = key.strip()
+    for key, value in pairs:
         target = strategy if key.startswith(STRATEGY_PREFIX) else detector
-        target[key.removeprefix(STRATEGY_PREFIX)] = _number(value)
+        target[key.removeprefix(STRATEGY_PREFIX)] = value
     return detector, strategy
+
+
+def _parse_setting(setting: str) -> tuple[str, Any]:
+    key, equals, text = setting.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(f"--set {setting!r} is not of the form key=value")
+    try:
+        value = yaml.safe_load(text) if text else ""
+    except yaml.YAMLError:
+        value = text
+    return key.strip(), _number(value)
 
 
 def parse_tuned(text: str) -> Tuned | None:

@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+from rich import filesize
+
 NONE = "–"
-METRICS = {"auc": "AUC", "video_auc": "video AUC", "accuracy": "accuracy"}
+METRICS = {
+    "auc": "AUC",
+    "video_auc": "video AUC",
+    "accuracy": "accuracy",
+    "average_auc": "average AUC",
+    "average_video_auc": "average video AUC",
+    "average_accuracy": "average accuracy",
+    "average": "average (headline)",
+    "average_incremental": "average incremental",
+    "learning_accuracy": "learning accuracy",
+    "bwt": "backward transfer (BWT)",
+    "fwt": "forward transfer (FWT)",
+    "forgetting": "forgetting",
+    "af": "average forgetting (AF)",
+}
+"""Names of metrics in running text; one that a plugin brought is called as it is registered."""
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -15,9 +32,15 @@ def number(value: float | None, digits: int = 3) -> str:
     return text.replace("-", "−")
 
 
-def with_spread(value: float | None, spread: float | None) -> str:
+def signed(value: float | None, digits: int = 3) -> str:
+    """``+0.012``; no sign on what rounds to 0."""
+    text = number(value, digits)
+    return f"+{text}" if value is not None and round(value, digits) > 0 else text
+
+
+def with_spread(value: float | None, spread: float | None, digits: int = 3) -> str:
     """``0.884 ± 0.013``."""
-    return number(value) if spread is None else f"{number(value)} ± {number(spread)}"
+    return number(value, digits) if spread is None else f"{number(value, digits)} ± {number(spread, digits)}"
 
 
 def interval(low: float | None, high: float | None) -> str:
@@ -26,11 +49,8 @@ def interval(low: float | None, high: float | None) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes in a unit that suits them."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}"
-    return f"{count:.0f} B"
+    """Bytes in a unit that suits them: ``2.5 kB``."""
+    return filesize.decimal(round(count))
 
 
 def count(value: float) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 import dfbench
+from dfbench.errors import UsageError
 
 PACKAGES = (
     "dfbench-deepfake",
@@ -29,14 +30,15 @@ PACKAGES = (
 
 def environment(device: torch.device, plugins: dict[str, str]) -> dict[str, Any]:
     """Versions and machine; ``plugins`` maps the plugins in use to their distributions' versions."""
+    processor = _processor()
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": device.type,
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else processor,
         "packages": {name: _version(name) for name in PACKAGES},
         "plugins": plugins,
     }
@@ -64,15 +66,17 @@ def peak_memory(device: torch.device) -> dict[str, int | None]:
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto``: a CUDA device if there is one, else the CPU."""
+    """The device of that name; ``auto`` is a CUDA device if there is one, else the CPU.
+
+    Raises:
+        UsageError: It is not available.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        from dfbench.errors import UsageError
-
         raise UsageError(
             f"--device {name}: not available here ({str(error).splitlines()[0]}); try --device cpu"
         ) from error

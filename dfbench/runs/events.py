@@ -1,14 +1,14 @@
-"""What happens in a run, as typed events, and what a logger is.
+"""What happens in a run, as typed events, and what follows them.
 
-A run tells its loggers in this order::
+A run sends its loggers these, in this order::
 
     RunStarted | RunResumed
     Evaluated                                      the untrained network
     ExperienceStarted  TrainingStep …  ExperienceFinished  Evaluated        for each training
     RunFinished | RunStopped
 
-:class:`MeasuredWithin` may come between training steps, in runs that score test sets while they train.
-Loggers never decide anything: they are no part of a run's spec, hash or result.
+:class:`MidTrainingEvaluated` may come between training steps, in runs that score test sets while they train. Displays
+are sent :class:`ProgressEvent` too. No listener decides anything: none is part of a run's spec, hash or result.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from dfbench.errors import PluginError
+if TYPE_CHECKING:
+    from dfbench.records.record import Record
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Event:
     """Something that happened in a run."""
 
     kind: ClassVar[str] = "event"
-    """Name of the event, and of the method of :class:`Logger` that is told of it."""
+    """Name of the event, and of the method of :class:`Logger` that receives it."""
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as JSON holds them; a number that is not finite becomes None."""
@@ -53,12 +52,12 @@ class RunStarted(Event):
     headline: str
     """The metric that forgetting is computed on."""
     trainings: int
-    """How many trainings there are: one an experience, or one in all (joint)."""
+    """How many trainings there are: one per experience, or one in all (joint)."""
 
 
 @dataclass(frozen=True)
 class RunResumed(RunStarted):
-    """A run that was interrupted goes on; what follows its last finished training is told again."""
+    """A run that was interrupted goes on; events after its last finished training are repeated."""
 
     kind: ClassVar[str] = "run_resumed"
     finished: int
@@ -82,7 +81,7 @@ class ExperienceStarted(Event):
 
 @dataclass(frozen=True)
 class TrainingStep(Event):
-    """An optimizer step; told every :attr:`LoggerConfig.every` steps and at the last of a training."""
+    """An optimizer step: every :attr:`LoggerConfig.every` steps, and the last of a training."""
 
     kind: ClassVar[str] = "training_step"
     number: int
@@ -96,10 +95,10 @@ class TrainingStep(Event):
 
 
 @dataclass(frozen=True)
-class MeasuredWithin(Event):
-    """Test sets scored in the middle of a training. The record keeps these in its field ``within``."""
+class MidTrainingEvaluated(Event):
+    """Test sets were scored in the middle of a training. The record keeps these in its field ``mid_training``."""
 
-    kind: ClassVar[str] = "measured_within"
+    kind: ClassVar[str] = "mid_training_evaluated"
     number: int
     trained_on: int
     """Row of R that this training fills, from 0."""
@@ -108,7 +107,7 @@ class MeasuredWithin(Event):
     step: int
     metric: str
     values: tuple[float | None, ...]
-    """One an experience, None where it was not measured."""
+    """One per experience, None where it is undefined."""
 
 
 @dataclass(frozen=True)
@@ -144,97 +143,114 @@ class RunFinished(Event):
     """The record is written."""
 
     kind: ClassVar[str] = "run_finished"
-    record: Mapping[str, Any]
+    record: Record
     path: Path
     """Of ``record.json``."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record as its file holds it, and the path."""
+        return {"event": self.kind, "record": self.record.document(), "path": str(self.path)}
 
 
 @dataclass(frozen=True)
 class RunStopped(Event):
-    """The run ended early (Ctrl-C, an error); ``kill -9`` tells nobody."""
+    """The run ended early (Ctrl-C, an error); there is no event after ``kill -9``."""
 
     kind: ClassVar[str] = "run_stopped"
     reason: str
 
 
-class LoggerConfig(BaseModel):
-    """Options of a logger; ``--log NAME:key=value,key=value`` sets them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    every: int = Field(50, ge=1, description="training steps from one loss to the next")
+@dataclass(frozen=True)
+class ProgressEvent(Event):
+    """Of interest while it happens: for displays, not for loggers."""
 
 
-class Logger:
-    """Told of what happens in a run; every method does nothing here.
+@dataclass(frozen=True)
+class Notice(ProgressEvent):
+    """Something that the user should know."""
 
-    One object a run, made before anything is trained: an ``__init__`` that raises refuses the run. After that
-    nothing that a logger raises ends a run: it is reported, and the logger is told of nothing more.
-    """
+    kind: ClassVar[str] = "notice"
+    text: str
 
-    Config: ClassVar[type[LoggerConfig]] = LoggerConfig
 
-    def __init__(self, config: LoggerConfig) -> None:
-        self.config: Any = config
+@dataclass(frozen=True)
+class DataProgress(ProgressEvent):
+    """Pictures are being prepared."""
+
+    kind: ClassVar[str] = "data_progress"
+    what: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class EvaluationStarted(ProgressEvent):
+    """Scoring all test sets begins, after training ``number`` of ``trainings``; 0: the untrained network."""
+
+    kind: ClassVar[str] = "evaluation_started"
+    number: int
+    trainings: int
+
+
+@dataclass(frozen=True)
+class EvaluationProgress(ProgressEvent):
+    """A batch of test samples was predicted, ``done`` of ``total``."""
+
+    kind: ClassVar[str] = "evaluation_progress"
+    done: int
+    total: int
+
+
+class Listener:
+    """Follows runs: a logger, a progress bar, a test. This one does nothing."""
+
+    def follows(self, kind: type[Event]) -> bool:
+        """Whether events of this kind are wanted; what no listener follows is not even computed."""
+        return True
+
+    def due(self, done: int, total: int) -> bool:
+        """Whether the :class:`TrainingStep` after ``done`` of a training's ``total`` steps is wanted.
+
+        Its loss is then read from the device, which waits for all that is computed there.
+        """
+        return False
 
     def event(self, event: Event) -> None:
-        """Every event passes here; calls the method of its kind."""
-        getattr(self, event.kind)(event)
+        """Receive an event."""
 
-    def avalanche_plugins(self) -> list[Any]:
-        """Avalanche plugins (metrics, an ``EvaluationPlugin``) that only watch; asked for once, after the start.
 
-        They are called after the strategy's own plugins, at Avalanche's callbacks, and see ``strategy`` as those do.
-        """
-        return []
+class EventStream(Listener):
+    """Passes events on to several listeners, in their order."""
 
-    def close(self) -> None:
-        """Called once at the end, whatever it was."""
+    def __init__(self, *listeners: Listener | None) -> None:
+        self._listeners = [each for each in listeners if each is not None]
 
-    def run_started(self, event: RunStarted) -> None:
-        """The run begins."""
+    def follows(self, kind: type[Event]) -> bool:
+        """Whether any listener does."""
+        return any(each.follows(kind) for each in self._listeners)
 
-    def run_resumed(self, event: RunResumed) -> None:
-        """The run goes on; unless overridden, as if it began."""
-        self.run_started(event)
+    def due(self, done: int, total: int) -> bool:
+        """Whether it is for any listener."""
+        return any(each.due(done, total) for each in self._listeners)
 
-    def experience_started(self, event: ExperienceStarted) -> None:
-        """A training begins."""
+    def event(self, event: Event) -> None:
+        """Pass it on to those that follow its kind, a training step to those for which it is due."""
+        for each in self._listeners:
+            if each.follows(type(event)) and (not isinstance(event, TrainingStep) or each.due(event.done, event.total)):
+                each.event(event)
 
-    def training_step(self, event: TrainingStep) -> None:
-        """An optimizer step."""
+    def notice(self, text: str) -> None:
+        """Pass a :class:`Notice` on."""
+        self.event(Notice(text))
 
-    def measured_within(self, event: MeasuredWithin) -> None:
-        """Test sets were scored in the middle of a training."""
+    def data(self, done: int, total: int, what: str) -> None:
+        """Pass a :class:`DataProgress` on; the callback of whatever prepares pictures."""
+        self.event(DataProgress(what, done, total))
 
-    def experience_finished(self, event: ExperienceFinished) -> None:
-        """A training is done."""
-
-    def evaluated(self, event: Evaluated) -> None:
-        """All test sets were scored."""
-
-    def run_finished(self, event: RunFinished) -> None:
-        """The record is written."""
-
-    def run_stopped(self, event: RunStopped) -> None:
-        """The run ended early."""
-
-    @staticmethod
-    def require(module: str, package: str = "") -> Any:
-        """Import a module that not everybody has; for ``__init__``.
-
-        Raises:
-            PluginError: it is not installed, with the command that installs it.
-        """
-        import importlib
-
-        try:
-            return importlib.import_module(module)
-        except ImportError as error:
-            missing = package or module.partition(".")[0]
-            raise PluginError(
-                f"this logger needs the package {missing}, which cannot be imported ({error}): pip install {missing}"
-            ) from error
+    def tested(self, done: int, total: int) -> None:
+        """Pass a :class:`EvaluationProgress` on; the callback of whatever predicts test sets."""
+        if self._listeners:
+            self.event(EvaluationProgress(done, total))
 
 
 def _plain(value: Any) -> Any:

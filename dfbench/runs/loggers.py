@@ -1,31 +1,112 @@
-"""The loggers of a run: made from ``--log``, told of events, switched off where they fail."""
+"""The loggers of a run: what one is, how ``--log`` makes them, and how one that fails is switched off."""
 
 from __future__ import annotations
 
 import contextlib
-import random
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dfbench.errors import PluginError, UsageError, unknown
-from dfbench.runs.events import Event, ExperienceStarted, Logger, TrainingStep
-from dfbench.runs.report import Reporter
+from dfbench.runs import events
+from dfbench.runs.events import Event, Listener, ProgressEvent
 
 if TYPE_CHECKING:
-    import torch
-
     from dfbench.plugins import Registry
+
+
+class LoggerConfig(BaseModel):
+    """Options of a logger; ``--log NAME:key=value,key=value`` sets them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    every: int = Field(50, ge=1, description="training steps from one loss to the next")
+
+
+class Logger:
+    """Receives the events of a run; every method does nothing here.
+
+    There is one object per run, made before anything is trained: an ``__init__`` that raises refuses the run. After
+    that nothing that a logger raises ends a run: it is reported, and the logger receives nothing more.
+    """
+
+    Config: ClassVar[type[LoggerConfig]] = LoggerConfig
+
+    def __init__(self, config: LoggerConfig) -> None:
+        self.config: Any = config
+
+    def event(self, event: Event) -> None:
+        """Every event passes here; calls the method of its kind."""
+        getattr(self, event.kind)(event)
+
+    def avalanche_plugins(self) -> list[Any]:
+        """Avalanche plugins (metrics, an ``EvaluationPlugin``) that only watch; asked for once, after the start.
+
+        They are called after the strategy's own plugins, at Avalanche's callbacks, and see ``strategy`` as those do.
+        """
+        return []
+
+    def close(self) -> None:
+        """Release what is open; called once, however the run ended."""
+
+    def run_started(self, event: events.RunStarted) -> None:
+        """The run begins."""
+
+    def run_resumed(self, event: events.RunResumed) -> None:
+        """The run goes on; unless overridden, as if it began."""
+        self.run_started(event)
+
+    def experience_started(self, event: events.ExperienceStarted) -> None:
+        """A training begins."""
+
+    def training_step(self, event: events.TrainingStep) -> None:
+        """An optimizer step."""
+
+    def mid_training_evaluated(self, event: events.MidTrainingEvaluated) -> None:
+        """Test sets were scored in the middle of a training."""
+
+    def experience_finished(self, event: events.ExperienceFinished) -> None:
+        """A training is done."""
+
+    def evaluated(self, event: events.Evaluated) -> None:
+        """All test sets were scored."""
+
+    def run_finished(self, event: events.RunFinished) -> None:
+        """The record is written."""
+
+    def run_stopped(self, event: events.RunStopped) -> None:
+        """The run ended early."""
+
+    @staticmethod
+    def require(module: str, package: str = "") -> Any:
+        """Import a module that not everybody has; for ``__init__``.
+
+        Args:
+            module: Its dotted name.
+            package: What to install; the first part of the module's name unless given.
+
+        Raises:
+            PluginError: It is not installed; the message has the command that installs it.
+        """
+        import importlib
+
+        try:
+            return importlib.import_module(module)
+        except ImportError as error:
+            missing = package or module.partition(".")[0]
+            raise PluginError(
+                f"this logger needs the package {missing}, which cannot be imported ({error}): pip install {missing}"
+            ) from error
 
 
 def parse_logger(text: str) -> tuple[str, dict[str, str]]:
     """The name and the options of ``NAME[:key=value,key=value]``.
 
     Raises:
-        UsageError: an option is not of that form.
+        UsageError: An option is not of that form.
     """
     name, _, rest = text.partition(":")
     options: dict[str, str] = {}
@@ -41,26 +122,16 @@ def make_loggers(requests: Sequence[str], registry: Registry) -> dict[str, Logge
     """The loggers asked for, by name.
 
     Raises:
-        UsageError: a name, an option or a value is wrong, or a logger is asked for twice.
-        PluginError: a package that it needs is missing, or it is broken.
+        UsageError: A name, an option or a value is wrong, or a logger is asked for twice.
+        PluginError: A package that it needs is missing, or it is broken.
     """
     made: dict[str, Logger] = {}
     for text in requests:
         name, options = parse_logger(text)
         if name in made:
-            raise UsageError(f"--log {name} is given twice; one logger of a kind a run")
+            raise UsageError(f"--log {name} is given twice; a run has one logger of a kind")
         kind = registry.loggers.load(name)
-        for key in options:
-            if key not in kind.Config.model_fields:
-                raise unknown(f"--log option of logger {name}", key, kind.Config.model_fields)
-        try:
-            config = kind.Config.model_validate({key: _value(value) for key, value in options.items()})
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise UsageError(
-                f"--log {name}:{key}={first['input']} of logger {name}: {first['msg'].removeprefix('Value error, ')}"
-            ) from error
+        config = _config(kind, name, options)
         try:
             made[name] = kind(config)
         except (PluginError, UsageError) as error:
@@ -68,6 +139,20 @@ def make_loggers(requests: Sequence[str], registry: Registry) -> dict[str, Logge
         except Exception as error:
             raise PluginError(f"--log {name}: {type(error).__name__}: {error}") from error
     return made
+
+
+def _config(kind: type[Logger], name: str, options: dict[str, str]) -> LoggerConfig:
+    for key in options:
+        if key not in kind.Config.model_fields:
+            raise unknown(f"--log option of logger {name}", key, kind.Config.model_fields)
+    try:
+        return kind.Config.model_validate({key: _value(value) for key, value in options.items()})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"--log {name}:{key}={first['input']} of logger {name}: {first['msg'].removeprefix('Value error, ')}"
+        ) from error
 
 
 def _value(text: str) -> Any:
@@ -78,74 +163,60 @@ def _value(text: str) -> Any:
     return text if isinstance(value, dict | list) else value
 
 
-class Events:
-    """Hands events on to loggers; one that fails is reported once and told of nothing more.
+class GuardedLogger(Listener):
+    """A logger as a listener: its prints go to stderr, its draws change no result, its errors end nothing.
 
     Args:
-        warn: takes a line for the user.
+        name: The logger's name, for messages.
+        logger: It is switched off at its first failure.
+        warn: Receives a line for the user.
     """
 
-    def __init__(self, loggers: Mapping[str, Logger], warn: Callable[[str], None]) -> None:
-        self._loggers = dict(loggers)
-        self._warn = warn
-        self._every = {name: logger.config.every for name, logger in self._loggers.items()}
-        self._number = self._base = 0
+    def __init__(self, name: str, logger: Logger, warn: Callable[[str], None]) -> None:
+        self._name, self._logger, self._warn = name, logger, warn
+        self._every = logger.config.every
+        self._on = True
 
-    def __bool__(self) -> bool:
-        return bool(self._loggers)
+    def follows(self, kind: type[Event]) -> bool:
+        """Everything but what is for displays."""
+        return self._on and not issubclass(kind, ProgressEvent)
 
-    def emit(self, event: Event) -> None:
-        """Tell every logger."""
-        if isinstance(event, ExperienceStarted):
-            self._number, self._base = event.number, event.step
-        for name in tuple(self._loggers):
-            self._tell(name, event)
+    def due(self, done: int, total: int) -> bool:
+        """Every so many steps, and at the last."""
+        return self._on and (done % self._every == 0 or done == total)
 
-    def step(self, done: int, total: int, loss: torch.Tensor) -> None:
-        """A training step was made. The loss is read from the device only for a logger that is due."""
-        due = [name for name in self._loggers if done % self._every[name] == 0 or done == total]
-        if due:
-            event = TrainingStep(self._number, done, total, self._base + done, float(loss))
-            for name in due:
-                self._tell(name, event)
+    def event(self, event: Event) -> None:
+        """Pass it on."""
+        with self._guarded():
+            self._logger.event(event)
 
     def avalanche_plugins(self) -> list[Any]:
-        """The Avalanche plugins of all loggers; each is switched off where it fails."""
-        plugins: list[Any] = []
-        for name in tuple(self._loggers):
-            with self._guarded(name):
-                plugins += [Watched(plugin, name, self._warn) for plugin in self._loggers[name].avalanche_plugins()]
-        return plugins
+        """The logger's Avalanche plugins; each is switched off where it fails."""
+        with self._guarded():
+            return [GuardedPlugin(plugin, self._name, self._warn) for plugin in self._logger.avalanche_plugins()]
+        return []
 
     def close(self) -> None:
         """The run is over."""
-        for name in tuple(self._loggers):
-            with self._guarded(name):
-                self._loggers[name].close()
-        self._loggers.clear()
-
-    def through(self, reporter: Reporter) -> Reporter:
-        """A reporter that tells ``reporter`` everything, and the loggers of training steps too."""
-        return _Both(reporter, self) if self else reporter
-
-    def _tell(self, name: str, event: Event) -> None:
-        with self._guarded(name):
-            self._loggers[name].event(event)
+        if self._on:
+            with self._guarded():
+                self._logger.close()
 
     @contextlib.contextmanager
-    def _guarded(self, name: str) -> Iterator[None]:
-        """What a logger prints goes to stderr, what it draws changes no result, what it raises ends nothing."""
+    def _guarded(self) -> Iterator[None]:
+        from dfbench.runs.randomness import restored  # imports torch, and a listing of loggers must not
+
         try:
-            with contextlib.redirect_stdout(sys.stderr), same_randomness():
+            with contextlib.redirect_stdout(sys.stderr), restored():
                 yield
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: a logger must not end a run
-            self._loggers.pop(name, None)
-            self._warn(f"{_failure(name, error)}; it is off from here, the run goes on")
+            self._on = False
+            self._warn(f"{_failure(self._name, error)}; it is off from here, the run goes on")
 
 
-class Watched:
+class GuardedPlugin:
     """An Avalanche plugin of a logger: its callbacks are passed on until one fails."""
 
     def __init__(self, plugin: Any, name: str, warn: Callable[[str], None]) -> None:
@@ -170,37 +241,6 @@ class Watched:
                 self._warn(f"{_failure(self._name, error)} in {name}; its plugin is off from here, the run goes on")
 
         return callback
-
-
-@contextlib.contextmanager
-def same_randomness() -> Iterator[None]:
-    """Python's, numpy's and torch's generators are afterwards what they were before."""
-    import numpy as np
-    import torch
-
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-
-
-class _Both(Reporter):
-    """A reporter, and events beside it."""
-
-    def __init__(self, inner: Reporter, events: Events) -> None:
-        self._events = events
-        self.notice, self.data = inner.notice, inner.data  # type: ignore[method-assign]
-        self.training, self.evaluating, self.tested = inner.training, inner.evaluating, inner.tested  # type: ignore[method-assign]
-        self._step = inner.step
-
-    def step(self, done: int, total: int, loss: torch.Tensor) -> None:
-        """A training step was made."""
-        self._step(done, total, loss)
-        self._events.step(done, total, loss)
 
 
 def _failure(name: str, error: BaseException) -> str:

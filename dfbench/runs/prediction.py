@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
 from torch import nn
 
 from dfbench.benchmarks.stream import Stream
-from dfbench.data.loader import Pixels, UnitLoader
+from dfbench.data.loader import Batch, UnitLoader
+from dfbench.data.pixels import Pixels
 from dfbench.data.units import Units, concat
 from dfbench.data.videos import video_keys
 from dfbench.errors import DfbenchError
@@ -23,6 +24,10 @@ class TestSets:
     """The test units of every experience, without repetition, and where each experience's are.
 
     Args:
+        detector: Whose units they are, and which predicts.
+        stream: The experiences.
+        pixels: Of all samples of the stream.
+        device: Where predictions are made.
         split: ``test``, or ``val`` to choose hyperparameters.
     """
 
@@ -45,31 +50,16 @@ class TestSets:
         """Ids of a few test units, to try a detector on."""
         return torch.arange(min(count, len(self.units)))
 
-    @torch.no_grad()
     def predict(
         self,
         model: nn.Module,
         autocast: Callable[[], torch.autocast],
         progress: Callable[[int, int], None] | None = None,
     ) -> np.ndarray:
-        """Class probabilities, float32 (units, classes), of the model in eval mode; its modes are put back."""
-        modes = {module: module.training for module in model.modules()}
-        model.eval()
-        parts: list[torch.Tensor] = []
+        """Class probabilities, float32 (units, classes); see :func:`class_probabilities`."""
         batches = torch.arange(len(self.units)).split(EVAL_BATCH)
-        try:
-            for index, batch in enumerate(self.loader.stream(batches)):
-                with autocast():
-                    parts.append(self.detector.predict(model, batch).float())
-                if progress is not None:
-                    progress(index + 1, len(batches))
-        finally:
-            for module, training in modes.items():
-                module.training = training
-        probabilities = torch.cat(parts).cpu().numpy()
-        if not np.isfinite(probabilities).all():
-            raise DfbenchError("the predictions are not finite numbers: training diverged; try a lower learning rate")
-        return probabilities
+        done = None if progress is None else lambda count: progress(count, len(batches))
+        return class_probabilities(self.detector, model, self.loader.stream(batches), autocast, done)
 
     def add_scores(self, scores: Scores, trained_on: int, probabilities: np.ndarray) -> None:
         """One group of rows for every experience's test set, cut from one prediction of all of them."""
@@ -85,6 +75,47 @@ class TestSets:
                 names,
                 videos,
                 self.units.labels[members],
-                p[:, 1] if two_class else p.max(1),
+                p[:, 1] if two_class else np.round(p.max(1) * 256) / 256,  # see SCHEMA of the scores
                 (p[:, 1] > 0.5).astype(np.int16) if two_class else predicted,
             )
+
+
+@torch.no_grad()
+def class_probabilities(
+    detector: Detector,
+    model: nn.Module,
+    batches: Iterable[Batch],
+    autocast: Callable[[], torch.autocast],
+    done: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """What a detector predicts with the model in eval mode; the modes are put back.
+
+    Args:
+        detector: Its :meth:`~dfbench.Detector.predict` is used.
+        model: Its network.
+        batches: On the network's device.
+        autocast: Makes the context of each prediction.
+        done: Receives the number of batches so far after each.
+
+    Returns:
+        Float32 (units, classes), rows summing to 1.
+
+    Raises:
+        DfbenchError: A prediction is not finite.
+    """
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    parts: list[torch.Tensor] = []
+    try:
+        for batch in batches:
+            with autocast():
+                parts.append(detector.predict(model, batch).float())
+            if done is not None:
+                done(len(parts))
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    probabilities = torch.cat(parts).cpu().numpy()
+    if not np.isfinite(probabilities).all():
+        raise DfbenchError("the predictions are not finite numbers: training diverged; try a lower learning rate")
+    return probabilities

@@ -7,14 +7,13 @@
         checkpoints/01/         weights and strategy state after experience 1 (only the last is kept)
         scores/01.parquet       predictions on every test set after experience 1; 00: the untrained network
         record.json             the result; its presence says that the run is finished
-        scores.parquet          all predictions, one row a sample and pair (trained on, tested on)
+        scores.parquet          all predictions, one row per sample and pair (trained on, tested on)
         model.safetensors       the final weights
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,13 +21,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from dfbench.errors import DfbenchError, StorageError
+from dfbench.errors import DataError, DfbenchError, StorageError
 from dfbench.evaluation.scores import Scores
-from dfbench.files import sha256_of, write_json
+from dfbench.files import write_json
+from dfbench.records.record import RECORD, SCORES, Record
 from dfbench.records.spec import RunSpec
 from dfbench.training.checkpoint import load_checkpoint, save_checkpoint
 
-RECORD = "record.json"
+ADVICE = "free some space and run the same command again"
 
 
 class RunFolder:
@@ -43,7 +43,8 @@ class RunFolder:
         """Make the folder and hold its lock; ``fresh`` empties it first.
 
         Raises:
-            StorageError: not writable. DfbenchError: another process is at this run.
+            StorageError: It cannot be written.
+            DfbenchError: Another process works on this run.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -58,21 +59,24 @@ class RunFolder:
         try:
             if fresh:
                 self._clear()
-            self.write_json("spec.json", self.spec.model_dump())
+            write_json(self.path / "spec.json", self.spec.document(), ADVICE)
             yield
         finally:
             lock.release()
 
-    def record(self) -> dict[str, Any] | None:
-        """The record of a finished run, or None."""
+    def record(self) -> Record | None:
+        """The record of a finished run, or None.
+
+        Raises:
+            StorageError: It is damaged.
+        """
         path = self.path / RECORD
         if not path.exists():
             return None
         try:
-            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise StorageError(f"{path} is damaged ({error}): start this run again with --fresh") from error
-        return record
+            return Record.read(path)
+        except DataError as error:
+            raise StorageError(f"{error}: the record is damaged, start this run again with --fresh") from error
 
     # Experiences are numbered from 1 in file names; 0 is the untrained network.
 
@@ -93,39 +97,20 @@ class RunFolder:
 
     def save_scores(self, number: int, scores: Scores) -> None:
         """Predictions after training ``number``."""
-        (self.path / "scores").mkdir(exist_ok=True)
-        with self._writing():
-            scores.write(self._scores(number))
+        _write(scores, self._scores(number))
 
     def load_scores(self, number: int) -> Scores | None:
         """Predictions after training ``number``, or None."""
         path = self._scores(number)
         return Scores.read(path) if path.exists() else None
 
-    def finish(self, scores: Scores, record: dict[str, Any]) -> dict[str, Any]:
+    def finish(self, scores: Scores, record: Record) -> Record:
         """Write all scores and then the record, whose presence says that the run is finished."""
-        with self._writing():
-            scores.write(self.path / "scores.parquet")
-        files = {name: sha256_of(self.path / name) for name in ("scores.parquet", "model.safetensors")}
-        record = {**record, "files": files}
-        self.write_json(RECORD, record)
+        _write(scores, self.path / SCORES)
+        written = record.write(self.path / RECORD, ADVICE)
         shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
         shutil.rmtree(self.path / "scores", ignore_errors=True)
-        return record
-
-    def write_json(self, name: str, value: dict[str, Any]) -> None:
-        """A JSON file, all at once."""
-        write_json(self.path / name, value, advice="free some space and run the same command again")
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StorageError(
-                f"cannot write to {self.path}: {error.strerror or error}; "
-                "free some space and run the same command again"
-            ) from error
+        return written
 
     def _checkpoint(self, number: int) -> Path:
         return self.path / "checkpoints" / f"{number:02d}"
@@ -141,3 +126,10 @@ class RunFolder:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def _write(scores: Scores, path: Path) -> None:
+    try:
+        scores.write(path)
+    except StorageError as error:
+        raise StorageError(f"{error}; {ADVICE}") from error

@@ -13,21 +13,19 @@ import json
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from dfbench.files import write_json
-from dfbench.records.spec import SPEED, Tuned, in_order
+from dfbench.records.spec import MEASURES, SPEED, Tuned, in_order
 from dfbench.runs.environment import environment
-from dfbench.runs.report import Reporter
+from dfbench.runs.events import Event, EventStream, ExperienceStarted, Listener, TrainingStep
+from dfbench.runs.prepare import Prepared
 from dfbench.runs.session import Session
-from dfbench.training.speed import could_be_laid_out
-
-if TYPE_CHECKING:
-    from dfbench.runs.runner import Prepared
+from dfbench.training.tuned_forward import has_channels_last_gain
 
 STEPS, WARM = 10, 3
 """Steps of a candidate; of these, how many are not timed."""
@@ -47,9 +45,14 @@ class Trial:
     """What was measured of one candidate.
 
     Attributes:
-        tuned: its settings. losses: mean loss so far after each step. change: of the weights, flat, or None.
-        seconds: a step, median. start: until the first step was made. planned: steps of this training.
-        layout: channels_last would change something. failure: why it could not be measured.
+        tuned: Its settings.
+        losses: Mean loss so far after each step.
+        change: Of the weights, flat; None where it was not measured.
+        seconds: Per step, median.
+        start: Seconds until the first step was made.
+        planned: Steps of this training.
+        layout: channels_last would change something.
+        failure: Why it could not be measured.
     """
 
     tuned: Tuned
@@ -63,10 +66,10 @@ class Trial:
 
 
 class _Enough(BaseException):
-    """Ends a training from within; no detector's ``except Exception`` holds it up."""
+    """Ends a training from inside; no detector's ``except Exception`` holds it up."""
 
 
-class _Watch(Reporter):
+class _Watch(Listener):
     """Times steps and ends the training after enough of them."""
 
     def __init__(self, hopeless: float) -> None:
@@ -75,18 +78,21 @@ class _Watch(Reporter):
         self.marks = [time.perf_counter()]
         self.planned = 0
 
-    def training(self, number: int, total: int, name: str) -> None:
-        """The first step counts from here."""
-        self.marks = [time.perf_counter()]
+    def due(self, done: int, total: int) -> bool:
+        """Every step; reading its loss waits for the device, so the clock shows what a step takes."""
+        return True
 
-    def step(self, done: int, total: int, loss: torch.Tensor) -> None:
-        """One step is done; reading the loss waits for the device."""
-        self.losses.append(float(loss))
-        self.marks.append(time.perf_counter())
-        self.planned = total
-        took = self.marks[-1] - self.marks[-2]
-        if len(self.losses) >= STEPS or (len(self.losses) > 1 and took > self.hopeless):
-            raise _Enough
+    def event(self, event: Event) -> None:
+        """Note a step, and end the training after enough of them."""
+        if isinstance(event, ExperienceStarted):  # the first step counts from here
+            self.marks = [time.perf_counter()]
+        elif isinstance(event, TrainingStep):
+            self.losses.append(event.loss)
+            self.marks.append(time.perf_counter())
+            self.planned = event.total
+            took = self.marks[-1] - self.marks[-2]
+            if len(self.losses) >= STEPS or (len(self.losses) > 1 and took > self.hopeless):
+                raise _Enough
 
     @property
     def seconds(self) -> float:
@@ -95,37 +101,48 @@ class _Watch(Reporter):
         return statistics.median(steps[WARM:] or steps[1:] or steps or [float("inf")])
 
 
-def tune(prepared: Prepared, device: torch.device, out: Path, fresh: bool, reporter: Reporter) -> tuple[Tuned, Any]:
-    """The settings to train with, and what the record says of how they were found.
+def tune(prepared: Prepared, out: Path, fresh: bool, listener: Listener | None = None) -> Prepared:
+    """The run with the settings to train with, and with how they were found.
 
     Args:
-        out: the folder of runs, where measurements are kept. fresh: measure, whatever is kept.
+        prepared: The run.
+        out: The folder of runs, where measurements are kept.
+        fresh: Measure, whatever is kept.
+        listener: Receives notices.
     """
-    path = out / ".tuning" / f"{_key(prepared, device)}.json"
-    report = (None if fresh else _read(path)) or _kept(path, measure(prepared, device, reporter))
+    path = out / ".tuning" / f"{_key(prepared)}.json"
+    report = None if fresh else _read(path)
+    if report is None:
+        report = measure(prepared, listener)
+        write_json(path, report, advice="choose another folder with --out")
     tuned = in_order(report["chosen"])
-    reporter.notice(f"tuned: {', '.join(tuned) or 'plain float32 it is'}")
-    return tuned, report
+    EventStream(listener).notice(f"tuned: {', '.join(tuned) or 'plain float32 it is'}")
+    return replace(
+        prepared,
+        spec=prepared.spec.model_copy(update={"tuned": tuned}),
+        measure=False,
+        tuning={**report, "scores": prepared.detector.config.precision},
+    )
 
 
-def measure(prepared: Prepared, device: torch.device, reporter: Reporter) -> dict[str, Any]:
+def measure(prepared: Prepared, listener: Listener | None = None) -> dict[str, Any]:
     """Try the candidates and choose."""
-    began = time.perf_counter()
+    began, events = time.perf_counter(), EventStream(listener)
     if prepared.detector.opaque:
-        reporter.notice("--tune: this detector hides its steps, nothing can be measured")
+        events.notice("--tune: this detector hides its steps, nothing can be measured")
         return {"chosen": [], "tried": [], "seconds": 0.0}
     trials: list[Trial] = []
 
     def attempt(*names: str) -> Trial:
         tuned = in_order(names)
-        reporter.notice(f"measuring {', '.join(tuned) or 'plain'} …")
+        events.notice(f"measuring {', '.join(tuned) or 'plain'} …")
         plain = trials[0].seconds if trials and "compile" not in tuned else float("inf")
-        trials.append(_trial(prepared, tuned, device, HOPELESS * plain))
+        trials.append(_trial(prepared, tuned, HOPELESS * plain))
         return trials[-1]
 
     plain = attempt()
     if plain.failure is not None:
-        return {"chosen": [], "tried": [_told(plain, plain)], "seconds": time.perf_counter() - began}
+        return {"chosen": [], "tried": [_described(plain, plain)], "seconds": time.perf_counter() - began}
     layout, half = plain.layout, prepared.detector.config.precision == "fp32"
     if layout:
         attempt("channels_last")
@@ -141,7 +158,7 @@ def measure(prepared: Prepared, device: torch.device, reporter: Reporter) -> dic
         best = choose(trials, steps)
     return {
         "chosen": list(best.tuned),
-        "tried": [_told(trial, plain) for trial in trials],
+        "tried": [_described(trial, plain) for trial in trials],
         "tolerance": {"loss": LOSS, "cosine": COSINE},
         "seconds": round(time.perf_counter() - began, 3),
     }
@@ -151,8 +168,9 @@ def choose(trials: Sequence[Trial], steps: int) -> Trial:
     """The fastest of those that train as plain float32 does (the first); a simpler one where the gain is small.
 
     Args:
-        steps: of the whole run; the time that compiling takes is counted against them, twice: another
-            shape (a last batch, replayed samples) is met in every run.
+        trials: Plain float32 first.
+        steps: Of the whole run. The time that compiling takes is counted against them, twice: another shape (a last
+            batch, replayed samples) is met in every run.
     """
     plain = best = trials[0]
     for trial in trials[1:]:
@@ -169,7 +187,7 @@ def agrees(trial: Trial, plain: Trial) -> bool:
 
 
 def loss_difference(trial: Trial, plain: Trial) -> float:
-    """The largest difference of the mean loss after any step, as a share of plain's; infinite where it is no number."""
+    """The largest difference of the mean loss after any step, as a share of plain's; infinite if not a number."""
     pairs = list(zip(trial.losses, plain.losses, strict=False))
     shares = [abs(a - b) / max(abs(b), 1e-3) for a, b in pairs]
     return max(shares) if shares and all(share < float("inf") for share in shares) else float("inf")
@@ -183,16 +201,16 @@ def cosine(trial: Trial, plain: Trial) -> float:
     return float(a @ b / (a.norm() * b.norm()).clamp_min(1e-300))
 
 
-def _trial(prepared: Prepared, tuned: Tuned, device: torch.device, hopeless: float) -> Trial:
+def _trial(prepared: Prepared, tuned: Tuned, hopeless: float) -> Trial:
     """Train the first steps with these settings, with a detector and a strategy of their own."""
     detector = type(prepared.detector)(prepared.detector.config, prepared.detector.task)
     strategy = type(prepared.strategy)(prepared.strategy.config)
     watch = _Watch(hopeless)
-    spec = prepared.spec.model_copy(update={"tuned": tuned})
-    session = Session(spec, prepared.stream, detector, strategy, device, watch)
+    spec = prepared.spec.model_copy(update={"tuned": tuned, "eval_every": None})  # steps are timed undisturbed
+    session = Session(replace(prepared, spec=spec, detector=detector, strategy=strategy), watch)
     model = session.template.model
     before = [p.detach().clone() for p in model.parameters()]
-    layout = could_be_laid_out(model)
+    layout = has_channels_last_gain(model)
     try:
         session.train(1)
     except _Enough:
@@ -209,26 +227,27 @@ def _trial(prepared: Prepared, tuned: Tuned, device: torch.device, hopeless: flo
     return Trial(tuned, tuple(watch.losses), change.cpu(), watch.seconds, start, watch.planned, layout, failure)
 
 
-def _told(trial: Trial, plain: Trial) -> dict[str, Any]:
+def _described(trial: Trial, plain: Trial) -> dict[str, Any]:
+    """A candidate as the record has it."""
     if trial.failure is not None:
         return {"settings": list(trial.tuned), "failed": trial.failure}
-    told: dict[str, Any] = {"settings": list(trial.tuned), "seconds_a_step": round(trial.seconds, 6)}
+    found: dict[str, Any] = {"settings": list(trial.tuned), "seconds_per_step": round(trial.seconds, 6)}
     if len(trial.losses) < len(plain.losses):
-        return {**told, "given_up_after": len(trial.losses)}
+        return {**found, "given_up_after": len(trial.losses)}
     if trial is not plain:
         difference = loss_difference(trial, plain)
-        told |= {"loss_difference": round(difference, 6) if difference < float("inf") else None,
-                 "cosine": round(cosine(trial, plain), 4), "within_tolerance": agrees(trial, plain)}  # fmt: skip
+        found |= {"loss_difference": round(difference, 6) if difference < float("inf") else None,
+                  "cosine": round(cosine(trial, plain), 4), "within_tolerance": agrees(trial, plain)}  # fmt: skip
     if "compile" in trial.tuned:
-        told["seconds_compiling"] = round(max(trial.start - trial.seconds, 0.0), 3)
-    return told
+        found["seconds_compiling"] = round(max(trial.start - trial.seconds, 0.0), 3)
+    return found
 
 
-def _key(prepared: Prepared, device: torch.device) -> str:
+def _key(prepared: Prepared) -> str:
     """Of all that the measurement depends on; not the seed."""
-    here = environment(device, {})
+    here = environment(prepared.device, {})
     where = {name: here[name] for name in ("processor", "threads", "device", "device_name")}
-    document = [prepared.spec.model_dump(exclude={"seed", "split"}), where, here["packages"]["torch"]]
+    document = [prepared.spec.model_dump(exclude={"seed", "split", *MEASURES}), where, here["packages"]["torch"]]
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:20]
 
 
@@ -239,9 +258,3 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return report if isinstance(report, dict) and set(report.get("chosen", ["?"])) <= set(SPEED) else None
-
-
-def _kept(path: Path, report: dict[str, Any]) -> dict[str, Any]:
-    """Write it, all at once."""
-    write_json(path, report, advice="choose another folder with --out")
-    return report

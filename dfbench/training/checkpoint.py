@@ -1,6 +1,6 @@
 """Checkpoints: tensors as safetensors, everything else as JSON, never a pickle.
 
-A checkpoint is a folder that appears all at once (written beside, then renamed), so a killed run
+A checkpoint is a folder that appears all at once (written under another name, then renamed), so a killed run
 leaves either the whole of it or nothing.
 """
 
@@ -24,25 +24,29 @@ _TENSOR = "$tensor"
 
 
 def save_checkpoint(folder: Path, tree: dict[str, Any]) -> None:
-    """Write ``tree`` (nested dicts and lists of tensors, numbers, strings, None) as ``folder``.
+    """Write a checkpoint.
+
+    Args:
+        folder: where; an older checkpoint of that name is replaced.
+        tree: nested dicts and lists of tensors, numbers, strings and None.
 
     Raises:
         StorageError: the disk is full or not writable; nothing half-written is left under that name.
     """
     tensors: dict[str, torch.Tensor] = {}
     document = _pack(tree, tensors)
-    beside = folder.with_name(folder.name + ".part")
+    part = folder.with_name(folder.name + ".part")
     try:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        save_file(tensors, beside / "state.safetensors")
-        content = {"tree": document, "sha256": sha256_of(beside / "state.safetensors")}
-        (beside / "state.json").write_text(json.dumps(content | {"check": _check(content)}), encoding="utf-8")
-        _sync(beside)
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        save_file(tensors, part / "state.safetensors")
+        content = {"tree": document, "sha256": sha256_of(part / "state.safetensors")}
+        (part / "state.json").write_text(json.dumps(content | {"check": _check(content)}), encoding="utf-8")
+        _sync(part)
         shutil.rmtree(folder, ignore_errors=True)
-        beside.rename(folder)
+        part.rename(folder)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
         raise StorageError(
             f"cannot write checkpoint {folder}: {error}; free some space and run the same command again"
         ) from error
@@ -50,6 +54,9 @@ def save_checkpoint(folder: Path, tree: dict[str, Any]) -> None:
 
 def load_checkpoint(folder: Path) -> dict[str, Any]:
     """Read what :func:`save_checkpoint` wrote.
+
+    Returns:
+        The tree, its tensors on the CPU and its tuples as lists.
 
     Raises:
         StorageError: a file is missing, damaged or not the one that was written.
@@ -65,7 +72,14 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
 
 
 def save_weights(path: Path, weights: dict[str, torch.Tensor]) -> str:
-    """Write a state dict as safetensors, all at once; returns its sha256."""
+    """Write a state dict as safetensors, all at once.
+
+    Returns:
+        SHA-256 of the file, hex.
+
+    Raises:
+        StorageError: the disk is full or not writable.
+    """
     try:
         with replacing(path) as part:
             save_file({name: _plain(tensor) for name, tensor in weights.items()}, part)

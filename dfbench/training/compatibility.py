@@ -1,4 +1,4 @@
-"""Can this detector be trained with this strategy? Decided before anything is trained."""
+"""Whether a strategy can train a detector, decided before anything is trained."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ from torch import nn
 from dfbench.data.loader import Batch
 from dfbench.errors import IncompatibleError, PluginError
 from dfbench.training.detector import Detector
+from dfbench.training.modeling import linear_heads
 from dfbench.training.strategies import Need, Strategy
 
 
 def check_pair(detector: Detector, strategy: Strategy, model: nn.Module, batch: Batch, names: tuple[str, str]) -> None:
-    """Try one batch of test units and compare what the detector gives with what the strategy needs.
+    """Predict one batch and compare what the detector offers with what the strategy needs.
 
     Args:
+        detector: made for the task of the run.
+        strategy: whose needs must be met.
+        model: the detector's network.
+        batch: some test units.
         names: of detector and strategy, as the user knows them.
 
     Raises:
-        IncompatibleError: naming both and the need that is not met. PluginError: the detector's
-            predictions are not probabilities of the task's classes.
+        IncompatibleError: a need is not met; the message names it and both of the pair.
+        PluginError: the detector's predictions are not probabilities of the task's classes.
     """
     pair = f"strategy {names[1]} cannot train detector {names[0]}"
     if detector.opaque and strategy.needs:
@@ -40,7 +45,7 @@ def check_pair(detector: Detector, strategy: Strategy, model: nn.Module, batch: 
             "a one-logit network can be lifted with dfbench.lift_one_logit"
         )
     if Need.LINEAR_HEAD in strategy.needs:
-        heads = linear_heads(detector, model)
+        heads = linear_heads(model, detector.head)
         wrong = [head.out_features for head in heads.values() if head.out_features != classes]
         if wrong or not heads:
             given = f"its last one has {wrong[0]}" if wrong else "it has none"
@@ -49,13 +54,16 @@ def check_pair(detector: Detector, strategy: Strategy, model: nn.Module, batch: 
 
 @torch.no_grad()
 def check_unit_logits(detector: Detector, model: nn.Module, batch: Batch, names: tuple[str, str]) -> None:
-    """Do stored outputs belong to units? For strategies with ``Need.UNIT_LOGITS``.
+    """Check that ``model(x)`` returns one row per training unit, for strategies with ``Need.UNIT_LOGITS``.
 
     Args:
-        batch: some training units. names: of detector and strategy, as the user knows them.
+        detector: made for the task of the run.
+        model: the detector's network.
+        batch: some training units.
+        names: of detector and strategy, as the user knows them.
 
     Raises:
-        IncompatibleError: ``model(x)`` gives not one row a unit, or others at each pass in eval mode.
+        IncompatibleError: the number of rows is another, or two passes in eval mode differ.
     """
     pair = f"strategy {names[1]} cannot train detector {names[0]}: it {Need.UNIT_LOGITS.value}, and"
     passes: list[Any] = []
@@ -73,23 +81,24 @@ def check_unit_logits(detector: Detector, model: nn.Module, batch: Batch, names:
     if passes[0].dim() == 0 or len(passes[0]) != len(batch):
         raise IncompatibleError(f"{pair} model(x) gives {tuple(passes[0].shape)} for {len(batch)} training units")
     if not torch.equal(passes[0], passes[1]):
-        raise IncompatibleError(f"{pair} its loss mixes or cuts the same units anew at each pass")
-
-
-def linear_heads(detector: Detector, model: nn.Module) -> dict[str, nn.Linear]:
-    """The layers that the detector names as its heads, or its last linear layer; empty where one is no such layer."""
-    if detector.head is not None:
-        names = (detector.head,) if isinstance(detector.head, str) else detector.head
-        named = {name: model.get_submodule(name) for name in names}
-        heads = {name: module for name, module in named.items() if isinstance(module, nn.Linear)}
-        return heads if len(heads) == len(named) else {}
-    layers = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.Linear)]
-    return dict(layers[-1:])
+        raise IncompatibleError(f"{pair} its loss mixes or cuts the same units differently at each pass")
 
 
 @torch.no_grad()
 def probe(detector: Detector, model: nn.Module, batch: Batch) -> Any:
-    """What ``model(x)`` returned while the detector predicted ``batch``; checks the prediction itself."""
+    """Have the detector predict a batch, and catch what its network returns.
+
+    Args:
+        detector: made for the task of the run.
+        model: the detector's network.
+        batch: some test units.
+
+    Returns:
+        The output of the first ``model(x)``; None if the detector called only parts of the network.
+
+    Raises:
+        PluginError: the prediction is not of shape (N, classes).
+    """
     seen: list[Any] = []
     hook = model.register_forward_hook(lambda module, args, output: seen.append(output))
     training = model.training

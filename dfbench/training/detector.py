@@ -1,14 +1,14 @@
 """The contract of a detector: its network, its view of the data, and its own training loop.
 
-A detector is a class with a typed configuration and named presets. Only :meth:`Detector.build` must
-be written; everything else has the ordinary default (frames, cross-entropy, an epoch loop), and every
-part can be replaced, the training loop above all::
+A detector is a class with a typed configuration and named presets. Only :meth:`Detector.build` must be written. The
+rest has ordinary defaults (frames, cross-entropy, a loop over epochs), and each part can be replaced, above all the
+training loop::
 
     class MyDetector(Detector):
         def build(self):
             return MyNetwork(num_classes=self.task.num_classes)
 
-        def train(self, loop):                                # your own procedure, whatever it is
+        def train(self, loop):                                # any procedure of your own
             loop.optimize(torch.optim.SGD(loop.model.parameters(), lr=0.1))
             for epoch in loop.epochs(self.config.epochs):
                 for batch in loop.batches():                  # replayed samples are already in it
@@ -42,7 +42,7 @@ class DetectorConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    batch_size: int = Field(32, ge=1, description="training units a step, before replayed ones are added")
+    batch_size: int = Field(32, ge=1, description="training units per step, before replayed ones are added")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: forward and loss under autocast")
 
 
@@ -54,39 +54,48 @@ class EpochConfig(DetectorConfig):
 
 @dataclass(frozen=True)
 class Task:
-    """What a detector is told of the benchmark before it builds its network."""
+    """What a detector may know of the benchmark before it builds its network.
+
+    Attributes:
+        classes: names of the classes in label order.
+        native_size: (height, width) of the pictures as the benchmark has them; None if they differ.
+        experiences: number of experiences of the stream.
+    """
 
     classes: tuple[str, ...] = ("real", "fake")
-    """Names of the classes in label order."""
     native_size: tuple[int, int] | None = None
-    """(height, width) of the stored pictures, None when they differ."""
     experiences: int = 1
-    """How many experiences the stream has."""
 
     @property
     def num_classes(self) -> int:
-        """How many logits the network is to give."""
+        """Number of logits per prediction."""
         return len(self.classes)
 
 
 class Detector:
-    """A detector. ``self.config`` is its validated configuration, ``self.task`` the benchmark's facts."""
+    """Base class of detectors.
+
+    Attributes:
+        Config: class of the options.
+        presets: named configurations, as values that differ from ``Config``'s defaults. The first is the default.
+        head: name of the final ``nn.Linear`` in the network, for methods that work on it; several names for an
+            ensemble of networks with a head each. None: the last one.
+        opaque: True if :meth:`train` hides its steps because it hands the model to another trainer. Then only
+            strategies that choose the data can be used, and the loop reads ``loop.data``, not ``loop.batches()``.
+        config: the validated configuration, a ``Config``.
+        task: what is known of the benchmark.
+        facts: what the record should say of this network beyond its configuration (``{"pretrained": False}``).
+    """
 
     Config: ClassVar[type[DetectorConfig]] = EpochConfig
     presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}}
-    """Named configurations: values that differ from ``Config``'s defaults. The first is the default."""
     head: ClassVar[str | tuple[str, ...] | None] = None
-    """Name of the final ``nn.Linear`` in the network, for methods that work on it; several names for an
-    ensemble of networks with a head each. None: the last one."""
     opaque: ClassVar[bool] = False
-    """True when :meth:`train` hides its steps (it hands the model to another trainer): data-level
-    strategies only. Such a loop reads ``loop.data`` instead of ``loop.batches()``."""
 
     def __init__(self, config: DetectorConfig, task: Task) -> None:
         self.config: Any = config
         self.task = task
         self.facts: dict[str, Any] = {}
-        """What the record should say of this network beyond its configuration (``{"pretrained": False}``)."""
 
     @classmethod
     def default_preset(cls, device: torch.device) -> str:
@@ -94,7 +103,7 @@ class Detector:
         return next(iter(cls.presets))
 
     def build(self) -> nn.Module:
-        """The network: input as :meth:`inputs` gives it, output (N, num_classes) logits, real first."""
+        """The network: its input is what :meth:`inputs` returns, its output (N, num_classes) logits, real first."""
         raise NotImplementedError(f"{type(self).__name__} must define build()")
 
     @property
@@ -103,34 +112,49 @@ class Detector:
         return None
 
     def units(self, samples: Samples, rows: np.ndarray, training: bool) -> Units:
-        """What to train on (``training``) and to predict: frames unless overridden.
+        """The units to train on or to predict: frames unless overridden.
 
         Args:
-            samples: the stream's sample table. rows: int64, the samples of one split of one experience.
+            samples: the stream's sample table.
+            rows: int64, the samples of one split of one experience.
+            training: True for units to train on, False for units to predict.
         """
         return frames(samples, rows)
 
     def augment(self, pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """What is done to one training unit on the CPU, in worker processes beside the training: decoding,
-        recompression, PIL transforms. Only a detector that overrides it pays for it; what can be done to
-        whole batches on the device belongs in :meth:`inputs`.
+        """CPU-side augmentation of one training unit, in worker processes: recompression, PIL transforms.
+
+        Only a detector that overrides it pays for it. What can be done to whole batches on the device belongs in
+        :meth:`inputs`.
 
         Args:
             pixels: uint8, the unit's shape + (H, W, 3), 0…255 RGB; the method may write into it.
-            random: draw from it alone: it is seeded by run, experience and position, so the result does
-                not depend on which process does the work.
+            random: the only source of random numbers to use. It is seeded by run, experience and position, so the
+                result does not depend on which process does the work.
 
-        Returns: uint8 or float32 of any shape, the same for every unit; ``batch.pixels`` holds N of them.
+        Returns:
+            uint8 or float32 of any shape, the same for every unit; ``batch.pixels`` holds N of them.
         """
         return pixels
 
     def inputs(self, batch: Batch, training: bool) -> torch.Tensor:
-        """uint8 pixels (N, H, W, 3) to network input (N, 3, H, W); augmentation only if ``training``."""
+        """Network input of a batch.
+
+        Args:
+            batch: its ``pixels`` are uint8 (N, …, H, W, 3).
+            training: augment only if True.
+
+        Returns:
+            float32 (N, …, 3, H, W) unless overridden.
+        """
         return normalize(batch.pixels)
 
     def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        """The training loss of a batch, a scalar. Strategies use it for their reference passes too, in
-        train or eval mode (``model.training``), so it must depend on ``model`` and ``batch`` alone."""
+        """The training loss of a batch, a scalar.
+
+        Strategies use it for their reference passes too, in train or eval mode (``model.training``), so it must
+        depend on ``model`` and ``batch`` alone.
+        """
         return F.cross_entropy(model(self.inputs(batch, model.training)), batch.labels)
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
@@ -138,7 +162,7 @@ class Detector:
         return torch.optim.Adam(model.parameters(), lr=1e-3)
 
     def train(self, loop: Loop) -> None:
-        """One experience. Called once for each, with the weights the last one left."""
+        """Train on one experience. Called once per experience, with the weights that the last one left."""
         loop.optimize(self.optimizer(loop.model))
         for _ in loop.epochs(self.config.epochs):
             for batch in loop.batches():
@@ -147,5 +171,5 @@ class Detector:
                 loop.step(loss)
 
     def predict(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        """Probabilities of the classes, shape (N, num_classes), rows summing to 1. Runs in eval mode without grad."""
+        """Probabilities of the classes, (N, num_classes), rows summing to 1; called in eval mode without gradients."""
         return torch.softmax(model(self.inputs(batch, training=False)).float(), dim=1)

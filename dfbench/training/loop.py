@@ -1,7 +1,7 @@
 """The ``Loop``: what a detector's own training loop drives.
 
-The detector writes an ordinary PyTorch loop; the :class:`Loop` deals out batches and takes the loss,
-and behind it every Avalanche callback fires once an iteration, in Avalanche's own order::
+The detector writes an ordinary PyTorch loop. The :class:`Loop` deals out batches and receives the loss, and behind it
+every Avalanche callback fires once per iteration, in Avalanche's own order::
 
     batches()  before_training_iteration · zero_grad
     model(x)   before_forward · after_forward                 (the first call in an iteration)
@@ -9,40 +9,115 @@ and behind it every Avalanche callback fires once an iteration, in Avalanche's o
                before_update · optimizers · after_update
     batches()  after_training_iteration
 
-With gradient accumulation an iteration is one optimizer step: the callbacks around forward and
-``before_backward`` fire for each of its micro-batches, so that penalties on the data see all of it and
-are averaged like the loss, and the others once.
+With gradient accumulation an iteration is one optimizer step. The callbacks around forward and ``before_backward`` fire
+for each of its micro-batches, so that penalties on the data see all of it and are averaged like the loss. The others
+fire once.
 """
 
 from __future__ import annotations
 
 import contextlib
+import enum
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dfbench.data.loader import Batch
+from dfbench.data.loader import Batch, UnitLoader
 from dfbench.errors import PluginError
-
-if TYPE_CHECKING:
-    from dfbench.training.template import LoopTemplate
+from dfbench.training.compute import ComputeCounter
+from dfbench.training.protocol import Training
 
 
 class Progress(Protocol):
-    """Told of every training step."""
+    """Receives every training step."""
 
     def __call__(self, done: int, total: int, loss: torch.Tensor) -> None:
-        """``done`` of ``total`` steps of this experience; ``loss``: the mean so far, on the device."""
+        """Called after each optimizer step.
+
+        Args:
+            done: optimizer steps made in this experience.
+            total: steps planned for it, as far as the loop has said.
+            loss: scalar, the mean loss of the experience so far, on the device.
+        """
         ...
+
+
+class LoopHost(Training, Protocol):
+    """What a :class:`Loop` needs of the training that it runs in, beyond what strategies may use.
+
+    Attributes:
+        opaque: whether the detector hides its steps.
+        detector_name: for error messages.
+        loader: turns unit ids into batches.
+        dataloader: the unit ids of each batch of a pass.
+        compute: counts the passes through the network.
+        progress: receives every step; may be None.
+        mid_training: called with the network that would predict now and the number of steps made, before the first
+            step and after each; may be None.
+        needs_logits: whether a plugin reads ``mb_output``.
+        experiences_at_once: number of experiences that the training set holds.
+    """
+
+    mbatch: list[torch.Tensor]
+    mb_output: Any
+    units: torch.Tensor
+    averaged: nn.Module | None
+    loader: UnitLoader
+    dataloader: Any
+    compute: ComputeCounter
+    progress: Progress | None
+    mid_training: Callable[[nn.Module, int], None] | None
+    needs_logits: bool
+    experiences_at_once: int
+
+    @property
+    def opaque(self) -> bool: ...
+
+    @property
+    def detector_name(self) -> str: ...
+
+    def replayed(self, batch: Batch) -> int:
+        """Number of units of a batch that are not of the present experience."""
+        ...
+
+    def backward(self) -> None: ...
+
+    def optimizer_step(self) -> None: ...
+
+    def _make_empty_loss(self) -> torch.Tensor: ...
+
+    # Avalanche's callbacks: each calls all plugins.
+
+    def _before_training_epoch(self) -> None: ...
+
+    def _after_training_epoch(self) -> None: ...
+
+    def _before_training_iteration(self) -> None: ...
+
+    def _after_training_iteration(self) -> None: ...
+
+    def _before_forward(self) -> None: ...
+
+    def _after_forward(self) -> None: ...
+
+    def _before_backward(self) -> None: ...
+
+    def _after_backward(self) -> None: ...
+
+    def _before_update(self) -> None: ...
+
+    def _after_update(self) -> None: ...
 
 
 class Optimizers(torch.optim.Optimizer):
     """Several optimizers that Avalanche's plugins see as one."""
 
-    def __init__(self, members: Sequence[torch.optim.Optimizer]) -> None:  # the base class wants parameters
+    def __init__(self, members: Sequence[torch.optim.Optimizer]) -> None:
+        # Without super().__init__(): it requires parameters, and there are none before the detector's first step.
         self.members = tuple(members)
         self.defaults: dict[str, Any] = {}
 
@@ -57,106 +132,177 @@ class Optimizers(torch.optim.Optimizer):
         return {key: value for member in self.members for key, value in member.state.items()}
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Zero the gradients of every member."""
+        """Reset the gradients of every member's parameters."""
         for member in self.members:
             member.zero_grad(set_to_none)
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Step every member."""
+        """Step every member; ``closure`` is ignored."""
         for member in self.members:
             member.step()
 
 
-class Loop:
-    """Handed to :meth:`dfbench.Detector.train`, once an experience."""
+class _Turn(enum.Enum):
+    """How far the detector is with the batch last dealt out."""
 
-    def __init__(self, template: LoopTemplate, experience: int) -> None:
-        self._template = template
+    NONE = enum.auto()
+    DEALT = enum.auto()
+    FORWARDED = enum.auto()
+    STEPPED = enum.auto()
+
+
+@dataclass
+class _Recipe:
+    """How steps are made: what the detector passed to :meth:`Loop.optimize`."""
+
+    given: bool = False
+    clip_norm: float | None = None
+    accumulate: int = 1
+    schedulers: list[Any] = field(default_factory=list)
+    epoch_schedulers: list[Any] = field(default_factory=list)
+
+
+@dataclass
+class _Group:
+    """An accumulation group: the batches of one optimizer step, which are one iteration to Avalanche.
+
+    Attributes:
+        size: batches of the group.
+        left: batches of it that are still to come; 0: no group is open.
+        stepped: whether the detector has stepped on any of them.
+    """
+
+    size: int = 1
+    left: int = 0
+    stepped: bool = False
+
+
+@dataclass
+class _Count:
+    """Progress of the experience.
+
+    Attributes:
+        done: optimizer steps made.
+        planned: steps expected in all.
+        limit: number of steps after which :meth:`Loop.steps` ends; None outside of it.
+        losses: number of losses in ``loss_sum``.
+        loss_sum: scalar, on the device.
+    """
+
+    loss_sum: torch.Tensor
+    losses: int = 0
+    done: int = 0
+    planned: int = 0
+    limit: int | None = None
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the steps of :meth:`Loop.steps` are made."""
+        return self.limit is not None and self.done >= self.limit
+
+
+class Loop:
+    """Drives the training of one experience; a detector's ``train`` receives it.
+
+    Attributes:
+        experience: index of the experience, from 0.
+        epoch: number of passes finished.
+    """
+
+    def __init__(self, host: LoopHost, experience: int) -> None:
+        self._host = host
         self.experience: int = experience
-        """Index of the experience being trained, from 0."""
         self.epoch = 0
-        """Passes finished."""
-        self._set_optimizers = False
-        self._clip_norm: float | None = None
-        self._accumulate = 1
-        self._step_schedulers: list[Any] = []
-        self._epoch_schedulers: list[Any] = []
+        self._recipe = _Recipe()
+        self._group = _Group()
+        self._count = _Count(torch.zeros((), device=host.device))
+        self._turn = _Turn.NONE
         self._averaged: AveragedModel | None = None
-        self._armed = self._forwarded = self._stepped = False
-        self._group_size, self._group_left, self._group_stepped = 1, 0, False
-        self._done, self._planned, self._losses = 0, 0, 0
-        self._limit: int | None = None
-        self._loss_sum = torch.zeros((), device=template.device)
-        self._off = [m for m in template.model.modules() if not m.training]
+        # In eval mode already: frozen by the strategy (CWR*), and not to be woken by a detector's model.train().
+        self._frozen = [m for m in host.model.modules() if not m.training]
 
     # --- What a detector uses -------------------------------------------------------------------
 
     @property
     def model(self) -> nn.Module:
         """The network, on its device, in train mode."""
-        return self._template.model
+        return self._host.model
 
     @property
     def device(self) -> torch.device:
         """Where the network and the batches are."""
-        return self._template.device
+        return self._host.device
 
     @property
-    def batches_an_epoch(self) -> int:
-        """How many batches :meth:`batches` gives, for schedules."""
-        return len(self._template.dataloader)  # type: ignore[arg-type]
+    def batches_per_epoch(self) -> int:
+        """Number of batches that :meth:`batches` deals out, for schedules."""
+        return len(self._host.dataloader)
 
     def epochs(self, count: int) -> Iterator[int]:
         """0 … ``count`` − 1."""
-        self._planned = self._done + count * -(-self.batches_an_epoch // self._accumulate)
+        self._count.planned = self._count.done + count * -(-self.batches_per_epoch // self._recipe.accumulate)
         yield from range(count)
 
     def steps(self, count: int) -> Iterator[Batch]:
         """Batches for ``count`` optimizer steps, pass after pass over the data.
 
-        Where a strategy trains on several experiences at once (joint, cumulative), ``count`` is
-        multiplied by their number, as a budget in epochs is by itself.
+        Where a strategy trains on several experiences at once (joint, cumulative), ``count`` is multiplied by their
+        number, as a budget in epochs is by itself.
+
+        Raises:
+            PluginError: a whole pass went by without a step.
         """
-        self._limit = self._planned = self._done + self.total_steps(count)
+        progress = self._count
+        progress.limit = progress.planned = progress.done + self.total_steps(count)
         try:
-            while self._done < self._limit:
-                before = self._done
+            while not progress.exhausted:
+                before = progress.done
                 yield from self.batches()
-                if self._done == before:
+                if progress.done == before:
                     raise PluginError("a training loop over loop.steps() must call loop.step(loss) for its batches")
         finally:
-            self._limit = None
+            progress.limit = None
 
     def total_steps(self, count: int) -> int:
-        """What ``steps(count)`` amounts to here, for schedules: ``count`` × the experiences trained on at once."""
-        return count * self._template.merged
+        """Number of steps that ``steps(count)`` makes, for schedules: ``count`` × the experiences trained at once."""
+        return count * self._host.experiences_at_once
 
     def batches(self) -> Iterator[Batch]:
-        """One pass over the experience, the strategy's replayed samples mixed in."""
-        template = self._template
-        if template.detector.opaque:
+        """One pass over the experience, the strategy's replayed samples mixed in.
+
+        Raises:
+            PluginError: the detector declares itself opaque.
+        """
+        host, group = self._host, self._group
+        if host.opaque:
             raise PluginError("an opaque detector reads loop.data, not loop.batches(): its steps cannot be seen")
-        template._before_training_epoch()
-        with contextlib.suppress(GeneratorExit):  # the detector left the pass early: it ends here
+        host._before_training_epoch()
+        # A detector that breaks out of its loop closes this generator at the yield. The pass then ends here as an
+        # ordinary one does, so that callbacks stay paired and schedules go on.
+        with contextlib.suppress(GeneratorExit):
             yield from self._iterations()
-        if self._group_left:  # left in the middle of an accumulation group: what it has is its step
-            self._group_left = 0
-            if self._group_stepped:
+        if group.left:  # left in the middle of an accumulation group: the batches that it got make its step
+            group.left = 0
+            if group.stepped:
                 self._update()
-            template._after_training_iteration()
-        for scheduler in self._epoch_schedulers:
+            host._after_training_iteration()
+        for scheduler in self._recipe.epoch_schedulers:
             scheduler.step()
-        template._after_training_epoch()
+        host._after_training_epoch()
         self.epoch += 1
 
     @property
     def data(self) -> Iterator[Batch]:
-        """For opaque detectors: one pass over the experience and the strategy's memory; no callbacks."""
-        template = self._template
-        if not template.detector.opaque:
+        """For opaque detectors: one pass over the experience and the strategy's memory, without callbacks.
+
+        Raises:
+            PluginError: the detector does not declare itself opaque.
+        """
+        host = self._host
+        if not host.opaque:
             raise PluginError("loop.data is for detectors that declare themselves opaque: use loop.batches()")
-        for batch in template.loader.stream(_ids(template.dataloader)):
-            template.effects.add("replayed_units", template.replayed(batch))
+        for batch in host.loader.stream(_ids(host.dataloader)):
+            host.effects.add("replayed_units", host.replayed(batch))
             yield batch
 
     def optimize(
@@ -167,155 +313,189 @@ class Loop:
         clip_norm: float | None = None,
         accumulate: int = 1,
     ) -> None:
-        """Say how the following steps are made; call it at the start of an experience or a phase.
+        """Set how the following steps are made; call it at the start of an experience or a phase.
+
+        What is made in ``train`` restarts with each experience.
 
         Args:
-            optimizers: all stepped at each optimizer step. schedulers: stepped after each optimizer step;
-            epoch_schedulers: after each pass. Made anew in ``train``, they restart with each experience.
-            clip_norm: largest gradient norm, applied after the strategy has changed the gradient.
-            accumulate: batches an optimizer step.
+            optimizers: all of them are stepped at each optimizer step.
+            schedulers: stepped after each optimizer step.
+            epoch_schedulers: stepped after each pass.
+            clip_norm: largest norm of the gradient, applied after the strategy has changed it.
+            accumulate: batches per optimizer step.
+
+        Raises:
+            PluginError: there is no optimizer.
         """
         if not optimizers:
             raise PluginError("loop.optimize() needs an optimizer")
-        self._template.optimizer = Optimizers(optimizers)
-        self._set_optimizers = True
-        self._step_schedulers, self._epoch_schedulers = list(schedulers), list(epoch_schedulers)
-        self._clip_norm, self._accumulate = clip_norm, accumulate
+        self._host.optimizer = Optimizers(optimizers)
+        self._recipe = _Recipe(True, clip_norm, accumulate, list(schedulers), list(epoch_schedulers))
 
     @contextlib.contextmanager
     def phase(self, *trainable: nn.Module, freeze_statistics: bool = True) -> Iterator[None]:
-        """While inside, only these modules train; the rest is frozen and, unless told otherwise, in eval mode.
+        """A context in which only these modules train. What the strategy has frozen stays frozen.
 
-        What the strategy has frozen stays frozen. Call :meth:`optimize` inside for the phase's own
-        optimizer, and again after it.
+        Call :meth:`optimize` inside for the phase's own optimizer, and after the phase for the next one.
+
+        Args:
+            trainable: parts of the network.
+            freeze_statistics: put the other modules into eval mode, so that batch normalisation keeps its statistics.
         """
         model = self.model
         kept = {id(p) for module in trainable for p in module.parameters()}
         living = {id(m) for module in trainable for m in module.modules()}
         flags = {p: p.requires_grad for p in model.parameters()}
-        off = self._off
+        frozen = self._frozen
         for p, flag in flags.items():
             p.requires_grad_(flag and id(p) in kept)
         if freeze_statistics:
             # A module that contains a trainable one keeps its mode; only its other parts are frozen.
             holders = {id(m) for m in model.modules() if living & {id(c) for c in m.modules()}}
-            self._off = [*off, *(m for m in model.modules() if id(m) not in holders)]
+            self._frozen = [*frozen, *(m for m in model.modules() if id(m) not in holders)]
         self.enforce_modes()
         try:
             yield
         finally:
             for p, flag in flags.items():
                 p.requires_grad_(flag)
-            self._off = off
-            self._template.train_mode()
+            self._frozen = frozen
+            self._host.train_mode()
 
     def autocast(self) -> torch.autocast:
         """The precision that the detector's configuration asks for, as a context for forward and loss."""
-        return self._template.autocast()
+        return self._host.autocast()
 
     def average(self, decay: float = 0.999) -> nn.Module:
-        """Keep an exponential moving average of the weights; it is what predicts after this experience."""
+        """Keep an exponential moving average of the weights, which predicts after this experience.
+
+        Args:
+            decay: share of the old average in the new one, per step.
+
+        Returns:
+            The averaged network.
+        """
         self._averaged = AveragedModel(
             self.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True, device=self.device
         )
         return self._averaged.module
 
     def step(self, loss: torch.Tensor) -> None:
-        """Backward, the strategy's callbacks, the optimizer (at the end of an accumulation group).
+        """Backward, the strategy's callbacks and, at the end of an accumulation group, the optimizer.
 
         Args:
-            loss: a scalar, the mean loss of the batch last dealt out.
+            loss: scalar, the mean loss of the batch last dealt out.
+
+        Raises:
+            PluginError: it is not a scalar, there is no optimizer, or no batch to step on.
         """
-        if not self._armed or self._stepped:
+        if not self._armed:
             raise PluginError("loop.step(loss) goes once with each batch of loop.batches() or loop.steps()")
-        if not self._set_optimizers:
+        if not self._recipe.given:
             raise PluginError("call loop.optimize(optimizer) before the first loop.step(loss)")
         if loss.dim() != 0:
             raise PluginError(f"loop.step() takes a scalar loss, not one of shape {tuple(loss.shape)}")
-        template = self._template
-        if not self._forwarded:
+        host, group, progress = self._host, self._group, self._count
+        if self._turn is _Turn.DEALT:
             self._without_forward()
-            template.passes.add(len(template.units))
-        self._stepped = self._group_stepped = True
-        self._armed = False
-        self._group_left -= 1
+            host.compute.add(len(host.units))
+        # From here on passes through the network are the strategy's (GEM, DER), not this batch's.
+        self._turn = _Turn.STEPPED
+        group.stepped = True
+        group.left -= 1
 
-        template.loss = template._make_empty_loss() + loss
-        own = template.loss.detach().clone()
-        template._before_backward()
-        template.effects.add("penalty", template.loss.detach() - own)
-        self._loss_sum += own.squeeze()
-        self._losses += 1
-        if self._group_size > 1:
-            template.loss = template.loss / self._group_size
-        template.backward()
-        if self._group_left == 0:
+        host.loss = host._make_empty_loss() + loss
+        own = host.loss.detach().clone()
+        host._before_backward()
+        # Whatever a plugin added to the loss is its penalty. It stays on the device until the record is written.
+        host.effects.add("penalty", host.loss.detach() - own)
+        progress.loss_sum += own.squeeze()
+        progress.losses += 1
+        if group.size > 1:  # after before_backward: a plugin's penalty is averaged over the group too
+            host.loss = host.loss / group.size
+        host.backward()
+        if group.left == 0:
             self._update()
 
     # --- Behind it ------------------------------------------------------------------------------
 
+    @property
+    def _armed(self) -> bool:
+        """Whether a batch is dealt out that was not stepped on."""
+        return self._turn in (_Turn.DEALT, _Turn.FORWARDED)
+
+    @property
+    def _predicting(self) -> nn.Module:
+        """The network that would predict now."""
+        return self.model if self._averaged is None else self._averaged.module
+
     def _update(self) -> None:
-        template = self._template
-        template._after_backward()
-        if self._clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self._clip_norm)
-        template._before_update()
-        template.optimizer_step()
-        template._after_update()
-        for scheduler in self._step_schedulers:
+        """The optimizer step of a group, and everything that happens once per step."""
+        host, recipe, progress = self._host, self._recipe, self._count
+        host._after_backward()  # here GEM and A-GEM project the gradient: clipping comes after them
+        if recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
+        host._before_update()
+        host.optimizer_step()
+        host._after_update()
+        for scheduler in recipe.schedulers:
             scheduler.step()
         if self._averaged is not None:
             self._averaged.update_parameters(self.model)
-        self._done += 1
-        if template.progress is not None:
-            template.progress(self._done, max(self._planned, self._done), self._loss_sum / self._losses)
-        if template.within is not None:
-            template.within(self.model if self._averaged is None else self._averaged.module, self._done)
+        progress.done += 1
+        if host.progress is not None:
+            host.progress(progress.done, max(progress.planned, progress.done), progress.loss_sum / progress.losses)
+        if host.mid_training is not None:
+            host.mid_training(self._predicting, progress.done)
 
     def _iterations(self) -> Iterator[Batch]:
-        template = self._template
-        total = len(template.dataloader)  # type: ignore[arg-type]
-        if template.frozen is not None:
-            end = self._done + -(-total // self._accumulate)
-            template.frozen.next_pass(last=0 < self._planned <= end)
-        stream = template.loader.stream(_ids(template.dataloader))
-        for index, batch in enumerate(stream):
-            if self._limit is not None and self._done >= self._limit:
+        """The batches of one pass. Groups open before their first batch and close in :meth:`_end_of_batch`."""
+        host, group = self._host, self._group
+        total = len(host.dataloader)  # for which UnitOrder draws the order that it then deals out
+        for index, batch in enumerate(host.loader.stream(_ids(host.dataloader))):
+            if self._count.exhausted:
                 return
-            if self._group_left == 0:
-                self._group_size = self._group_left = min(self._accumulate, total - index)
-                self._group_stepped = False
-                template._before_training_iteration()
-                template.optimizer.zero_grad()
+            if group.left == 0:
+                # The last group of a pass may be smaller; its size is the divisor of its losses.
+                group.size = group.left = min(self._recipe.accumulate, total - index)
+                group.stepped = False
+                host._before_training_iteration()
+                # After the callback: a reference pass in it may leave gradients behind.
+                host.optimizer.zero_grad()
             self.enforce_modes()
-            template.mbatch = [batch.pixels, batch.labels, torch.zeros_like(batch.units)]
-            template.units = batch.units
-            template.mb_output = None
-            template.loss = template._make_empty_loss()
-            template.effects.add("replayed_units", template.replayed(batch))
-            self._armed, self._forwarded, self._stepped = True, False, False
+            host.mbatch = [batch.pixels, batch.labels, torch.zeros_like(batch.units)]
+            host.units = batch.units
+            host.mb_output = None
+            host.loss = host._make_empty_loss()
+            host.effects.add("replayed_units", host.replayed(batch))
+            self._turn = _Turn.DEALT
             try:
                 yield batch
-            finally:
+            finally:  # also if the detector leaves the pass here
                 self._end_of_batch()
 
     def _end_of_batch(self) -> None:
-        self._armed = False
-        if not self._stepped:  # the detector passed this batch over; the rest of its group still counts
-            self._group_left -= 1
-            if self._group_left == 0 and self._group_stepped:
+        """The detector asks for the next batch, or leaves."""
+        group, stepped = self._group, self._turn is _Turn.STEPPED
+        self._turn = _Turn.NONE
+        if not stepped:  # it passed this batch over; the rest of its group still counts
+            group.left -= 1
+            if group.left == 0 and group.stepped:
                 self._update()
-        if self._group_left == 0:
-            self._template._after_training_iteration()
+        if group.left == 0:
+            self._host._after_training_iteration()
 
     def enforce_modes(self) -> None:
         """Put back into eval mode what the strategy or the phase has frozen."""
-        for module in self._off:
+        for module in self._frozen:
             module.training = False
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
-        """Forward callbacks on while inside; off before anybody copies the model."""
+        """A context in which the network's forward passes fire callbacks.
+
+        Its hooks are gone before ``after_training_exp``, where strategies copy the network.
+        """
         before = self.model.register_forward_pre_hook(_Hook(self._before_forward))
         after = self.model.register_forward_hook(_Hook(self._after_forward))
         try:
@@ -325,43 +505,48 @@ class Loop:
             after.remove()
 
     def finish(self) -> None:
-        """Called after the detector's loop; a loop that did nothing is an error, never a silent result."""
-        if self._done == 0 and not self._template.detector.opaque:
+        """Close the experience, after the detector's loop.
+
+        Raises:
+            PluginError: the loop made no step, which would be a silent result otherwise.
+        """
+        if self._count.done == 0 and not self._host.opaque:
             raise PluginError(
-                f"the training loop of {type(self._template.detector).__name__} made no step: it must draw from "
+                f"the training loop of {self._host.detector_name} made no step: it must draw from "
                 "loop.batches() and call loop.step(loss), or declare itself opaque"
             )
         if self._averaged is not None:
-            self._template.averaged = self._averaged.module
+            self._host.averaged = self._averaged.module
 
     def _before_forward(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if module.training:
+        if module.training:  # a detector may have called model.train() since the batch was dealt out
             self.enforce_modes()
-        if self._armed and not self._forwarded and not self._stepped:
+        if self._turn is _Turn.DEALT:
+            # Plugins read the network's input, as in Avalanche; until now this was the batch's pixels.
             if args and isinstance(args[0], torch.Tensor):
-                self._template.mbatch[0] = args[0]  # type: ignore[index]
-            self._template._before_forward()
+                self._host.mbatch[0] = args[0]
+            self._host._before_forward()
 
     def _after_forward(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if self._armed and not self._forwarded and not self._stepped:
-            self._template.mb_output = output
-            self._forwarded = True
-            self._template._after_forward()
+        if self._turn is _Turn.DEALT:
+            self._host.mb_output = output
+            self._turn = _Turn.FORWARDED
+            self._host._after_forward()
 
     def _without_forward(self) -> None:
-        """The detector did not call ``model(x)`` itself (it called parts of it)."""
-        if self._template.needs_logits:
+        """Fire the callbacks around forward for a detector that called parts of the network, not ``model(x)``."""
+        if self._host.needs_logits:
             raise PluginError(
                 "this strategy reads the logits of loop.model(x), but the training loop never called it: "
                 "call the model itself, not its parts"
             )
-        self._forwarded = True
-        self._template._before_forward()
-        self._template._after_forward()
+        self._turn = _Turn.FORWARDED
+        self._host._before_forward()
+        self._host._after_forward()
 
 
 class _Hook:
-    """A forward hook that a copy of the model does not carry along (a teacher, an average)."""
+    """A forward hook that a copy of the model (a teacher, an average) does not carry along."""
 
     def __init__(self, call: Callable[..., None] | None) -> None:
         self._call = call

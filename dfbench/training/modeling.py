@@ -1,4 +1,4 @@
-"""Small helpers that detectors share: pictures to network input, one logit to two."""
+"""Small helpers around a detector's network: its input, its heads, one logit lifted to two."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 def normalize(
     pixels: torch.Tensor, mean: Sequence[float] = (0.5, 0.5, 0.5), std: Sequence[float] = (0.5, 0.5, 0.5)
 ) -> torch.Tensor:
-    """uint8 pictures (N, …, H, W, 3), 0…255, to float32 (N, …, 3, H, W), ``(x/255 − mean) / std``.
+    """Pictures to network input, ``(x/255 − mean) / std``.
 
-    The result of (N, H, W, 3) is a channels-last tensor without a copy, the layout in which
-    convolutions run fastest on CPUs and on GPUs.
+    Args:
+        pixels: uint8 (N, …, H, W, 3), 0…255.
+        mean: of each channel, on a scale from 0 to 1.
+        std: of each channel, on the same scale.
+
+    Returns:
+        float32 (N, …, 3, H, W). For (N, H, W, 3) it is a channels-last tensor without a copy, the layout in which
+        convolutions run fastest on CPUs and on GPUs.
     """
     if len(set(mean)) == len(set(std)) == 1:
         x = pixels.float().mul_(1 / (255 * std[0])).sub_(mean[0] / std[0])
@@ -38,18 +44,23 @@ class LiftedLogit(nn.Module):
         self.network = network
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x as the network takes it; returns (N, 2) logits (real, fake)."""
+        """Logits (N, 2), real and fake, of inputs as the wrapped network takes them."""
         z = self.network(x)
         z = z.reshape(len(z), 1)
         return torch.cat([torch.zeros_like(z), z], dim=1)
 
 
 def lift_one_logit(network: nn.Module, head: str | None = None) -> nn.Module:
-    """The same detector with two logits (real, fake); methods that work a class at a time need them.
+    """The same detector with two logits (real, fake), which methods that treat each class by itself need.
 
-    With ``head`` (the name of the network's final one-row ``nn.Linear``), that layer is replaced by a
-    two-row one with weights (−w/2, +w/2) and bias (−b/2, +b/2): the same P(fake), and every
-    per-class method, CWR* too, can work on it. Without, the network is wrapped: logits (0, z).
+    Args:
+        network: returns one logit per picture, (N,) or (N, 1).
+        head: name of its final one-row ``nn.Linear``. That layer is replaced by one of two rows with weights
+            (−w/2, +w/2) and bias (−b/2, +b/2): P(fake) stays, and every per-class method, CWR* too, can work on
+            it. None: the network is wrapped, and its logits are (0, z).
+
+    Raises:
+        ValueError: ``head`` is not a linear layer with one output.
     """
     if head is None:
         return LiftedLogit(network)
@@ -65,3 +76,22 @@ def lift_one_logit(network: nn.Module, head: str | None = None) -> nn.Module:
             new.bias.copy_(torch.cat([-old.bias / 2, old.bias / 2]))
     setattr(parent, attribute, new)
     return network
+
+
+def linear_heads(model: nn.Module, head: str | tuple[str, ...] | None) -> dict[str, nn.Linear]:
+    """The final linear layers of a network by name, one for all but ensembles.
+
+    Args:
+        model: the network.
+        head: :attr:`dfbench.Detector.head`. None: the last linear layer.
+
+    Returns:
+        Empty if there is no linear layer, or if a layer that ``head`` names is not one.
+    """
+    if head is not None:
+        names = (head,) if isinstance(head, str) else head
+        named = {name: model.get_submodule(name) for name in names}
+        heads = {name: module for name, module in named.items() if isinstance(module, nn.Linear)}
+        return heads if len(heads) == len(named) else {}
+    layers = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.Linear)]
+    return dict(layers[-1:])

@@ -1,7 +1,8 @@
 """The contract of a strategy: which Avalanche plugins it is made of, what it needs, what it did.
 
-A strategy never touches pictures. It works on ids of training units and, where it needs a gradient
-on stored data, asks for ``strategy.reference_loss(ids)``: the detector's own loss on those units.
+A strategy never touches pictures. It works on ids of training units. Where it needs a gradient on stored data, its
+plugins call ``training.reference_loss(ids)``, the detector's own loss on those units
+(:class:`dfbench.training.protocol.Training`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
-from dfbench.options import later
-
 if TYPE_CHECKING:
     from avalanche.core import SupervisedPlugin
 
@@ -25,8 +24,8 @@ class Need(enum.Enum):
     """What a strategy needs of a detector; an impossible pair is refused before training."""
 
     GRADIENTS = "sees every training step, to change its loss or its gradients"
-    LOGITS = "reads the logits that model(x) gives, one column a class"
-    LINEAR_HEAD = "works on the rows of a final linear layer with one row a class"
+    LOGITS = "reads the logits that model(x) gives, one column per class"
+    LINEAR_HEAD = "works on the rows of a final linear layer with one row per class"
     UNIT_LOGITS = "keeps the outputs of single training units, one row of logits each"
 
 
@@ -40,7 +39,7 @@ class Memory(StrategyConfig):
     """Options of a strategy that stores samples."""
 
     memory: int | None = Field(None, ge=1, description="samples stored in all (default: the benchmark's budget)")
-    memory_bytes: int | None = later(None, ge=1, description="the same in bytes of stored pictures, instead of memory")
+    memory_bytes: int | None = Field(None, ge=1, description="the same in bytes of stored pictures, instead of memory")
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
@@ -51,14 +50,17 @@ class Memory(StrategyConfig):
 
 @dataclass(frozen=True)
 class StrategyContext:
-    """What a strategy is told when it sets itself up.
+    """What a strategy receives when its plugins are made.
 
     Attributes:
-        model: the network. heads: names of its final linear layers, one in all but ensembles; may be empty.
-        experiences: number of experiences. memory: the benchmark's budget, in samples, in all.
-        samples_per_unit: what one unit is charged. batch_size: units a step.
-        targets: int64 (U,), the class each unit is counted under, by unit id.
-        sample_bytes: of one stored picture.
+        model: the network.
+        heads: names of its final linear layers, one in all but ensembles; may be empty.
+        experiences: number of experiences.
+        memory: the benchmark's budget, in samples, in all.
+        samples_per_unit: samples that one stored unit is charged for.
+        batch_size: new units per batch.
+        targets: int64 (U,), the class that each unit is counted under, by unit id.
+        sample_bytes: bytes of one stored picture.
     """
 
     model: nn.Module
@@ -71,54 +73,69 @@ class StrategyContext:
     sample_bytes: int = 1
 
     def units_in_memory(self, config: Memory) -> int:
-        """How many whole units the budget pays for, in all."""
+        """Number of whole units that the budget pays for, in all."""
         if config.memory_bytes is not None:
             return config.memory_bytes // (self.sample_bytes * self.samples_per_unit)
         return (config.memory or self.memory) // self.samples_per_unit
 
-    def units_an_experience(self, config: Memory) -> int:
-        """How many whole units of each experience the budget pays for when it is divided in advance."""
+    def units_per_experience(self, config: Memory) -> int:
+        """Number of whole units of each experience that the budget pays for if it is divided in advance."""
         return self.units_in_memory(config) // self.experiences
 
 
 @dataclass
 class Effects:
-    """Counters of what a strategy did. Tensors are added on the device and read once an experience."""
+    """Counters of what a strategy did. Tensors are added on their device and read once per experience."""
 
     counts: dict[str, float | torch.Tensor] = field(default_factory=dict)
 
     def add(self, name: str, amount: float | torch.Tensor) -> None:
-        """Add to a counter; no host synchronisation."""
+        """Add to a counter, without waiting for the device."""
         self.counts[name] = self.counts.get(name, 0.0) + amount
 
     def values(self) -> dict[str, float]:
-        """The counters as numbers."""
+        """The counters as numbers, which waits for the device."""
         return {name: float(value) for name, value in self.counts.items()}
 
 
 class Strategy:
-    """A continual-learning strategy, made of Avalanche plugins."""
+    """A continual-learning strategy, made of Avalanche plugins.
+
+    Attributes:
+        Config: class of the options.
+        needs: what a detector must offer.
+        whole_stream: True if it sees all experiences at once, as one (an upper bound, not a continual strategy).
+        config: the validated options, a ``Config``.
+        effects: counters of what it did, for the record.
+    """
 
     Config: ClassVar[type[StrategyConfig]] = StrategyConfig
     needs: ClassVar[frozenset[Need]] = frozenset()
     whole_stream: ClassVar[bool] = False
-    """True: it sees all experiences at once, as one (an upper bound, not a continual strategy)."""
 
     def __init__(self, config: StrategyConfig) -> None:
         self.config: Any = config
         self.effects = Effects()
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
-        """The Avalanche plugins that do the work, freshly made for one run."""
+        """The Avalanche plugins that do the work, new for one run.
+
+        Their callbacks receive a :class:`dfbench.Training`.
+        """
         return []
 
     def stored_units(self) -> torch.Tensor:
-        """Ids of all units held for later, int64 (M,), in any order; empty if none."""
+        """Ids of all units that are stored, int64 (M,), in any order; empty if none."""
         return torch.empty(0, dtype=torch.int64)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs: nested dicts and lists of tensors, numbers and strings."""
+        """Everything that a resumed run needs: nested dicts and lists of tensors, numbers and strings."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any], rebuild: Callable[[torch.Tensor], Any]) -> None:
-        """Restore :meth:`state_dict`. ``rebuild`` turns unit ids into an Avalanche data set."""
+        """Restore what :meth:`state_dict` returned, tensors now on the CPU.
+
+        Args:
+            state: the same nested dicts and lists.
+            rebuild: turns unit ids, int64 (N,), into an Avalanche data set.
+        """

@@ -1,9 +1,8 @@
 """The adapter: an Avalanche strategy whose training loop is the detector's own.
 
-:class:`LoopTemplate` is Avalanche's ``SupervisedTemplate`` with the control turned around: its
-``_train_exp`` hands a :class:`~dfbench.training.loop.Loop` to the detector, and the loop fires every
-callback in Avalanche's own order. Any Avalanche plugin that does not itself iterate over pictures
-runs in it unchanged.
+:class:`LoopTemplate` is Avalanche's ``SupervisedTemplate`` with the control turned around. Its ``_train_exp`` passes a
+:class:`~dfbench.training.loop.Loop` to the detector, and the loop fires every callback in Avalanche's own order. Any
+Avalanche plugin that does not itself iterate over pictures runs in it unchanged.
 """
 
 from __future__ import annotations
@@ -11,34 +10,40 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import EvaluationPlugin
-from avalanche.training.templates import SupervisedTemplate
 from torch import nn
 
 from dfbench.data.loader import Batch, UnitLoader, epoch_order, replay_order
 from dfbench.errors import PluginError
-from dfbench.training.compatibility import linear_heads
+from dfbench.training.compute import ComputeCounter
 from dfbench.training.dataset import unit_ids
 from dfbench.training.detector import Detector
-from dfbench.training.frozen import Frozen
 from dfbench.training.loop import Loop, Optimizers, Progress
-from dfbench.training.passes import Passes
 from dfbench.training.strategies import Effects
+
+if TYPE_CHECKING:
+    from dfbench.training.avalanche_types import SupervisedTemplate
+else:
+    from avalanche.training.templates import SupervisedTemplate
 
 
 def _no_evaluator() -> EvaluationPlugin:
-    """Avalanche wants one, and warns that it logs nothing: every metric here comes from stored scores."""
+    """Avalanche requires one and warns that it logs nothing, but here every metric comes from stored scores."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="No loggers specified")
         return EvaluationPlugin()
 
 
 class UnitOrder:
-    """What Avalanche calls the data loader: batches of unit ids, shuffled anew for each pass."""
+    """What Avalanche calls the data loader: batches of unit ids, reshuffled for each pass.
+
+    The number of batches is only known once they are drawn, so ``len()`` draws the next pass and keeps it for the
+    iteration that follows. Each pass draws once, whether or not its length is asked for.
+    """
 
     def __init__(self, order: Callable[[], list[torch.Tensor]]) -> None:
         self._order = order
@@ -58,13 +63,31 @@ class UnitOrder:
 class LoopTemplate(SupervisedTemplate):
     """An Avalanche strategy that trains a detector with the detector's own loop.
 
+    To strategies it is a :class:`~dfbench.training.protocol.Training`, to the loop a
+    :class:`~dfbench.training.loop.LoopHost`.
+
     Args:
-        detector: owns the loop and the loss. model: its network, on ``device``.
-        loader: turns unit ids into batches. plugins: the strategy's Avalanche plugins.
+        detector: owns the loop and the loss.
+        model: its network, on ``device``.
+        loader: turns unit ids into batches.
+        plugins: the strategy's Avalanche plugins.
+        device: where to train.
         effects: counters of what the strategy did.
-        progress: told of every step. needs_logits: a plugin reads ``mb_output``.
-        whole_stream: the one experience holds all of the stream.
-        tuned: speed settings, see :mod:`dfbench.training.speed`.
+        progress: receives every step.
+        needs_logits: whether a plugin reads ``mb_output``.
+        whole_stream: whether the one experience holds the whole stream.
+        tuned: speed settings, see :mod:`dfbench.training.tuned_forward`.
+
+    Attributes:
+        averaged: the averaged network of the last experience, where the detector keeps one.
+        compute: counts the passes of the trainings.
+        experiences_at_once: number of experiences that the present training set holds.
+        generator: random numbers of the order of batches.
+        is_training: True from the first to the last callback of a training, except in :meth:`paused`.
+        loop: drives the present experience; None between trainings.
+        mid_training: called with the network that would predict now and the number of steps made, before the first
+            step and after each.
+        units: ids of the units in the batch last dealt out, int64 (B,).
     """
 
     def __init__(
@@ -90,64 +113,58 @@ class LoopTemplate(SupervisedTemplate):
             plugins=list(plugins),
             evaluator=_no_evaluator(),
         )
-        # Nothing is evaluated by Avalanche: its evaluator and periodic evaluation would only be called.
+        # Avalanche evaluates nothing here. Its evaluator and its periodic evaluation are left out, since they would
+        # be called at every callback; the clock stays last, so that plugins see the counts before they are raised.
         self.plugins = [*plugins, self.clock]
         self.detector = detector
         self.loader = loader
         self.effects = effects or Effects()
         self.progress = progress
         self.needs_logits = needs_logits
-        self.generator = torch.Generator()
-        self.loop: Loop | None = None
         self.whole_stream = whole_stream
         self.tuned = tuned
+        self.generator = torch.Generator()
+        self.loop: Loop | None = None
         self.is_training = False
-        """From the first to the last callback of a training."""
         self.averaged: nn.Module | None = None
-        """The averaged network of the last experience, where the detector keeps one."""
-        self.passes = Passes()
-        """What the trainings compute."""
-        self.passes.watch(model)
-        self.frozen = Frozen.attach(model, tuple(linear_heads(detector, model)))
-        """Keeps the features of a frozen trunk, in networks with one head."""
-        self.within: Callable[[nn.Module, int], None] | None = None
-        """Called with the network that would predict now and the steps made: before the first and after each."""
-        self.merged = 1
-        """How many experiences the current training set holds."""
+        self.compute = ComputeCounter()
+        self.compute.watch(model)
+        self.mid_training: Callable[[nn.Module, int], None] | None = None
+        self.experiences_at_once = 1
         self.units = torch.empty(0, dtype=torch.int64)
-        """Ids of the units in the batch last dealt out."""
+
+    @property
+    def opaque(self) -> bool:
+        """Whether the detector hides its steps."""
+        return self.detector.opaque
+
+    @property
+    def detector_name(self) -> str:
+        """The detector's class, for error messages."""
+        return type(self.detector).__name__
 
     # Avalanche's own steps that the detector's loop replaces.
 
     def make_optimizer(self, **kwargs: Any) -> None:
-        """The detector makes its optimizers in its loop."""
+        """Nothing: the detector makes its optimizers in its loop."""
 
     def make_train_dataloader(self, **kwargs: Any) -> None:
-        """The order of unit ids; a plugin may put another in ``self.dataloader``."""
+        """Set the order of unit ids; a plugin may put another into ``self.dataloader``."""
         ids = unit_ids(self.adapted_dataset)
-        self.merged = int(self.loader.experiences_in(ids))
+        self.experiences_at_once = int(self.loader.experiences_in(ids))
         self.dataloader = UnitOrder(lambda: epoch_order(ids, self.train_mb_size, self.generator))
 
-    def mix_in(self, memory: torch.Tensor, memory_batch_size: int) -> None:
-        """Let every batch be followed by ``memory_batch_size`` units of ``memory`` (ids). For replay plugins."""
-        ids = unit_ids(self.adapted_dataset)
-        self.dataloader = UnitOrder(
-            lambda: replay_order(ids, memory, self.train_mb_size, memory_batch_size, self.generator)
-        )
-
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """As Avalanche's; the speed settings are in force in it, reference passes of its callbacks included."""
+        """As Avalanche's. The speed settings are in force in it, also in reference passes of its callbacks."""
         self.is_training = True
         try:
             return super().train(*args, **kwargs)
         finally:
             self.is_training = False
-            if self.frozen is not None:
-                self.frozen.forget_rows()
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Within a training, for predictions in the middle of it: the speed settings are out of force."""
+        """A context for predictions in the middle of a training: the speed settings are not in force."""
         before, self.is_training = self.is_training, False
         try:
             yield
@@ -155,35 +172,45 @@ class LoopTemplate(SupervisedTemplate):
             self.is_training = before
 
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
+        """What Avalanche calls between ``before_training_exp`` and ``after_training_exp``."""
         self.averaged = None  # an average belongs to the experience that kept it
         self.loop = Loop(self, experience.current_experience)
         with self.loop.attached():
-            if self.within is not None:
-                self.within(self.model, 0)
+            if self.mid_training is not None:
+                self.mid_training(self.model, 0)
             self.detector.train(self.loop)
         self.loop.finish()
         self.loop = None
 
     def observe(self, plugins: Sequence[Any]) -> None:
-        """Call these Avalanche plugins too, after the strategy's own; they watch and change nothing."""
+        """Call these Avalanche plugins too, after the strategy's own. They must watch and change nothing."""
         self.plugins = [*self.plugins[:-1], *plugins, self.clock]
 
-    # What strategies may ask for.
+    # What strategies may ask for: see Training.
+
+    def mix_in(self, ids: torch.Tensor, batch_size: int) -> None:
+        """Append ``batch_size`` stored units of ``ids``, int64 (M,), to every batch of the experience."""
+        new = unit_ids(self.adapted_dataset)
+        self.dataloader = UnitOrder(lambda: replay_order(new, ids, self.train_mb_size, batch_size, self.generator))
 
     def train_mode(self) -> None:
-        """Train mode, but for what the detector's phase or the strategy has frozen."""
+        """Put the network into train mode, except what the detector's phase or the strategy has frozen."""
         self.model.train()
         if self.loop is not None:
             self.loop.enforce_modes()
 
     def reference_loss(self, ids: torch.Tensor) -> torch.Tensor:
-        """The detector's own loss on stored units (ids, int64 (N,)); the model's mode is left as it is."""
+        """The detector's own loss on some units, int64 (N,), a scalar; the network's mode is left as it is."""
         return self.batch_loss(self.loader.fetch(ids))
 
     def reference_logits(self, ids: torch.Tensor) -> torch.Tensor:
-        """What ``model(x)`` gives while the detector computes its loss on stored units, with its graph.
+        """What ``model(x)`` returns while the detector computes its loss on some units, with its graph.
 
-        The rows are the detector's: one a unit, or several (a clip, a pair, an ensemble).
+        Args:
+            ids: int64 (N,).
+
+        Returns:
+            The detector's rows: one per unit, or several (a clip, a pair, an ensemble).
 
         Raises:
             PluginError: the loss does not call the model itself.
@@ -196,13 +223,13 @@ class LoopTemplate(SupervisedTemplate):
             hook.remove()
         if not outputs:
             raise PluginError(
-                f"this strategy reads the logits of model(x), but {type(self.detector).__name__}.loss never called it: "
+                f"this strategy reads the logits of model(x), but {self.detector_name}.loss never called it: "
                 "call the model itself, not its parts"
             )
         return outputs[0]
 
     def batch_loss(self, batch: Batch) -> torch.Tensor:
-        """The detector's own loss on a batch, under its precision."""
+        """The detector's own loss on a batch, a scalar, in the precision of training."""
         with self.autocast():
             return self.detector.loss(self.model, batch)
 
@@ -217,8 +244,7 @@ class LoopTemplate(SupervisedTemplate):
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
     def replayed(self, batch: Batch) -> int:
-        """How many of a batch's units are not of the current experience."""
-        assert self.experience is not None
+        """Number of units of a batch that are not of the present experience."""
         if self.whole_stream:
             return 0
         return int((batch.experience != self.experience.current_experience).sum())

@@ -7,22 +7,21 @@ from dfbench import StrategyEntry, hookimpl
 
 @hookimpl
 def register_strategies() -> list[StrategyEntry]:
-    """The report's four strategies, the two bounds, further regularisation, gradient and rehearsal methods, and those
-    of the deepfake field itself."""
-    data, gradients, penalties, rehearsal, importance, distillation = (
+    """Bounds, rehearsal, gradient, regularisation and distillation methods, and those of the deepfake field itself."""
+    bounds, replay, gradients, penalties, rehearsal, importance, distillation = (
         f"dfbench_avalanche.{module}"
-        for module in ("data_level", "gradients", "regularization", "rehearsal", "importance", "distillation")
+        for module in ("bounds", "replay", "gradients", "regularization", "rehearsal", "importance", "distillation")
     )
     return [
-        StrategyEntry("naive", f"{data}:Naive", "fine-tuning on each experience, nothing kept (lower bound)"),
+        StrategyEntry("naive", f"{bounds}:Naive", "fine-tuning on each experience, nothing kept (lower bound)"),
         StrategyEntry(
             "replay",
-            f"{data}:Replay",
+            f"{replay}:Replay",
             "rehearsal of stored units, balanced by experience",
             "arXiv:1902.10486",
         ),
-        StrategyEntry("cumulative", f"{data}:Cumulative", "trains on all experiences so far", ""),
-        StrategyEntry("joint", f"{data}:Joint", "trains once on the whole stream (upper bound)", ""),
+        StrategyEntry("cumulative", f"{bounds}:Cumulative", "trains on all experiences so far", ""),
+        StrategyEntry("joint", f"{bounds}:Joint", "trains once on the whole stream (upper bound)", ""),
         StrategyEntry(
             "gem", f"{gradients}:GEM", "projects gradients against each past experience's", "arXiv:1706.08840"
         ),
@@ -69,7 +68,7 @@ def register_strategies() -> list[StrategyEntry]:
         StrategyEntry(
             "sur_lid",
             "dfbench_avalanche.sur_lid:SURLID",
-            "sparse uniform replay, domains kept apart, a classifier an experience",
+            "sparse uniform replay, domains kept apart, a classifier per experience",
             "arXiv:2411.11396",
         ),
     ]

@@ -13,13 +13,20 @@ import torch.nn.functional as F
 from avalanche.core import SupervisedPlugin
 from pydantic import Field
 
-from dfbench import Memory, Need, Strategy, StrategyContext, UsageError
-from dfbench_avalanche.policies import PolicyReplayPlugin, Ranked, to_centre
+from dfbench import Memory, Need, Strategy, StrategyContext, Training, UsageError
+from dfbench_avalanche.storage_policies import PolicyReplayPlugin, Ranked, to_centre
 from dfbench_avalanche.teacher import FeaturePlugin, Rows, measure, soft_labels, supervised_contrast
 
 
 def hard_and_central(rows: Rows) -> torch.Tensor:
-    """Positions (N,), in turn that of the largest entropy and that of the feature nearest to the mean of all."""
+    """Positions, alternately of the largest entropy and of the feature nearest to the mean of all.
+
+    Args:
+        rows: N rows of one class.
+
+    Returns:
+        int64 (N,), the position to keep longest first.
+    """
     log_p = F.log_softmax(rows.logits.double(), dim=1)
     hard = (-(log_p.exp() * log_p).sum(1)).argsort(descending=True, stable=True)
     central = to_centre(rows.features.double())
@@ -28,23 +35,23 @@ def hard_and_central(rows: Rows) -> torch.Tensor:
 
 
 class DFILPlugin(FeaturePlugin):
-    """The three terms beside the detector's own loss."""
+    """Adds soft labels, the distance of features and the contrastive loss to the detector's own loss."""
 
     def __init__(self, heads: tuple[str, ...], config: DFILConfig) -> None:
         super().__init__(heads)
         self.config = config
 
-    def before_backward(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback."""
-        c, rows, labels = self.config, self.rows(strategy), strategy.mbatch[1]
+    def before_backward(self, training: Training, **kwargs: Any) -> None:
+        """Add the terms; in the first experience the contrastive loss alone."""
+        c, rows, labels = self.config, self.rows(training), training.mbatch[1]
         contrast = supervised_contrast(rows.features, labels, c.contrast_temperature)
         if self.previous is None:
-            strategy.loss = strategy.loss + c.first_contrast * contrast
+            training.loss = training.loss + c.first_contrast * contrast
             return
-        before = self.of_previous(strategy, strategy.mbatch[0])
+        before = self.of_previous(training, training.mbatch[0])
         kept = F.mse_loss(F.normalize(rows.features, dim=1), F.normalize(before.features, dim=1))
         soft = soft_labels(rows.logits, before.logits, c.temperature)
-        strategy.loss = (2 - c.alpha) * strategy.loss + c.alpha * soft + c.features * kept + c.contrast * contrast
+        training.loss = (2 - c.alpha) * training.loss + c.alpha * soft + c.features * kept + c.contrast * contrast
 
 
 class DFILConfig(Memory):
@@ -56,27 +63,26 @@ class DFILConfig(Memory):
     contrast: float = Field(0.1, ge=0, description="weight of the contrastive loss after the first experience")
     first_contrast: float = Field(1.0, ge=0, description="weight of the contrastive loss in the first experience")
     contrast_temperature: float = Field(1.0, gt=0, description="of the contrastive loss")
-    batch_size: int | None = Field(None, ge=1, description="replayed units a step (default: as many as new ones)")
+    batch_size: int | None = Field(None, ge=1, description="replayed units per step (default: as many as new ones)")
 
 
 class DFIL(Strategy):
     """Deepfake incremental learning (Pan et al. 2023): domain-invariant features, kept by replay and distillation.
 
-    Beside the detector's loss: T²·KL to the previous network's softened outputs, the squared distance of
-    features, and the supervised contrastive loss over the classes. Of each class of each experience half is
-    stored for the entropy of its output, half for being near the class's mean feature.
+    Added to the detector's loss: T²·KL to the previous network's softened outputs, the squared distance of features,
+    and the supervised contrastive loss over the classes. Of each class of each experience half is stored for the
+    entropy of its output, half for being near the class's mean feature.
 
-    Where the contract asks for something else than the authors' code: the detector's own loss stands for
-    cross-entropy; stored units follow each batch as in ``replay``, where theirs are added to the training set;
-    the budget is shared by all experiences, where theirs is 500 for each; a unit is stored once, even if
-    it is both hard and central. Their ``KLDivLoss`` takes logarithms for probabilities; this one does not.
+    Differences from the authors' code: the detector's own loss replaces cross-entropy; stored units follow each
+    batch as in ``replay``, where theirs are added to the training set; the budget is shared by all experiences,
+    where theirs is 500 for each; a unit is stored once, even if it is both hard and central. Their ``KLDivLoss``
+    takes logarithms for probabilities; this one does not.
     """
 
     Config: ClassVar = DFILConfig
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.LOGITS, Need.LINEAR_HEAD, Need.UNIT_LOGITS})
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
-        """See :class:`Strategy`."""
         size, heads = context.units_in_memory(self.config), context.heads
         if size < context.experiences:
             raise UsageError(
@@ -84,7 +90,7 @@ class DFIL(Strategy):
                 "raise it with --set strategy.memory=N"
             )
         self._model = context.model
-        self._memory = Ranked(size, lambda strategy, ids: ids[hard_and_central(measure(strategy, ids, heads))])
+        self._memory = Ranked(size, lambda training, ids: ids[hard_and_central(measure(training, ids, heads))])
         self._plugin = DFILPlugin(heads, self.config)
         return [PolicyReplayPlugin(self._memory, self.config.batch_size, context.targets), self._plugin]
 
@@ -97,6 +103,5 @@ class DFIL(Strategy):
         return {"memory": self._memory.state_dict(), "previous": self._plugin.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any], rebuild: Callable[[torch.Tensor], Any]) -> None:
-        """See :class:`Strategy`."""
         self._memory.load_state_dict(state["memory"])
         self._plugin.load_state_dict(state["previous"], self._model)

@@ -1,4 +1,4 @@
-"""LFL: the features of the previous network are kept, not its logits."""
+"""LFL: distillation of the previous network's features instead of its logits."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ import torch.nn.functional as F
 from avalanche.core import SupervisedPlugin
 from pydantic import Field
 
-from dfbench import Need, Strategy, StrategyConfig, StrategyContext
+from dfbench import Need, Strategy, StrategyConfig, StrategyContext, Training
 from dfbench_avalanche.features import HeadInputs
 from dfbench_avalanche.teacher import FeaturePlugin
 
 
 class LFLPlugin(FeaturePlugin):
-    """The squared distance to the previous network's features, and a head that stays.
+    """Adds the squared distance to the previous network's features, and keeps the head as it is.
 
-    The features are those of the training step itself. Avalanche makes a second forward pass in eval mode,
-    leaves the network in that mode, and needs a network with ``get_features``.
+    The features are those of the training step itself. Avalanche makes a second forward pass in eval mode, leaves the
+    network in that mode, and needs a network with ``get_features``.
     """
 
     def __init__(self, heads: tuple[str, ...], strength: float, freeze: bool) -> None:
         super().__init__(heads)
         self.strength, self.freeze = strength, freeze
 
-    def before_backward(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback: the distance, summed over the heads."""
+    def before_backward(self, training: Training, **kwargs: Any) -> None:
+        """Add the distance, summed over the heads."""
         if self.previous is None:
             return
         features = self.caught()
-        with torch.no_grad(), HeadInputs(self.previous, self.heads) as before, strategy.autocast():
-            self.previous(strategy.mbatch[0])
+        with torch.no_grad(), HeadInputs(self.previous, self.heads) as before, training.autocast():
+            self.previous(training.mbatch[0])
         for head in self.heads:
             distance = F.mse_loss(features[head].float(), before.caught[head].float())
-            strategy.loss = strategy.loss + self.strength * distance
+            training.loss = training.loss + self.strength * distance
 
-    def after_backward(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback: the head has no gradient, so no optimizer touches it.
+    def after_backward(self, training: Training, **kwargs: Any) -> None:
+        """Take the head's gradient away, so that no optimizer changes it.
 
-        It is not frozen with ``requires_grad``: a detector that warms up its head alone could not train at all.
+        It is not frozen with ``requires_grad``, because a detector that warms up its head alone could not train then.
         """
         if self.previous is not None and self.freeze:
             for head in self.heads:
-                for p in strategy.model.get_submodule(head).parameters():
+                for p in training.model.get_submodule(head).parameters():
                     p.grad = None
 
 
@@ -56,13 +56,12 @@ class LFLConfig(StrategyConfig):
 
 
 class LFL(Strategy):
-    """Less-forgetting learning (Jung et al. 2016): features, the input of the final linear layer, should stay."""
+    """Less-forgetting learning (Jung et al. 2016): penalises changes of the features, the input of the final layer."""
 
     Config: ClassVar = LFLConfig
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.LOGITS, Need.LINEAR_HEAD})
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
-        """See :class:`Strategy`."""
         self._model = context.model
         self._plugin = LFLPlugin(context.heads, self.config.strength, self.config.freeze)
         return [self._plugin]
@@ -72,5 +71,4 @@ class LFL(Strategy):
         return self._plugin.state_dict()
 
     def load_state_dict(self, state: dict[str, Any], rebuild: Callable[[torch.Tensor], Any]) -> None:
-        """See :class:`Strategy`."""
         self._plugin.load_state_dict(state, self._model)

@@ -1,4 +1,4 @@
-"""Features of a network: what comes into its final linear layers."""
+"""Features of a network: the inputs of its final linear layers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from torch import nn
 
 
 class HeadInputs:
-    """Catches the input of each head while it is attached; a copy of the network catches nothing.
+    """Catches the input of each head while it is attached. A copy of the network catches nothing.
 
-    ``caught``: by head, (rows, features), of its last call, in the graph.
+    Attributes:
+        caught: by name of the head, (rows, features) of its last call, with the graph.
     """
 
     def __init__(self, model: nn.Module, heads: tuple[str, ...]) -> None:

@@ -1,7 +1,7 @@
 """GEM and A-GEM: gradients projected against those of stored units.
 
-Both are Avalanche's methods; what differs is the memory (unit ids, not pictures), the reference
-gradient, which is that of the detector's own loss, and that no gradient is copied more than it must.
+Both are Avalanche's methods. They differ in the memory (unit ids, not pictures), in the reference gradient, which is
+that of the detector's own loss, and in copying no gradient more often than necessary.
 """
 
 from __future__ import annotations
@@ -13,27 +13,37 @@ import torch
 from avalanche.core import SupervisedPlugin
 from pydantic import Field
 
-from dfbench import Memory, Need, Strategy, StrategyContext, UsageError, endless, later, unit_ids
+from dfbench import (
+    Effects,
+    Memory,
+    Need,
+    Strategy,
+    StrategyContext,
+    Training,
+    UsageError,
+    shuffled_cycle,
+    unit_ids,
+)
 from dfbench_avalanche.projection import ReferenceGradients, multipliers, reference_backward
 
-CHUNK = "stored units a reference pass at most (default: all at once); batch normalisation sees each pass alone"
+CHUNK = "stored units per reference pass at most (default: all at once); batch normalisation sees each pass alone"
 STORED = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def draw(dataset: Any, count: int) -> torch.Tensor:
-    """``count`` unit ids of an experience, at random without repetition (all if it has fewer)."""
+    """Unit ids of an experience, ``count`` at random without repetition, or all if it has fewer."""
     ids = unit_ids(dataset)
     return ids[torch.randperm(len(ids))[:count]]
 
 
 class GradientMemory(Strategy):
-    """A strategy that stores the same number of units of each experience, for reference gradients."""
+    """Base of strategies that store equally many units of each experience, for reference gradients."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS})
 
     def patterns(self, context: StrategyContext) -> int:
-        """Units to store of each experience."""
-        count = context.units_an_experience(self.config)
+        """Number of units to store of each experience."""
+        count = context.units_per_experience(self.config)
         if count < 1:
             raise UsageError(
                 f"the memory pays for less than one unit of each of {context.experiences} experiences: "
@@ -46,7 +56,7 @@ class UnitGEMPlugin(SupervisedPlugin):
     """GEM as Avalanche's ``GEMPlugin`` computes it, on stored unit ids."""
 
     def __init__(
-        self, patterns: int, strength: float, effects: Any, chunk: int | None = None, store: str = "fp32"
+        self, patterns: int, strength: float, effects: Effects, chunk: int | None = None, store: str = "fp32"
     ) -> None:
         super().__init__()
         self.patterns, self.strength, self.effects = patterns, strength, effects
@@ -54,21 +64,21 @@ class UnitGEMPlugin(SupervisedPlugin):
         self.memory: dict[int, torch.Tensor] = {}
         self.references: ReferenceGradients | None = None
 
-    def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback: the gradient of the detector's loss on each past experience's memory."""
+    def before_training_iteration(self, training: Training, **kwargs: Any) -> None:
+        """Take the gradient of the detector's loss on each past experience's memory."""
         if not self.memory:
             return
         if self.references is None:
-            self.references = ReferenceGradients(strategy.model, len(self.memory), self.store)
-        strategy.train_mode()
+            self.references = ReferenceGradients(training.model, len(self.memory), self.store)
+        training.train_mode()
         for index, ids in enumerate(self.memory.values()):
-            strategy.optimizer.zero_grad()
-            reference_backward(strategy, ids, self.chunk)
+            training.optimizer.zero_grad()
+            reference_backward(training, ids, self.chunk)
             self.references.keep(index)
         self.effects.add("reference_passes", len(self.memory))
 
-    def after_backward(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback: change the gradient where it opposes a past experience's."""
+    def after_backward(self, training: Training, **kwargs: Any) -> None:
+        """Project the gradient if it opposes a past experience's."""
         if self.references is None:
             return
         inner = self.references.inner_products()
@@ -77,18 +87,18 @@ class UnitGEMPlugin(SupervisedPlugin):
             self.references.add(multipliers(gram, products, self.strength))
             self.effects.add("projections", 1)
 
-    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback: store units of the experience that was just trained."""
-        self.references = None  # the next experience has one more, and evaluation needs none
-        self.memory[strategy.clock.train_exp_counter] = draw(strategy.experience.dataset, self.patterns)
+    def after_training_exp(self, training: Training, **kwargs: Any) -> None:
+        """Store units of the experience that was just trained on."""
+        self.references = None  # the next experience has one more; until then their memory is free
+        self.memory[training.clock.train_exp_counter] = draw(training.experience.dataset, self.patterns)
 
 
 class GEMConfig(Memory):
     """Options of GEM."""
 
     strength: float = Field(0.5, ge=0, description="gamma of the paper: pull towards backward transfer")
-    chunk: int | None = later(None, ge=1, description=CHUNK)
-    store: Literal["fp32", "bf16"] = later(
+    chunk: int | None = Field(None, ge=1, description=CHUNK)
+    store: Literal["fp32", "bf16"] = Field(
         "fp32", description="precision in which reference gradients are held; bf16 takes half the memory"
     )
 
@@ -99,13 +109,12 @@ class GEM(GradientMemory):
     Config: ClassVar = GEMConfig
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
-        """See :class:`Strategy`."""
         c = self.config
         self._plugin = UnitGEMPlugin(self.patterns(context), c.strength, self.effects, c.chunk, c.store)
         return [self._plugin]
 
     def stored_units(self) -> torch.Tensor:
-        """All experiences' memories."""
+        """The units of all experiences' memories."""
         return torch.cat([torch.empty(0, dtype=torch.int64), *self._plugin.memory.values()])
 
     def state_dict(self) -> dict[str, Any]:
@@ -113,48 +122,50 @@ class GEM(GradientMemory):
         return {"memory": list(self._plugin.memory.values())}
 
     def load_state_dict(self, state: dict[str, Any], rebuild: Callable[[torch.Tensor], Any]) -> None:
-        """See :class:`Strategy`."""
         self._plugin.memory = dict(enumerate(state["memory"]))
 
 
 class UnitAGEMPlugin(SupervisedPlugin):
     """A-GEM as Avalanche's ``AGEMPlugin`` computes it, on stored unit ids."""
 
-    def __init__(self, patterns: int, sample_size: int, effects: Any, chunk: int | None = None) -> None:
+    def __init__(self, patterns: int, sample_size: int, effects: Effects, chunk: int | None = None) -> None:
         super().__init__()
         self.patterns, self.sample_size, self.effects, self.chunk = patterns, sample_size, effects, chunk
         self.buffers: list[torch.Tensor] = []
         self.reference: list[torch.Tensor | None] = []
         self._draws: list[Callable[[int], torch.Tensor]] = []
 
-    def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback: start drawing from the memories anew."""
-        self._draws = [endless(ids, strategy.generator) for ids in self.buffers]
+    def before_training_exp(self, training: Training, **kwargs: Any) -> None:
+        """Start new rounds through the memories."""
+        self._draws = [shuffled_cycle(ids, training.generator) for ids in self.buffers]
 
-    def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback: the gradient of the detector's loss on a sample of the memory."""
+    def before_training_iteration(self, training: Training, **kwargs: Any) -> None:
+        """Take the gradient of the detector's loss on a sample of the memory."""
         if not self.buffers:
             return
-        strategy.train_mode()
-        strategy.optimizer.zero_grad()
-        reference_backward(strategy, self.sample_from_memory(), self.chunk)
-        self.reference = [p.grad for p in strategy.model.parameters()]
-        for p in strategy.model.parameters():
-            p.grad = None  # the next pass makes its own; this one's are kept without a copy
+        training.train_mode()
+        training.optimizer.zero_grad()
+        reference_backward(training, self.sample_from_memory(), self.chunk)
+        self.reference = [p.grad for p in training.model.parameters()]
+        for p in training.model.parameters():
+            p.grad = None  # the step's pass allocates its own, so these are kept without a copy
         self.effects.add("reference_passes", 1)
 
     def sample_from_memory(self) -> torch.Tensor:
-        """As many units of each past experience, ``sample_size`` in all."""
+        """Ids of stored units, int64 (N,): equally many of each past experience, about ``sample_size`` in all."""
         share = max(self.sample_size // len(self.buffers), 1)
         return torch.cat([d(min(share, len(b))) for d, b in zip(self._draws, self.buffers, strict=True)])
 
     @torch.no_grad()
-    def after_backward(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback: its projection, g − r·(g·r)/(r·r) where g·r < 0, without waiting for the
-        device, parameter by parameter, and for gradients of any memory layout."""
+    def after_backward(self, training: Training, **kwargs: Any) -> None:
+        """Project the gradient: g − r·(g·r)/(r·r) where g·r < 0.
+
+        Parameter by parameter and for gradients of any memory layout. On a device the decision is a factor of 0, so
+        that the host does not wait for it.
+        """
         if not self.buffers:
             return
-        parameters = zip(strategy.model.parameters(), self.reference, strict=True)
+        parameters = zip(training.model.parameters(), self.reference, strict=True)
         pairs = [(p.grad, r) for p, r in parameters if p.grad is not None and r is not None]
         dot = _inner(pairs)
         against = dot < 0
@@ -167,9 +178,9 @@ class UnitAGEMPlugin(SupervisedPlugin):
                 gradient.addcmul_(r, amount.to(r.dtype), value=-1)
         self.reference = []
 
-    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback: store units of the experience that was just trained."""
-        self.buffers.append(draw(strategy.experience.dataset, self.patterns))
+    def after_training_exp(self, training: Training, **kwargs: Any) -> None:
+        """Store units of the experience that was just trained on."""
+        self.buffers.append(draw(training.experience.dataset, self.patterns))
 
 
 def _inner(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
@@ -181,8 +192,8 @@ def _inner(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
 class AGEMConfig(Memory):
     """Options of A-GEM."""
 
-    sample_size: int = Field(64, ge=1, description="stored units in each reference pass")
-    chunk: int | None = later(None, ge=1, description=CHUNK)
+    sample_size: int = Field(64, ge=1, description="stored units per reference pass")
+    chunk: int | None = Field(None, ge=1, description=CHUNK)
 
 
 class AGEM(GradientMemory):
@@ -191,13 +202,12 @@ class AGEM(GradientMemory):
     Config: ClassVar = AGEMConfig
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
-        """See :class:`Strategy`."""
         c = self.config
         self._plugin = UnitAGEMPlugin(self.patterns(context), c.sample_size, self.effects, c.chunk)
         return [self._plugin]
 
     def stored_units(self) -> torch.Tensor:
-        """All experiences' memories."""
+        """The units of all experiences' memories."""
         return torch.cat([torch.empty(0, dtype=torch.int64), *self._plugin.buffers])
 
     def state_dict(self) -> dict[str, Any]:
@@ -205,5 +215,4 @@ class AGEM(GradientMemory):
         return {"buffers": list(self._plugin.buffers)}
 
     def load_state_dict(self, state: dict[str, Any], rebuild: Callable[[torch.Tensor], Any]) -> None:
-        """See :class:`Strategy`."""
         self._plugin.buffers = list(state["buffers"])

@@ -1,4 +1,4 @@
-"""HDP: the past's forgeries stand again as one perturbation of today's real faces.
+"""HDP: past forgeries are replayed as perturbations of present real faces.
 
 Sun et al., "Continual Face Forgery Detection via Historical Distribution Preserving", IJCV 2025,
 arXiv:2308.06217, with the settings of the authors' code (``skJack/HDP``).
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from avalanche.core import SupervisedPlugin
 from pydantic import Field
 
-from dfbench import Need, Strategy, StrategyConfig, StrategyContext, UsageError, unit_ids
+from dfbench import Effects, Need, Strategy, StrategyConfig, StrategyContext, Training, UsageError, unit_ids
 from dfbench_avalanche.features import HeadInputs
 from dfbench_avalanche.teacher import FeaturePlugin, evaluated, joined, network_inputs
 
@@ -22,68 +22,68 @@ REAL, FAKE = 0, 1
 
 
 def perturbed(x: torch.Tensor, perturbation: torch.Tensor) -> torch.Tensor:
-    """Network inputs (N, …) with one perturbation (1, …) added, within the range that the inputs have."""
+    """Network inputs (N, …) plus one perturbation (1, …), clamped to the range of the inputs."""
     return (x + perturbation).clamp(x.min(), x.max())
 
 
 class HDPPlugin(FeaturePlugin):
-    """One universal adversarial perturbation an experience, and distillation of features.
+    """One universal adversarial perturbation per experience, and distillation of features.
 
     The previous network is in train mode, as in the authors' code: its batch normalisation takes the
     statistics of the batch, as the student's does.
     """
 
-    def __init__(self, heads: tuple[str, ...], config: HDPConfig, targets: torch.Tensor, effects: Any) -> None:
+    def __init__(self, heads: tuple[str, ...], config: HDPConfig, targets: torch.Tensor, effects: Effects) -> None:
         super().__init__(heads)
         self.config, self.targets, self.effects = config, targets, effects
         self.perturbations: list[torch.Tensor] = []
 
-    def before_backward(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback."""
+    def before_backward(self, training: Training, **kwargs: Any) -> None:
+        """Train perturbed real units as fakes, and add the distances of features."""
         if self.previous is None:
             return
-        rows, x = self.rows(strategy), strategy.mbatch[0].detach()
-        real = (strategy.mbatch[1] == REAL).nonzero()[:, 0]
+        rows, x = self.rows(training), training.mbatch[0].detach()
+        real = (training.mbatch[1] == REAL).nonzero()[:, 0]
         if len(real) == 0:
             return
         self.previous.train()
-        before = self.of_previous(strategy, x)
+        before = self.of_previous(training, x)
         away = F.mse_loss(rows.features[real], before.features[real])
-        if self.perturbations and len(real) >= min(2, strategy.train_mb_size):  # batch normalisation cannot do one
+        if self.perturbations and len(real) >= min(2, training.train_mb_size):  # not 1: batch normalisation
             chosen = self.perturbations[int(torch.randint(len(self.perturbations), ()))]
             seeming = perturbed(x[real], chosen.to(x.device))
-            with HeadInputs(strategy.model, self.heads) as inputs, strategy.autocast():
-                logits = strategy.model(seeming)
+            with HeadInputs(training.model, self.heads) as inputs, training.autocast():
+                logits = training.model(seeming)
             own = joined(inputs.caught, self.heads, logits, len(seeming))
-            away = away + F.mse_loss(own.features, self.of_previous(strategy, seeming).features)
+            away = away + F.mse_loss(own.features, self.of_previous(training, seeming).features)
             called_fake = F.cross_entropy(own.logits, torch.full_like(real, FAKE))
             new, old = len(x), len(seeming)
-            strategy.loss = (new * strategy.loss + old * called_fake) / (new + old)
+            training.loss = (new * training.loss + old * called_fake) / (new + old)
             self.effects.add("perturbed_units", old)
-        strategy.loss = strategy.loss + self.config.features * away
+        training.loss = training.loss + self.config.features * away
         self.effects.add("feature_distance", away.detach())
 
-    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback: what this experience's forgeries are to the network, as one perturbation."""
-        ids = unit_ids(strategy.experience.dataset)
+    def after_training_exp(self, training: Training, **kwargs: Any) -> None:
+        """Search the perturbation that makes the network take real units for this experience's forgeries."""
+        ids = unit_ids(training.experience.dataset)
         real = ids[self.targets[ids] == REAL]
         if len(real):
-            with evaluated(strategy.model):
-                self.perturbations.append(self._search(strategy, real))
-        super().after_training_exp(strategy, **kwargs)
+            with evaluated(training.model):
+                self.perturbations.append(self._search(training, real))
+        super().after_training_exp(training, **kwargs)
 
-    def _search(self, strategy: Any, real: torch.Tensor) -> torch.Tensor:
-        """The perturbation (1, …) that has ``rate`` of the real units called fake; on the CPU."""
+    def _search(self, training: Training, real: torch.Tensor) -> torch.Tensor:
+        """The perturbation, (1, …) on the CPU, with which the network calls ``rate`` of the real units fake."""
         c, found = self.config, torch.empty(0)
         for _ in range(c.passes):
-            for batch in real.split(strategy.train_mb_size):
-                x = network_inputs(strategy, batch)
+            for batch in real.split(training.train_mb_size):
+                x = network_inputs(training, batch)
                 if not len(found):
                     found = 0.001 * torch.rand_like(x[:1])
                 for _ in range(c.tries):
                     found = found.detach().requires_grad_()
-                    with strategy.autocast():
-                        logits = strategy.model(perturbed(x, found)).float()
+                    with training.autocast():
+                        logits = training.model(perturbed(x, found)).float()
                     if float((logits.argmax(1) == FAKE).float().mean()) >= c.rate:
                         break
                     loss = F.cross_entropy(logits, torch.full((len(x),), FAKE, device=x.device))
@@ -98,8 +98,8 @@ class HDPConfig(StrategyConfig):
 
     features: float = Field(1.0, ge=0, description="weight of the squared distances to the previous network's features")
     epsilon: float = Field(0.15, gt=0, description="largest perturbation of an input value (inputs of about -1 to 1)")
-    step: float = Field(1e-4, gt=0, description="change of the perturbation in a step of the search")
-    rate: float = Field(0.8, gt=0, le=1, description="share of real units that it is to have called fake")
+    step: float = Field(1e-4, gt=0, description="change of the perturbation per step of the search")
+    rate: float = Field(0.8, gt=0, le=1, description="share of real units that the network is to call fake")
     passes: int = Field(5, ge=1, description="passes of the search over the experience's real units")
     tries: int = Field(100, ge=1, description="steps of the search on one batch at most")
 
@@ -107,22 +107,21 @@ class HDPConfig(StrategyConfig):
 class HDP(Strategy):
     """Historical distribution preserving (Sun et al. 2025). No picture is stored.
 
-    After each experience a universal adversarial perturbation is searched that lets the network call real
-    units fake. Later, real units of the batch with one of the past perturbations added are trained as fake,
-    and features of real and of perturbed units are held to the previous network's.
+    After each experience a universal adversarial perturbation is searched with which the network calls real units
+    fake. Later, real units of the batch with one of the past perturbations added are trained as fake, and features of
+    real and of perturbed units are held to the previous network's.
 
-    Where the contract asks for something else than the authors' code: perturbations live in the network's input,
-    as the detector makes it, and are clamped to the range of the batch, theirs to −1 … 1. Perturbed units
-    have a forward pass of their own, theirs stand in the batch; both are weighted by their number. Features
-    are the head's input. The search on a batch ends after ``tries`` steps, theirs when ``rate`` is reached
-    or never. Their optional KL term, a softmax over the rows of one logit, is left out.
+    Differences from the authors' code: perturbations are added to the network's input, as the detector makes it, and
+    the sum is clamped to the range of the batch, theirs to −1 … 1. Perturbed units have a forward pass of their own,
+    theirs are part of the batch; both are weighted by their number. Features are the head's input. The search on a
+    batch ends after ``tries`` steps at the latest, theirs only when ``rate`` is reached. Their optional KL term, a
+    softmax over the rows of one logit, is left out.
     """
 
     Config: ClassVar = HDPConfig
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.LOGITS, Need.LINEAR_HEAD, Need.UNIT_LOGITS})
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
-        """See :class:`Strategy`."""
         if int(context.targets.max()) > FAKE:
             raise UsageError("hdp makes fakes of real faces: it needs a stream of two classes, real and fake")
         self._model = context.model
@@ -134,6 +133,5 @@ class HDP(Strategy):
         return {"perturbations": self._plugin.perturbations, "previous": self._plugin.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any], rebuild: Callable[[torch.Tensor], Any]) -> None:
-        """See :class:`Strategy`."""
         self._plugin.perturbations = list(state["perturbations"])
         self._plugin.load_state_dict(state["previous"], self._model)

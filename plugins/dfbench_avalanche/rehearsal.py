@@ -11,17 +11,22 @@ from avalanche.core import SupervisedPlugin
 from avalanche.training.storage_policy import ClassBalancedBuffer, ReservoirSamplingBuffer
 from pydantic import Field
 
-from dfbench import Memory, Need, PluginError, Strategy, StrategyContext, UsageError, unit_ids
+from dfbench import Effects, Memory, Need, PluginError, Strategy, StrategyContext, Training, UsageError, unit_ids
 
 
 class DERPlugin(SupervisedPlugin):
-    """Dark experience replay: a reservoir of units with the logits that they had when they came in.
+    """Dark experience replay: a reservoir of units with the logits that they had when they were stored.
 
-    As in the paper, and unlike Avalanche's: units come in while they are trained on, with the logits of
-    that very step; stored units have forward passes of their own; the two terms draw separately.
+    As in the paper, and unlike Avalanche's: units are stored while they are trained on, with the logits of that step;
+    stored units have forward passes of their own; the two terms draw separately.
+
+    Attributes:
+        ids: stored units, int64 (M,).
+        logits: float32 (M, classes), on the training device.
+        seen: number of units offered to the reservoir.
     """
 
-    def __init__(self, size: int, batch_size: int | None, alpha: float, beta: float, effects: Any) -> None:
+    def __init__(self, size: int, batch_size: int | None, alpha: float, beta: float, effects: Effects) -> None:
         super().__init__()
         self.size, self.batch_size = size, batch_size
         self.alpha, self.beta = alpha, beta
@@ -31,36 +36,41 @@ class DERPlugin(SupervisedPlugin):
         self.seen = 0
         self._new: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def after_forward(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback: what the network says of the new units."""
-        if len(strategy.mb_output) != len(strategy.units):
-            raise PluginError(f"model(x) gave {len(strategy.mb_output)} rows for {len(strategy.units)} units")
-        self._new.append((strategy.units, strategy.mb_output.detach().float()))
+    def after_forward(self, training: Training, **kwargs: Any) -> None:
+        """Remember the logits of the new units."""
+        if len(training.mb_output) != len(training.units):
+            raise PluginError(f"model(x) gave {len(training.mb_output)} rows for {len(training.units)} units")
+        self._new.append((training.units, training.mb_output.detach().float()))
 
-    def before_backward(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback: both terms on the memory."""
-        count = min(self.batch_size or strategy.train_mb_size, len(self.ids))
-        if count < min(2, strategy.train_mb_size):  # batch normalisation cannot train on one
+    def before_backward(self, training: Training, **kwargs: Any) -> None:
+        """Add both terms on the memory."""
+        count = min(self.batch_size or training.train_mb_size, len(self.ids))
+        if count < min(2, training.train_mb_size):  # batch normalisation cannot train on one
             return
         chosen = self.draw(count)
-        outputs = strategy.reference_logits(self.ids[chosen]).float()
-        strategy.loss = strategy.loss + self.alpha * F.mse_loss(outputs, self.logits[chosen.to(self.logits.device)])
+        outputs = training.reference_logits(self.ids[chosen]).float()
+        training.loss = training.loss + self.alpha * F.mse_loss(outputs, self.logits[chosen.to(self.logits.device)])
         if self.beta:
-            strategy.loss = strategy.loss + self.beta * strategy.reference_loss(self.ids[self.draw(count)])
+            training.loss = training.loss + self.beta * training.reference_loss(self.ids[self.draw(count)])
         self.effects.add("replayed_units", count * (2 if self.beta else 1))
 
-    def after_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback: offer the new units to the reservoir."""
+    def after_training_iteration(self, training: Training, **kwargs: Any) -> None:
+        """Offer the new units to the reservoir."""
         for ids, logits in self._new:
             self.offer(ids, logits)
         self._new = []
 
     def draw(self, count: int) -> torch.Tensor:
-        """Positions of ``count`` stored units, at random without repetition."""
+        """Positions of ``count`` stored units, int64 (count,), at random without repetition."""
         return torch.randperm(len(self.ids))[:count]
 
     def offer(self, ids: torch.Tensor, logits: torch.Tensor) -> None:
-        """Reservoir sampling (Vitter 1985): all units offered so far are stored with the same probability."""
+        """Reservoir sampling (Vitter 1985): all units offered so far are stored with the same probability.
+
+        Args:
+            ids: int64 (N,).
+            logits: float32 (N, classes).
+        """
         places: dict[int, int] = {}
         for row, chance in enumerate(torch.rand(len(ids), dtype=torch.float64).tolist()):
             place = self.seen if self.seen < self.size else int(chance * (self.seen + 1))
@@ -84,7 +94,7 @@ class DERConfig(Memory):
 
     alpha: float = Field(0.1, ge=0, description="weight of the squared distance to the stored logits")
     beta: float = Field(0.5, ge=0, description="weight of the loss on stored units (DER++); 0 is DER")
-    batch_size: int | None = Field(None, ge=1, description="stored units a draw (default: as many as new ones)")
+    batch_size: int | None = Field(None, ge=1, description="stored units per draw (default: as many as new ones)")
 
 
 class DER(Strategy):
@@ -94,7 +104,6 @@ class DER(Strategy):
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.LOGITS, Need.UNIT_LOGITS})
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
-        """See :class:`Strategy`."""
         size, c = context.units_in_memory(self.config), self.config
         if size < 2:
             raise UsageError(f"a memory of {size} units is too small: raise it with --set strategy.memory=N")
@@ -103,47 +112,45 @@ class DER(Strategy):
         return [self._plugin]
 
     def stored_units(self) -> torch.Tensor:
-        """The reservoir's units; one that came in at two epochs is there twice."""
+        """The reservoir's units; one that was stored in two epochs occurs twice."""
         return self._plugin.ids
 
     def state_dict(self) -> dict[str, Any]:
-        """The reservoir, and how many units were offered to it."""
+        """The reservoir, and the number of units offered to it."""
         return {"ids": self._plugin.ids, "logits": self._plugin.logits, "seen": self._plugin.seen}
 
     def load_state_dict(self, state: dict[str, Any], rebuild: Callable[[torch.Tensor], Any]) -> None:
-        """See :class:`Strategy`."""
         self._plugin.ids, self._plugin.seen = state["ids"], state["seen"]
         self._plugin.logits = state["logits"].to(self._device)
 
 
 class GDumbPlugin(SupervisedPlugin):
-    """The network's first weights again, and the memory as the only training set."""
+    """Starts each experience from the network's first weights, with the memory as the only training set."""
 
     def __init__(self, initial: dict[str, torch.Tensor], policy: ClassBalancedBuffer) -> None:
         super().__init__()
         self.initial, self.policy = initial, policy
 
-    def before_train_dataset_adaptation(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback."""
-        strategy.model.load_state_dict(self.initial)
+    def before_train_dataset_adaptation(self, training: Training, **kwargs: Any) -> None:
+        """Reset the network."""
+        training.model.load_state_dict(self.initial)
 
-    def after_train_dataset_adaptation(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback."""
-        self.policy.post_adapt(strategy, strategy.experience)
-        strategy.adapted_dataset = self.policy.buffer
+    def after_train_dataset_adaptation(self, training: Training, **kwargs: Any) -> None:
+        """Store units of the experience, and train on the memory."""
+        self.policy.post_adapt(training, training.experience)
+        training.adapted_dataset = self.policy.buffer
 
 
 class GDumb(Strategy):
-    """GDumb (Prabhu et al. 2020): trained anew at each experience, on a class-balanced memory alone.
+    """GDumb (Prabhu et al. 2020): trained from the start at each experience, on a class-balanced memory alone.
 
-    Within a class the memory is a uniform sample of the stream, as in Avalanche. The paper's greedy sampler
-    takes no sample of a class that has its share: where classes recur it would keep the first experience for ever.
+    Within a class the memory is a uniform sample of the stream, as in Avalanche. The paper's greedy sampler takes no
+    sample of a class that has its share; where classes recur, it would keep the first experience for ever.
     """
 
     Config: ClassVar = Memory
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
-        """See :class:`Strategy`."""
         size, classes = context.units_in_memory(self.config), len(torch.unique(context.targets))
         if size < classes:
             raise UsageError(
@@ -167,7 +174,6 @@ class GDumb(Strategy):
         return {"groups": groups, "initial": self._plugin.initial}
 
     def load_state_dict(self, state: dict[str, Any], rebuild: Callable[[torch.Tensor], Any]) -> None:
-        """See :class:`Strategy`."""
         self._plugin.initial = state["initial"]
         for name, saved in state["groups"].items():
             group = ReservoirSamplingBuffer(saved["size"])

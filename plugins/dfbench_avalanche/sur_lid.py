@@ -1,4 +1,4 @@
-"""SUR-LID: a sparse, uniform memory, features kept apart by domain, and classifiers that agree.
+"""SUR-LID: a sparse, uniform memory, features isolated by domain, and aligned classifiers.
 
 Cheng et al., "Stacking Brick by Brick: Aligned Feature Isolation for Incremental Face Forgery Detection",
 CVPR 2025, arXiv:2411.11396; the grid of the shuffle and the contrastive loss as in the authors' code
@@ -16,19 +16,24 @@ from avalanche.core import SupervisedPlugin
 from pydantic import Field
 from torch import nn
 
-from dfbench import Memory, Need, PluginError, Strategy, StrategyContext, UsageError, unit_ids
+from dfbench import Effects, Memory, Need, PluginError, Strategy, StrategyContext, Training, UsageError, unit_ids
 from dfbench_avalanche.features import HeadInputs
 from dfbench_avalanche.teacher import FeaturePlugin, evaluated, joined, network_inputs, supervised_contrast
 
 
 def sparse_uniform(features: torch.Tensor, stability: torch.Tensor, count: int) -> torch.Tensor:
-    """Sparse uniform replay: positions of ``count`` units that stand for the whole distribution.
+    """Sparse uniform replay: units that represent the whole distribution.
 
-    Sorted by the distance to the mean, the units are cut into equal intervals; each gives its most stable
-    unit, and the one whose feature is least like that one's.
+    The units are sorted by the distance to the mean and cut into equal intervals. Each contributes its most stable
+    unit, and the one whose feature is least similar to that one's.
 
     Args:
-        features: (N, D). stability: (N,). count: at most so many positions, the whole of N if it has no more.
+        features: (N, D).
+        stability: (N,).
+        count: number of positions at most; all N if there are no more.
+
+    Returns:
+        Positions, int64.
     """
     if count >= len(features):
         return torch.arange(len(features))
@@ -46,9 +51,9 @@ def sparse_uniform(features: torch.Tensor, stability: torch.Tensor, count: int) 
 
 
 def shuffled(x: torch.Tensor, grid: int) -> torch.Tensor:
-    """Inputs (N, …, H, W) cut into ``grid`` × ``grid`` tiles, which change places, all in the same way.
+    """Inputs (N, …, H, W) cut into ``grid`` × ``grid`` tiles that change places, in the same way for all inputs.
 
-    Rows and columns that are left over stay where they are.
+    Rows and columns that do not fill a tile stay where they are.
     """
     high, wide = x.shape[-2] // grid, x.shape[-1] // grid
     out = x.clone()
@@ -64,9 +69,12 @@ def refilled(features: torch.Tensor, domains: torch.Tensor, centres: torch.Tenso
     """New points inside the domains of stored units, β·(α·f + (1 − α)·f′) + (1 − β)·c with α, β uniform in 0 … 1.
 
     Args:
-        features: (N, D). domains: int64 (N,). centres: (domains, D), c by domain.
+        features: (N, D), f of each unit.
+        domains: int64 (N,).
+        centres: (domains, D), c of each domain.
 
-    Returns: a point for each unit, f′ being one of its domain in the batch, and its domain.
+    Returns:
+        A point for each unit, (N, D), f′ being the feature of a unit of its domain in the batch, and its domain (N,).
     """
     alpha, beta = torch.rand(2, len(features), 1, device=features.device)
     same = (domains[:, None] == domains[None, :]).float()
@@ -75,13 +83,18 @@ def refilled(features: torch.Tensor, domains: torch.Tensor, centres: torch.Tenso
 
 
 def aligned(weight: torch.Tensor, towards: torch.Tensor, gamma: float) -> torch.Tensor:
-    """Rows (classes, D) turned by a share ``gamma`` towards another classifier's; their lengths stay."""
+    """Rows (classes, D) turned by a share ``gamma`` towards those of another classifier; their lengths stay."""
     direction = (1 - gamma) * F.normalize(weight, dim=1) + gamma * F.normalize(towards, dim=1)
     return weight.norm(dim=1, keepdim=True) * F.normalize(direction, dim=1)
 
 
 class _OwnClassifier:
-    """A hook on the head: rows of a stored unit are classified by the classifier of its experience."""
+    """A hook on the head that classifies stored units by the classifier of their experience.
+
+    Args:
+        experience: int64 (N,), index of each unit's classifier; negative for new units, which the head classifies.
+        classifiers: weight and bias of each past experience.
+    """
 
     def __init__(self, experience: torch.Tensor, classifiers: list[dict[str, torch.Tensor]]) -> None:
         self.experience, self.classifiers = experience, classifiers
@@ -89,7 +102,7 @@ class _OwnClassifier:
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
         (features,) = args
         if len(features) != len(self.experience):
-            raise PluginError(f"sur_lid needs one row a unit, not {len(features)} for {len(self.experience)} units")
+            raise PluginError(f"sur_lid needs one row per unit, not {len(features)} for {len(self.experience)} units")
         for index, classifier in enumerate(self.classifiers):
             mine = (self.experience == index)[:, None]
             output = torch.where(mine, F.linear(features, **classifier).to(output.dtype), output)
@@ -97,129 +110,142 @@ class _OwnClassifier:
 
 
 class SURLIDPlugin(FeaturePlugin):
-    """Isolation, distillation and alignment; one head that is the mean of all classifiers between trainings."""
+    """Isolation, distillation and alignment, with one head that is the mean of all classifiers between trainings.
+
+    A domain is one class of one experience; its index is experience × classes + class.
+
+    Attributes:
+        stored: ids of stored units by domain.
+        centres: mean features by domain, float32 (domains, D), on the CPU.
+        classifiers: weight and bias of the head, by experience.
+    """
 
     def __init__(
-        self, heads: tuple[str, ...], config: SURLIDConfig, share: int, targets: torch.Tensor, effects: Any
+        self, heads: tuple[str, ...], config: SURLIDConfig, share: int, targets: torch.Tensor, effects: Effects
     ) -> None:
         super().__init__(heads)
         self.config, self.share, self.targets, self.effects = config, share, targets, effects
         self.classes = int(targets.max()) + 1
         self.stored: list[torch.Tensor] = []
-        """Ids by domain: experience × classes + class."""
         self.centres = torch.empty(0)
         self.classifiers: list[dict[str, torch.Tensor]] = []
-        self._domain = torch.full_like(targets, -1)
+        self._domain = torch.full_like(targets, -1)  # of each unit of the stream; -1: not stored
         self._hook: Any = None
 
     # --- Training -------------------------------------------------------------------------------
 
-    def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback: replay, and the last experience's own classifier to start from."""
+    def before_training_exp(self, training: Training, **kwargs: Any) -> None:
+        """Replay stored units, and start from the last experience's own classifier instead of the mean."""
         self._domain.fill_(-1)
         for domain, ids in enumerate(self.stored):
             self._domain[ids] = domain
         if not self.classifiers:
             return
-        self._put(strategy.model, self.classifiers[-1])
+        self._put(training.model, self.classifiers[-1])
         memory = torch.cat(self.stored)
         if len(memory):
-            strategy.mix_in(memory, self.config.batch_size or strategy.train_mb_size)
+            training.mix_in(memory, self.config.batch_size or training.train_mb_size)
 
-    def before_forward(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback: every stored unit meets the classifier of its experience."""
-        super().before_forward(strategy, **kwargs)
+    def before_forward(self, training: Training, **kwargs: Any) -> None:
+        """Have stored units classified by the classifier of their experience, in this pass alone."""
+        super().before_forward(training, **kwargs)
         if self.classifiers:
-            origin = self._domain[strategy.units].div(self.classes, rounding_mode="floor").to(strategy.device)
-            head = strategy.model.get_submodule(self.heads[0])
+            # New units have domain -1; rounded down, not towards 0, their experience is -1 too.
+            origin = self._domain[training.units].div(self.classes, rounding_mode="floor").to(training.device)
+            head = training.model.get_submodule(self.heads[0])
             self._hook = head.register_forward_hook(_OwnClassifier(origin, self.classifiers))
 
-    def after_forward(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback."""
-        super().after_forward(strategy, **kwargs)
+    def after_forward(self, training: Training, **kwargs: Any) -> None:
+        """Let the head alone classify in all other passes."""
+        super().after_forward(training, **kwargs)
         if self._hook is not None:
             self._hook.remove()
             self._hook = None
 
-    def before_backward(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback: isolation of the domains, and distillation of what is stored."""
-        c, features, labels = self.config, self.rows(strategy).features, strategy.mbatch[1]
-        domains = self._domain[strategy.units].to(labels.device)
+    def before_backward(self, training: Training, **kwargs: Any) -> None:
+        """Add isolation of the domains, and distillation of the features of stored units."""
+        c, features, labels = self.config, self.rows(training).features, training.mbatch[1]
+        domains = self._domain[training.units].to(labels.device)
         old = (domains >= 0).nonzero()[:, 0]
+        # Units of this experience form domains after the stored ones.
         domains = torch.where(domains >= 0, domains, len(self.stored) + labels)
         points, names = features, domains
         if len(old):
-            before = self.of_previous(strategy, strategy.mbatch[0][old])
+            before = self.of_previous(training, training.mbatch[0][old])
             away = F.mse_loss(features[old], before.features)
-            strategy.loss = strategy.loss + c.distillation * away
+            training.loss = training.loss + c.distillation * away
             if c.refill:
                 more, theirs = refilled(features[old], domains[old], self.centres.to(features))
                 points, names = torch.cat([points, more]), torch.cat([names, theirs])
-        if c.shared_real:
+        if c.shared_real:  # the domains of class 0 become one
             names = torch.where(names % self.classes == 0, 0, names)
-        strategy.loss = strategy.loss + c.isolation * supervised_contrast(points, names, c.temperature)
+        training.loss = training.loss + c.isolation * supervised_contrast(points, names, c.temperature)
 
     @torch.no_grad()
-    def after_update(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback: the new classifier turns a little towards the last one."""
+    def after_update(self, training: Training, **kwargs: Any) -> None:
+        """Turn the new classifier a little towards the last one."""
         if self.classifiers and self.config.alignment:
-            head = strategy.model.get_submodule(self.heads[0])
-            if head.weight.requires_grad:
+            head = self._head(training.model)
+            if head.weight.requires_grad:  # not in a phase that trains other layers
                 head.weight.copy_(aligned(head.weight, self.classifiers[-1]["weight"], self.config.alignment))
                 self.effects.add("alignments", 1)
 
     # --- After it -------------------------------------------------------------------------------
 
-    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback: store, and let the mean of all classifiers predict."""
-        ids = unit_ids(strategy.experience.dataset)
+    def after_training_exp(self, training: Training, **kwargs: Any) -> None:
+        """Store units, and make the head the mean of all classifiers."""
+        ids = unit_ids(training.experience.dataset)
         centres = [self.centres] if len(self.centres) else []
-        with evaluated(strategy.model):
+        with evaluated(training.model):
             for target in range(self.classes):
-                features, kept = self._select(strategy, ids[self.targets[ids] == target], target)
+                features, kept = self._select(training, ids[self.targets[ids] == target], target)
                 self.stored.append(kept)
                 centres.append(features.mean(0, keepdim=True))
         self.centres = torch.cat(centres)
-        super().after_training_exp(strategy, **kwargs)
+        super().after_training_exp(training, **kwargs)
+        # An averaged network predicts with the mean of the past classifiers and its own, which is averaged too.
         past = list(self.classifiers)
-        self.classifiers.append(self._classifier(strategy.model))
-        for model in (strategy.model, strategy.averaged):
+        self.classifiers.append(self._classifier(training.model))
+        for model in (training.model, training.averaged):
             if model is not None:
                 self._put(model, mean([*past, self._classifier(model)]))
 
-    def _select(self, strategy: Any, ids: torch.Tensor, target: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features (N, D) of one class of the experience, and the ids to store; on the CPU."""
+    def _select(self, training: Training, ids: torch.Tensor, target: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (N, D) of one class of the experience, and the ids to store, both on the CPU."""
         if not len(ids):
-            width = strategy.model.get_submodule(self.heads[0]).in_features
-            return torch.zeros(1, width), ids
+            return torch.zeros(1, self._head(training.model).in_features), ids
         found, steady = [], []
-        for batch in ids.split(strategy.train_mb_size):
-            x = network_inputs(strategy, batch)
-            found.append(self._features(strategy, x))
-            moved = self._features(strategy, shuffled(x, self.config.grid))
+        for batch in ids.split(training.train_mb_size):
+            x = network_inputs(training, batch)
+            found.append(self._features(training, x))
+            moved = self._features(training, shuffled(x, self.config.grid))
             steady.append(F.cosine_similarity(found[-1], moved, dim=1))
         features = torch.cat(found)
         count = self.share // self.classes + (target < self.share % self.classes)
         return features, ids[sparse_uniform(features, torch.cat(steady), count)]
 
     @torch.no_grad()
-    def _features(self, strategy: Any, x: torch.Tensor) -> torch.Tensor:
-        with HeadInputs(strategy.model, self.heads) as inputs, strategy.autocast():
-            logits = strategy.model(x)
+    def _features(self, training: Training, x: torch.Tensor) -> torch.Tensor:
+        with HeadInputs(training.model, self.heads) as inputs, training.autocast():
+            logits = training.model(x)
         return joined(inputs.caught, self.heads, logits, len(x)).features.cpu()
 
-    def _classifier(self, model: nn.Module) -> dict[str, torch.Tensor]:
+    def _head(self, model: nn.Module) -> nn.Linear:
         head = model.get_submodule(self.heads[0])
-        return {name: p.detach().clone() for name, p in head.named_parameters()}
+        assert isinstance(head, nn.Linear)
+        return head
+
+    def _classifier(self, model: nn.Module) -> dict[str, torch.Tensor]:
+        return {name: p.detach().clone() for name, p in self._head(model).named_parameters()}
 
     @torch.no_grad()
     def _put(self, model: nn.Module, classifier: dict[str, torch.Tensor]) -> None:
-        for name, p in model.get_submodule(self.heads[0]).named_parameters():
+        for name, p in self._head(model).named_parameters():
             p.copy_(classifier[name])
 
 
 def mean(classifiers: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The classifier whose logits are the mean of all of theirs."""
+    """The classifier whose logits are the mean of the logits of these."""
     return {name: torch.stack([c[name] for c in classifiers]).mean(0) for name in classifiers[0]}
 
 
@@ -229,36 +255,34 @@ class SURLIDConfig(Memory):
     isolation: float = Field(10.0, ge=0, description="weight of the contrastive loss over the domains")
     distillation: float = Field(10.0, ge=0, description="weight of the mean squared distance of stored units' features")
     alignment: float = Field(
-        0.001, ge=0, lt=1, description="share by which the classifier turns to the last one's a step"
+        0.001, ge=0, lt=1, description="share by which the classifier turns to the last one's per step"
     )
     temperature: float = Field(0.1, gt=0, description="of the contrastive loss")
-    refill: bool = Field(True, description="points between stored units and their domain's centre are isolated too")
+    refill: bool = Field(True, description="also isolate points between stored units and their domain's centre")
     shared_real: bool = Field(False, description="real units of all experiences are one domain")
-    grid: int = Field(2, ge=2, le=16, description="tiles a side when a unit's stability is measured")
-    batch_size: int | None = Field(None, ge=1, description="replayed units a step (default: as many as new ones)")
+    grid: int = Field(2, ge=2, le=16, description="tiles per side when a unit's stability is measured")
+    batch_size: int | None = Field(None, ge=1, description="replayed units per step (default: as many as new ones)")
 
 
 class SURLID(Strategy):
     """Sparse uniform replay and a latent-space incremental detector (Cheng et al. 2025).
 
-    A domain is one class of one experience. Beside the detector's loss, a contrastive loss keeps the domains
-    apart, and features of stored units stay where the previous network had them. Each experience has a
+    A domain is one class of one experience. Two terms are added to the detector's loss: a contrastive loss that
+    isolates the domains, and the distance of stored units' features to the previous network's. Each experience has a
     classifier of its own, turned towards the last one's at each step; their mean predicts.
 
-    Where the contract asks for something else than the paper: the detector's own loss stands for cross-entropy.
-    The network has one head: while it is trained it is the new classifier, stored units are classified by
-    copies of the past ones, which are no longer trained, and between trainings it is the mean of all,
-    whose logits are the mean of theirs. A new classifier starts as the last one. Squares are averaged over
-    rows and features. New points stand beside the stored ones they are made of, one for each. Centres are
-    means, not moving averages, and a memory is divided by the number of experiences in advance.
+    Differences from the paper: the detector's own loss replaces cross-entropy. The network has one head. While it is
+    trained it is the new classifier, and stored units are classified by copies of the past ones, which are no longer
+    trained. Between trainings it is the mean of all, whose logits are the mean of theirs. A new classifier starts as
+    the last one. Squares are averaged over rows and features. Each stored unit contributes one new point next to its
+    own. Centres are means, not moving averages, and a memory is divided by the number of experiences in advance.
     """
 
     Config: ClassVar = SURLIDConfig
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.LOGITS, Need.LINEAR_HEAD, Need.UNIT_LOGITS})
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
-        """See :class:`Strategy`."""
-        share = context.units_an_experience(self.config)
+        share = context.units_per_experience(self.config)
         if share < 1:
             raise UsageError(
                 f"a memory of {context.units_in_memory(self.config)} units is too small for {context.experiences} "
@@ -288,7 +312,6 @@ class SURLID(Strategy):
         }
 
     def load_state_dict(self, state: dict[str, Any], rebuild: Callable[[torch.Tensor], Any]) -> None:
-        """See :class:`Strategy`."""
         plugin = self._plugin
         plugin.stored, plugin.centres = list(state["stored"]), state["centres"]
         plugin.classifiers = [{name: p.to(self._device) for name, p in c.items()} for c in state["classifiers"]]

@@ -1,4 +1,4 @@
-"""What the strategies that learn from the previous network share: its copy, and the features of a training step."""
+"""Parts that strategies share which learn from the previous network: its copy, and the features of a step."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ import torch.nn.functional as F
 from avalanche.core import SupervisedPlugin
 from torch import nn
 
-from dfbench import PluginError
+from dfbench import PluginError, Training
 from dfbench_avalanche.features import HeadInputs
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What a network said of N units.
+    """Outputs of a network for N units.
 
     Attributes:
-        features: float32 (N, D), what came into its heads. logits: float32 (N, classes).
+        features: float32 (N, D), the inputs of its heads.
+        logits: float32 (N, classes).
     """
 
     features: torch.Tensor
@@ -30,9 +31,10 @@ class Rows:
 
 
 class FeaturePlugin(SupervisedPlugin):
-    """Sees the features of the training step itself, and keeps the network that the last experience left.
+    """Catches the features of the training step itself, and keeps the network that the last experience left.
 
-    ``previous``: that network, frozen, in eval mode; None in the first experience.
+    Attributes:
+        previous: that network, frozen, in eval mode; None in the first experience.
     """
 
     def __init__(self, heads: tuple[str, ...]) -> None:
@@ -41,49 +43,49 @@ class FeaturePlugin(SupervisedPlugin):
         self.previous: nn.Module | None = None
         self._taps: HeadInputs | None = None
 
-    def before_forward(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback."""
-        self._taps = HeadInputs(strategy.model, self.heads)
+    def before_forward(self, training: Training, **kwargs: Any) -> None:
+        """Start to catch features, of the training step's pass alone."""
+        self._taps = HeadInputs(training.model, self.heads)
 
-    def after_forward(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback."""
+    def after_forward(self, training: Training, **kwargs: Any) -> None:
+        """Stop catching."""
         if self._taps is not None:
             self._taps.remove()
 
     def caught(self) -> dict[str, torch.Tensor]:
-        """What came into each head in this step's forward pass, in the graph.
+        """The input of each head in this step's forward pass, with the graph.
 
         Raises:
-            PluginError: the training loop did not pass through them all.
+            PluginError: the training loop did not pass through all of them.
         """
         features = self._taps.caught if self._taps is not None else {}
         self._taps = None
         return complete(features, self.heads)
 
-    def rows(self, strategy: Any) -> Rows:
-        """This step's features and logits, a row a unit, in the graph.
+    def rows(self, training: Training) -> Rows:
+        """This step's features and logits, one row per unit, with the graph.
 
         Raises:
             PluginError: a unit has several rows, or several labels.
         """
-        labels, units = strategy.mbatch[1], strategy.units
+        labels, units = training.mbatch[1], training.units
         if labels.dim() != 1:
-            raise PluginError(f"this strategy needs units of one class, and theirs are of shape {tuple(labels.shape)}")
-        return joined(self.caught(), self.heads, strategy.mb_output, len(units))
+            raise PluginError(f"this strategy needs one label per unit, not labels of shape {tuple(labels.shape)}")
+        return joined(self.caught(), self.heads, training.mb_output, len(units))
 
-    def of_previous(self, strategy: Any, x: torch.Tensor) -> Rows:
-        """What the previous network says of network inputs (N, …), without a graph."""
+    def of_previous(self, training: Training, x: torch.Tensor) -> Rows:
+        """Outputs of the previous network for network inputs (N, …), without a graph."""
         assert self.previous is not None
-        with torch.no_grad(), HeadInputs(self.previous, self.heads) as inputs, strategy.autocast():
+        with torch.no_grad(), HeadInputs(self.previous, self.heads) as inputs, training.autocast():
             logits = self.previous(x)
         return joined(inputs.caught, self.heads, logits, len(x))
 
-    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Avalanche callback: this network is the next one's teacher."""
-        self.keep(strategy.model)
+    def after_training_exp(self, training: Training, **kwargs: Any) -> None:
+        """Keep this network as the next one's teacher."""
+        self.keep(training.model)
 
     def keep(self, model: nn.Module) -> None:
-        """A frozen copy in eval mode."""
+        """Keep a frozen copy in eval mode."""
         self.previous = copy.deepcopy(model).eval().requires_grad_(False)
 
     def state_dict(self) -> dict[str, Any]:
@@ -91,7 +93,7 @@ class FeaturePlugin(SupervisedPlugin):
         return {} if self.previous is None else {"model": dict(self.previous.state_dict())}
 
     def load_state_dict(self, state: dict[str, Any], model: nn.Module) -> None:
-        """Restore it; ``model`` has its shape."""
+        """Restore it; ``model`` is a network of the same shape."""
         if state:
             self.keep(model)
             assert self.previous is not None
@@ -110,50 +112,59 @@ def complete(features: dict[str, torch.Tensor], heads: tuple[str, ...]) -> dict[
 
 
 def joined(features: dict[str, torch.Tensor], heads: tuple[str, ...], logits: torch.Tensor, units: int) -> Rows:
-    """Features of all heads beside each other, a row a unit.
+    """Features of all heads, concatenated, one row per unit.
 
     Raises:
-        PluginError: the network gives another number of rows, or did not pass through a head.
+        PluginError: the network returned another number of rows, or did not pass through a head.
     """
     parts = [complete(features, heads)[head].float().flatten(1) for head in heads]
     for part in (logits, *parts):
         if len(part) != units:
-            raise PluginError(f"this strategy needs one row a unit, and the network has {len(part)} for {units} units")
+            raise PluginError(f"this strategy needs one row per unit, not {len(part)} for {units} units")
     return Rows(torch.cat(parts, dim=1), logits.float())
 
 
-def measure(strategy: Any, ids: torch.Tensor, heads: tuple[str, ...]) -> Rows:
-    """What the present network says of these units (int64, (N,)), on the CPU, without a graph; in its present mode."""
+def measure(training: Training, ids: torch.Tensor, heads: tuple[str, ...]) -> Rows:
+    """Outputs of the present network for these units, in its present mode.
+
+    Args:
+        training: the training.
+        ids: int64 (N,).
+        heads: names of the network's heads.
+
+    Returns:
+        N rows on the CPU, without a graph.
+    """
     found = []
     with torch.no_grad():
-        for batch in ids.split(strategy.train_mb_size):
-            with HeadInputs(strategy.model, heads) as inputs:
-                logits = strategy.reference_logits(batch)
+        for batch in ids.split(training.train_mb_size):
+            with HeadInputs(training.model, heads) as inputs:
+                logits = training.reference_logits(batch)
             found.append(joined(inputs.caught, heads, logits, len(batch)))
     return Rows(torch.cat([r.features.cpu() for r in found]), torch.cat([r.logits.cpu() for r in found]))
 
 
-def network_inputs(strategy: Any, ids: torch.Tensor) -> torch.Tensor:
-    """What the detector feeds its network for these units, (N, …), in the network's present mode.
+def network_inputs(training: Training, ids: torch.Tensor) -> torch.Tensor:
+    """What the detector passes to its network for these units, int64 (N,): (N, …), in the network's present mode.
 
     Raises:
-        PluginError: it is no tensor of one row a unit.
+        PluginError: it is not a tensor of one row per unit.
     """
     seen: list[Any] = []
-    hook = strategy.model.register_forward_pre_hook(lambda module, args: seen.append(args[0] if args else None))
+    hook = training.model.register_forward_pre_hook(lambda module, args: seen.append(args[0] if args else None))
     try:
         with torch.no_grad():
-            strategy.reference_loss(ids)
+            training.reference_loss(ids)
     finally:
         hook.remove()
     if not seen or not isinstance(seen[0], torch.Tensor) or len(seen[0]) != len(ids):
-        raise PluginError("this strategy works on the network's input, which has to be a tensor of one row a unit")
+        raise PluginError("this strategy works on the network's input, which has to be a tensor of one row per unit")
     return seen[0].detach()
 
 
 @contextlib.contextmanager
 def evaluated(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards every part has the mode that it had."""
+    """A context in eval mode, after which every part has its former mode."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -173,9 +184,12 @@ def supervised_contrast(features: torch.Tensor, labels: torch.Tensor, temperatur
     """The supervised contrastive loss (Khosla et al. 2020, arXiv:2004.11362, L_out), times its temperature.
 
     Args:
-        features: (N, D), brought to length 1 here. labels: int64 (N,); rows of the same are pulled together.
+        features: (N, D), scaled to length 1 here.
+        labels: int64 (N,); rows of the same label are pulled together.
+        temperature: divides the cosines.
 
-    Returns: the mean over the rows that have another of their label; 0 if none has.
+    Returns:
+        The mean over the rows that have another of their label; 0 if none has.
     """
     points = F.normalize(features, dim=1)
     itself = torch.eye(len(points), dtype=torch.bool, device=points.device)

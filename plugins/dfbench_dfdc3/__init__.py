@@ -7,7 +7,7 @@ from dfbench import CommandEntry, DetectorEntry, hookimpl
 
 @hookimpl
 def register_detectors() -> list[DetectorEntry]:
-    """One detector of three networks."""
+    """``dfdc3``, one detector of three networks."""
     return [
         DetectorEntry(
             "dfdc3",

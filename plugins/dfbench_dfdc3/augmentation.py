@@ -1,6 +1,6 @@
-"""What is done to a pair of aligned clips before the networks see them.
+"""Augmentation of a pair of aligned clips.
 
-Real and fake of a pair get the same of everything, and all frames of C's clip share it.
+Real and fake of a pair get the same augmentation, and so do all frames of C's clip.
 """
 
 from __future__ import annotations
@@ -25,12 +25,16 @@ POLICY = "original-mstd0.5"
 
 @dataclass(frozen=True)
 class View:
-    """What the three networks want of a clip.
+    """What the three networks see of a clip.
 
     Attributes:
-        height, width: of the networks' input, pixels.
-        frames: frames that A and B see of a clip, each; sequence: that C sees.
-        compress, flip, auto_augment: probabilities.
+        height: of the networks' input, pixels.
+        width: of the networks' input, pixels.
+        frames: frames that A and B see of a clip, each.
+        sequence: frames that C sees of a clip.
+        compress: probability of H.264 compression.
+        flip: probability of a horizontal flip.
+        auto_augment: probability of AutoAugment.
     """
 
     height: int
@@ -54,12 +58,15 @@ def spread(count: int, step: int, length: int) -> np.ndarray:
 
 
 def augment_pair(pair: np.ndarray, view: View, random: np.random.Generator) -> np.ndarray:
-    """A pair of aligned clips to the networks' frames.
+    """Turn a pair of aligned clips into the networks' frames.
 
     Args:
         pair: uint8 (2, T, H, W, 3), the real clip first.
+        view: what the networks see.
+        random: source of all random numbers.
 
-    Returns: uint8 (2, frames + frames + sequence, height, width, 3): A's, B's, C's.
+    Returns:
+        uint8 (2, frames + frames + sequence, height, width, 3): A's, B's, C's.
     """
     length = pair.shape[1]
     if random.random() < view.compress:
@@ -75,10 +82,14 @@ def augment_pair(pair: np.ndarray, view: View, random: np.random.Generator) -> n
 
 
 def fitted(frames: np.ndarray, height: int, width: int, whole: bool) -> np.ndarray:
-    """Frames (…, H, W, 3) resized for a random crop of ``height`` × ``width``.
+    """Resize frames for a random crop.
 
-    ``whole`` (network A): the smaller side becomes ``width``; what is missing to ``height`` is black.
-    Otherwise (B and C) the smaller side becomes ``height``.
+    Args:
+        frames: uint8 (…, H, W, 3).
+        height: of the crop.
+        width: of the crop.
+        whole: True for network A: the smaller side becomes ``width``, and a height that is too small is padded with
+            black. False for B and C: the smaller side becomes ``height``.
     """
     old = frames.shape[-3:-1]
     ratio = (width if whole else height) / min(old)
@@ -93,7 +104,7 @@ def fitted(frames: np.ndarray, height: int, width: int, whole: bool) -> np.ndarr
 
 
 def _augmented(frames: np.ndarray, view: View, whole: bool, random: np.random.Generator) -> np.ndarray:
-    """One draw of flip, crop and AutoAugment for all of ``frames``, (2, T, H, W, 3)."""
+    """Frames (2, T, H, W, 3) after one draw of flip, crop and AutoAugment for all of them."""
     frames = fitted(frames, view.height, view.width, whole)
     if random.random() < view.flip:
         frames = frames[..., ::-1, :]
@@ -119,7 +130,7 @@ def _policy(height: int, width: int) -> Any:
 
 @contextlib.contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """timm draws from the global generators of Python and NumPy: fixed inside, as they were after it."""
+    """A context with seeded global generators of Python and NumPy, from which timm draws; restored after it."""
     python_state, numpy_state = python_random.getstate(), np.random.get_state()
     python_random.seed(seed)
     np.random.seed(seed)

@@ -9,7 +9,7 @@ import click
 
 @click.group("dfdc3")
 def command() -> None:
-    """What belongs to the detector dfdc3 alone."""
+    """Commands of the detector dfdc3."""
 
 
 @command.command("convert")

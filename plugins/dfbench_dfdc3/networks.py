@@ -22,8 +22,12 @@ TAPS = 3
 class TemporalExpansion(nn.Module):
     """The convolution over (previous, this, next) frame that replaces a 1×1 convolution.
 
-    ``weight`` is that of the Conv3d, (out, in, 3, 1, 1). Beyond the ends of the clip are zeros. It is
-    computed as one 1×1 convolution on the three frames' channels side by side.
+    It is computed as one 1×1 convolution on the concatenated channels of the three frames. Beyond the ends of the clip
+    are zeros.
+
+    Args:
+        weight: of the Conv3d, (out, in, 3, 1, 1).
+        length: T, frames per clip.
     """
 
     def __init__(self, weight: torch.Tensor, length: int) -> None:
@@ -33,17 +37,17 @@ class TemporalExpansion(nn.Module):
 
     @classmethod
     def inflate(cls, convolution: nn.Conv2d, length: int) -> TemporalExpansion:
-        """All three taps start as the 2-D kernel divided by 3."""
+        """Made of a 1×1 convolution: all three taps start as its kernel divided by 3."""
         return cls((convolution.weight.detach() / TAPS).unsqueeze(2).repeat(1, 1, TAPS, 1, 1), length)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N·T, in, H, W) frames, clip after clip, to (N·T, out, H, W)."""
+        """Frames (N·T, in, H, W), clip after clip, to (N·T, out, H, W)."""
         clips = x.unflatten(0, (-1, self.length))
         none = torch.zeros_like(clips[:, :1])
         before, after = torch.cat([none, clips[:, :-1]], 1), torch.cat([clips[:, 1:], none], 1)
-        beside = torch.cat([before.flatten(0, 1), x, after.flatten(0, 1)], 1)
+        stacked = torch.cat([before.flatten(0, 1), x, after.flatten(0, 1)], 1)
         # (out, in, 3, 1, 1) to (out, 3·in, 1, 1), the taps' channels in the order of the frames'.
-        return F.conv2d(beside, self.weight.transpose(1, 2).flatten(1, 2))
+        return F.conv2d(stacked, self.weight.transpose(1, 2).flatten(1, 2))
 
 
 def frame_network(body: str, pretrained: bool = False, dropout: float = 0.0, drop_path: float = 0.0) -> nn.Module:
@@ -57,22 +61,24 @@ def frame_network(body: str, pretrained: bool = False, dropout: float = 0.0, dro
 
 
 def expansions(network: nn.Module) -> list[tuple[nn.Module, nn.Conv2d]]:
-    """(block, its 1×1 expansion convolution) of every block whose expansion ratio is not 1."""
+    """Every block whose expansion ratio is not 1, with its 1×1 expansion convolution."""
     return [(m, m.conv_pw) for m in network.modules() if isinstance(m, InvertedResidual)]
 
 
 def over_time(network: nn.Module, length: int) -> nn.Module:
-    """Turn a frame network into a network of clips of ``length`` frames: (N·T, 3, H, W) to (N·T, 1)."""
+    """Turn a frame network, in place, into one of clips of ``length`` frames: (N·T, 3, H, W) to (N·T, 1)."""
     for block, convolution in expansions(network):
         block.conv_pw = TemporalExpansion.inflate(convolution, length)
     return network
 
 
 class Ensemble(nn.Module):
-    """A, B and C side by side. Their parameters are disjoint, so a sum of their losses trains each alone.
+    """A, B and C. Their parameters are disjoint, so a sum of their losses trains each alone.
 
     Args:
-        a, b, c: one-logit networks; they are lifted to two logits.
+        a: one-logit network, lifted to two logits here.
+        b: likewise.
+        c: likewise.
         counts: frames that each sees of a training clip.
     """
 
@@ -84,9 +90,15 @@ class Ensemble(nn.Module):
         self.counts = counts
 
     def forward(self, x: torch.Tensor, counts: tuple[int, int, int] | None = None) -> torch.Tensor:
-        """Frames (N, A + B + C, 3, H, W) to logits (N·A + N·B + N·C, 2): the rows of A, then of B, then of C.
+        """Logits of all frames.
 
-        ``counts`` (A, B, C) says how many of a clip's frames go to which; C a multiple of its length.
+        Args:
+            x: (N, A + B + C, 3, H, W).
+            counts: (A, B, C), how many of a clip's frames each network sees; C a multiple of its length. None: as in
+                training.
+
+        Returns:
+            (N·A + N·B + N·C, 2): the rows of A, then of B, then of C.
         """
         parts = x.split(counts or self.counts, dim=1)
         networks = (self.a, self.b, self.c)
@@ -98,7 +110,7 @@ class Ensemble(nn.Module):
 
 
 def channels_last(model: nn.Module) -> nn.Module:
-    """The memory format in which 2-D convolutions are fastest; the kernels over time have none of that name."""
+    """Put 2-D convolutions into channels-last, in which they are fastest; kernels over time are no 2-D convolutions."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             module.to(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""The authors' published snapshots, downloaded by the user, to a dfbench checkpoint.
+"""Conversion of the authors' published snapshots, downloaded by the user, to a dfbench checkpoint.
 
 A snapshot (``snapshot_100000.fp16.pth``) is a state dict in the key names of the package
 ``efficientnet-pytorch`` 0.6.3, fp16, with one output row. The weights' licence is not stated: convert
@@ -35,10 +35,9 @@ _SQUEEZE = {"_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}
 
 
 def key_names(network: nn.Module) -> dict[str, str]:
-    """``efficientnet-pytorch``'s names of a network's tensors, and timm's of the same ones.
+    """Names of a network's tensors in ``efficientnet-pytorch``, and timm's names of the same tensors.
 
-    The names of an expansion convolution are those of its wrapper in network C (``._expand_conv.conv``)
-    where it runs over time.
+    An expansion convolution that runs over time has the names of its wrapper in network C (``._expand_conv.conv``).
     """
     modules = dict(_STEM)
     expanded = {id(block) for block, _ in expansions(network)}
@@ -59,14 +58,17 @@ def key_names(network: nn.Module) -> dict[str, str]:
 
 
 def convert(state: Mapping[str, torch.Tensor], body: str, clip_length: int | None, where: str) -> nn.Module:
-    """One snapshot's state dict to a one-logit network of timm, float32.
+    """Convert one snapshot's state dict to a one-logit network of timm, float32.
 
     Args:
-        clip_length: frames that network C sees; None for A and B. where: names the file in errors.
+        state: the snapshot.
+        body: EfficientNet of timm.
+        clip_length: frames that network C sees; None for A and B.
+        where: names the file in errors.
 
     Raises:
-        DataError: it is not a snapshot of this network: the first tensor that is missing, foreign or of
-            another shape.
+        DataError: it is not a snapshot of this network; the message names the first tensor that is missing, foreign
+            or of another shape.
     """
     network = frame_network(body)
     if clip_length is not None:
@@ -95,7 +97,7 @@ def convert(state: Mapping[str, torch.Tensor], body: str, clip_length: int | Non
 
 
 def read_snapshot(path: Path) -> dict[str, torch.Tensor]:
-    """A snapshot's state dict; nothing but tensors is unpickled.
+    """A snapshot's state dict. Only tensors are unpickled.
 
     Raises:
         DataError: there is no such file, or it is not a state dict.
@@ -112,7 +114,22 @@ def read_snapshot(path: Path) -> dict[str, torch.Tensor]:
 
 
 def convert_files(a: Path, b: Path, c: Path, to: Path, body: str = ORIGINAL_BODY, clip_length: int = 7) -> str:
-    """The three snapshots to one file of safetensors; its SHA-256 (hex) is returned."""
+    """Convert the three snapshots to one file of safetensors.
+
+    Args:
+        a: snapshot of network A.
+        b: snapshot of network B.
+        c: snapshot of network C.
+        to: the file to write.
+        body: EfficientNet of timm.
+        clip_length: frames that network C sees.
+
+    Returns:
+        SHA-256 of the file, hex.
+
+    Raises:
+        DataError: a file is not the snapshot that it should be.
+    """
     networks = [
         convert(read_snapshot(path), body, length, str(path))
         for path, length in ((a, None), (b, None), (c, clip_length))
@@ -127,7 +144,10 @@ def convert_files(a: Path, b: Path, c: Path, to: Path, body: str = ORIGINAL_BODY
 
 
 def load_converted(model: nn.Module, path: Path) -> str:
-    """Load a converted checkpoint into the ensemble; its SHA-256 (hex) is returned.
+    """Load a converted checkpoint into the ensemble.
+
+    Returns:
+        SHA-256 of the file, hex.
 
     Raises:
         DataError: the file is missing, or holds other tensors than the network has.

@@ -1,4 +1,4 @@
-"""The loggers that come with dfbench, on its public API alone: each file one, imported when it is used."""
+"""The loggers that come with dfbench, on its public API alone. Each is a file that is imported when it is used."""
 
 from __future__ import annotations
 

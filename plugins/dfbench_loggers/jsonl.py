@@ -1,4 +1,4 @@
-"""``--log jsonl``: every event as one line of JSON, beside the record."""
+"""``--log jsonl``: every event as one line of JSON, next to the record."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class JsonlLogger(Logger):
     _file: BinaryIO | None = None
 
     def event(self, event: Event) -> None:
-        """One line, written at once; on the disk before the next experience begins."""
+        """Append a line, on the disk before the next experience begins."""
         if isinstance(event, RunStarted):
             path = event.folder / self.config.file
             _cut_half_line(path)
@@ -33,14 +33,14 @@ class JsonlLogger(Logger):
         if self._file is None:
             return
         line: dict[str, Any] = {"time": datetime.datetime.now(datetime.UTC).isoformat(), **event.as_dict()}
-        if isinstance(event, RunFinished):  # the record itself lies beside this file
+        if isinstance(event, RunFinished):  # the record itself is next to this file
             line["metrics"] = line.pop("record")["metrics"]
         self._file.write((json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode())
         if not isinstance(event, TrainingStep):
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """The file ends here."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
 

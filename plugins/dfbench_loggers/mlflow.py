@@ -30,7 +30,7 @@ class MlflowConfig(LoggerConfig):
 
 
 class MlflowLogger(Logger):
-    """One MLflow run a dfbench run, found again by its tag; the client alone is used, never MLflow's global state."""
+    """One MLflow run per dfbench run, identified by a tag. Only the client is used, never MLflow's global state."""
 
     Config: ClassVar = MlflowConfig
 
@@ -42,7 +42,7 @@ class MlflowLogger(Logger):
         self._status = "KILLED"
 
     def run_started(self, event: RunStarted) -> None:
-        """Begin, or go on with, the run."""
+        """Begin the run, or resume it if it did not finish."""
         client = self._client = self._mlflow.MlflowClient(tracking_uri=self.config.uri)
         name = self.config.experiment or str(event.spec["benchmark"])
         experiment = client.get_experiment_by_name(name)
@@ -63,32 +63,32 @@ class MlflowLogger(Logger):
         self._client.log_batch(self._run, metrics=[metric(_name(k), v, now, step) for k, v in values.items()])
 
     def training_step(self, event: TrainingStep) -> None:
-        """The running loss, over optimizer steps."""
+        """Log the running loss, over optimizer steps."""
         self._log({"train/loss": event.loss}, event.step)
 
     def experience_finished(self, event: ExperienceFinished) -> None:
-        """Cost of a training."""
+        """Log the seconds of a training."""
         self._log({"train/seconds": event.seconds}, event.number)
 
     def evaluated(self, event: Evaluated) -> None:
-        """A row of R, over the number of trainings."""
+        """Log a row of R, over the number of trainings."""
         self._log(dict(row(event)), event.number)
 
     def run_finished(self, event: RunFinished) -> None:
-        """The final metrics."""
+        """Log the final metrics."""
         self._log(summary(event), 0)
         self._status = "FINISHED"
 
     def run_stopped(self, event: RunStopped) -> None:
-        """It is marked as failed."""
+        """Have :meth:`close` mark the run as failed."""
         self._status = "FAILED"
 
     def close(self) -> None:
-        """Say how it ended."""
+        """Set the status of the run: finished, failed or killed."""
         if self._run is not None:
             self._client.set_terminated(self._run, self._status)
 
 
 def _name(metric: str) -> str:
-    """MLflow's names are of letters, digits, and ``_-. :/``."""
+    """``metric`` in the characters that MLflow allows: letters, digits, and ``_-. :/``."""
     return "".join(c if c.isalnum() or c in "_-. :/" else "_" for c in metric)

@@ -1,4 +1,4 @@
-"""What the loggers of metric servers have in common: flat names for a spec and for rows of metrics."""
+"""Flat names for a spec and for rows of metrics, which the loggers of metric servers share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dfbench import Evaluated, RunFinished
 
 
 def flat(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping with dotted names: ``detector_config.lr``."""
+    """A nested mapping flattened to dotted names, such as ``detector_config.lr``."""
     result: dict[str, Any] = {}
     for key, value in spec.items():
         if isinstance(value, Mapping):
@@ -20,7 +20,7 @@ def flat(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def row(event: Evaluated) -> Iterator[tuple[str, float]]:
-    """``test/auc/EXPERIENCE`` and its value, for what is defined."""
+    """``test/auc/EXPERIENCE`` and its value, for values that are defined."""
     for metric, values in event.metrics.items():
         for experience, value in values.items():
             if value is not None:
@@ -29,4 +29,4 @@ def row(event: Evaluated) -> Iterator[tuple[str, float]]:
 
 def summary(event: RunFinished) -> dict[str, float]:
     """The continual metrics of the record that are defined, as ``final/forgetting``."""
-    return {f"final/{name}": value for name, value in event.record["metrics"].items() if value is not None}
+    return {f"final/{name}": value for name, value in event.record.metrics.items() if value is not None}

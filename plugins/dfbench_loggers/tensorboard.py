@@ -12,7 +12,7 @@ from dfbench import (
     ExperienceFinished,
     Logger,
     LoggerConfig,
-    MeasuredWithin,
+    MidTrainingEvaluated,
     RunFinished,
     RunResumed,
     RunStarted,
@@ -28,7 +28,7 @@ class TensorBoardConfig(LoggerConfig):
 
 
 class TensorBoardLogger(Logger):
-    """Losses over optimizer steps, rows of R over trainings, and the spec beside the final metrics (HPARAMS)."""
+    """Losses over optimizer steps, rows of R over trainings, and the spec with the final metrics (HPARAMS)."""
 
     Config: ClassVar = TensorBoardConfig
 
@@ -41,7 +41,7 @@ class TensorBoardLogger(Logger):
         self._names: tuple[str, ...] = ()
 
     def run_started(self, event: RunStarted) -> None:
-        """Open the event file."""
+        """Open the event file and log the spec."""
         self._open(event, None)
 
     def run_resumed(self, event: RunResumed) -> None:
@@ -50,39 +50,39 @@ class TensorBoardLogger(Logger):
         self._open(event, event.step + 1 if event.step else None)
 
     def _open(self, event: RunStarted, purge_step: int | None) -> None:
-        # One folder for several runs: a run each below it, as TensorBoard expects.
+        # One folder for several runs: TensorBoard expects a subfolder per run.
         folder = f"{self.config.folder}/{event.run}" if self.config.folder else str(event.folder / "tensorboard")
         self._writer = self._module.SummaryWriter(folder, purge_step=purge_step)
         self._spec, self._names = flat(event.spec), event.experiences
         self._writer.add_text("spec", f"```json\n{json.dumps(event.spec, indent=1)}\n```", 0)
 
     def training_step(self, event: TrainingStep) -> None:
-        """The running loss."""
+        """Log the running loss."""
         self._writer.add_scalar("train/loss", event.loss, event.step)
 
-    def measured_within(self, event: MeasuredWithin) -> None:
-        """Curves inside a training."""
+    def mid_training_evaluated(self, event: MidTrainingEvaluated) -> None:
+        """Log curves inside a training."""
         for name, value in zip(self._names, event.values, strict=True):
             if value is not None:
-                self._writer.add_scalar(f"within/{event.metric}/{name}", value, event.step)
+                self._writer.add_scalar(f"mid_training/{event.metric}/{name}", value, event.step)
 
     def experience_finished(self, event: ExperienceFinished) -> None:
-        """Cost of a training."""
+        """Log the seconds of a training and the samples stored."""
         self._writer.add_scalar("train/seconds", event.seconds, event.number)
         self._writer.add_scalar("train/stored_samples", event.stored_samples, event.number)
 
     def evaluated(self, event: Evaluated) -> None:
-        """A row of R, over the number of trainings."""
+        """Log a row of R, over the number of trainings."""
         for name, value in row(event):
             self._writer.add_scalar(name, value, event.number)
         self._writer.flush()
 
     def run_finished(self, event: RunFinished) -> None:
-        """The final metrics beside the spec."""
+        """Log the final metrics with the spec."""
         plain = {k: v if isinstance(v, bool | int | float | str) else json.dumps(v) for k, v in self._spec.items()}
         self._writer.add_hparams(plain, summary(event), run_name=".")
 
     def close(self) -> None:
-        """Write out what is left."""
+        """Write what is buffered."""
         if self._writer is not None:
             self._writer.close()

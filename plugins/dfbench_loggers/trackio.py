@@ -18,7 +18,7 @@ class TrackioConfig(LoggerConfig):
 
 
 class TrackioLogger(Logger):
-    """One Trackio run a dfbench run, by the same name, so an interrupted run goes on in it."""
+    """One Trackio run per dfbench run, of the same name, so that a resumed run continues it."""
 
     Config: ClassVar = TrackioConfig
 
@@ -28,7 +28,7 @@ class TrackioLogger(Logger):
         self._run: Any = None
 
     def run_started(self, event: RunStarted) -> None:
-        """Begin, or go on with, the run."""
+        """Begin or resume the run."""
         self._run = self._trackio.init(
             project=self.config.project,
             name=event.run,
@@ -38,22 +38,22 @@ class TrackioLogger(Logger):
         )
 
     def training_step(self, event: TrainingStep) -> None:
-        """The running loss."""
+        """Log the running loss."""
         self._run.log({"train/loss": event.loss, "optimizer_step": event.step})
 
     def experience_finished(self, event: ExperienceFinished) -> None:
-        """Cost of a training."""
+        """Log the seconds of a training."""
         self._run.log({"train/seconds": event.seconds, "optimizer_step": event.step})
 
     def evaluated(self, event: Evaluated) -> None:
-        """A row of R."""
+        """Log a row of R."""
         self._run.log({**dict(row(event)), "trainings": event.number})
 
     def run_finished(self, event: RunFinished) -> None:
-        """The final metrics."""
+        """Log the final metrics."""
         self._run.log(summary(event))
 
     def close(self) -> None:
-        """Write out what is left."""
+        """Write what is buffered."""
         if self._run is not None:
             self._run.finish()

@@ -1,4 +1,4 @@
-"""``--log wandb``: Weights & Biases. Login, proxies and folders are wandb's own business (``wandb login``)."""
+"""``--log wandb``: Weights & Biases. Login, proxies and folders are configured in wandb (``wandb login``)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class WandbConfig(LoggerConfig):
 
 
 class WandbLogger(Logger):
-    """One wandb run a dfbench run, by the same id, so an interrupted run goes on in it."""
+    """One wandb run per dfbench run, of the same id, so that a resumed run continues it."""
 
     Config: ClassVar = WandbConfig
 
@@ -39,7 +39,7 @@ class WandbLogger(Logger):
         self._failed = False
 
     def run_started(self, event: RunStarted) -> None:
-        """Begin, or go on with, the run."""
+        """Begin or resume the run."""
         self._run = self._wandb.init(
             project=self.config.project,
             entity=self.config.entity,
@@ -57,26 +57,26 @@ class WandbLogger(Logger):
         self._run.define_metric("test/*", step_metric="trainings")
 
     def training_step(self, event: TrainingStep) -> None:
-        """The running loss."""
+        """Log the running loss."""
         self._run.log({"train/loss": event.loss, "step": event.step})
 
     def experience_finished(self, event: ExperienceFinished) -> None:
-        """Cost of a training."""
+        """Log the seconds of a training."""
         self._run.log({"train/seconds": event.seconds, "step": event.step})
 
     def evaluated(self, event: Evaluated) -> None:
-        """A row of R."""
+        """Log a row of R."""
         self._run.log({**dict(row(event)), "trainings": event.number})
 
     def run_finished(self, event: RunFinished) -> None:
-        """The final metrics."""
+        """Put the final metrics into the summary."""
         self._run.summary.update(summary(event))
 
     def run_stopped(self, event: RunStopped) -> None:
-        """It is marked as failed."""
+        """Have :meth:`close` mark the run as failed."""
         self._failed = True
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send what is buffered."""
         if self._run is not None:
             self._run.finish(exit_code=int(self._failed))

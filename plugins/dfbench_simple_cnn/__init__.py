@@ -7,5 +7,5 @@ from dfbench import DetectorEntry, hookimpl
 
 @hookimpl
 def register_detectors() -> list[DetectorEntry]:
-    """One detector."""
+    """``simple_cnn``."""
     return [DetectorEntry("simple_cnn", "dfbench_simple_cnn.detector:SimpleCNN", "small CNN for a laptop CPU")]

@@ -16,7 +16,7 @@ class SimpleCNNConfig(EpochConfig):
 
     image_size: int | None = Field(None, ge=16, le=512, description="side in pixels (default: as stored, 128 at most)")
     width: int = Field(24, ge=4, description="channels of the first block")
-    lr: float = Field(1e-3, gt=0, description="peak learning rate of AdamW, one cycle an experience")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate of AdamW, one cycle per experience")
     weight_decay: float = Field(1e-2, ge=0)
     flip: bool = Field(True, description="random horizontal flips")
 
@@ -66,9 +66,9 @@ class SimpleCNN(Detector):
         return normalize(pixels)
 
     def train(self, loop: Loop) -> None:
-        """AdamW with one learning-rate cycle an experience."""
+        """AdamW with one learning-rate cycle per experience."""
         optimizer = torch.optim.AdamW(loop.model.parameters(), lr=self.config.lr, weight_decay=self.config.weight_decay)
-        total = max(self.config.epochs * loop.batches_an_epoch, 2)
+        total = max(self.config.epochs * loop.batches_per_epoch, 2)
         cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=self.config.lr, total_steps=total + 1)
         loop.optimize(optimizer, schedulers=[cycle])
         for _ in loop.epochs(self.config.epochs):

@@ -7,7 +7,7 @@ from dfbench import DetectorEntry, hookimpl
 
 @hookimpl
 def register_detectors() -> list[DetectorEntry]:
-    """One detector."""
+    """``xception``."""
     return [
         DetectorEntry(
             "xception",

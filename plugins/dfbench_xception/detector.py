@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 
-from dfbench import Batch, Detector, EpochConfig, Loop, later, normalize
+from dfbench import Batch, Detector, EpochConfig, Loop, normalize
 
 log = logging.getLogger("dfbench.xception")
 
@@ -27,8 +27,8 @@ class XceptionConfig(EpochConfig):
     rotate: float = Field(10.0, ge=0, le=45, description="largest rotation, degrees")
     blur: float = Field(0.5, ge=0, le=1, description="probability that a batch is blurred (Gaussian, 3 to 7 px)")
     jitter: float = Field(0.1, ge=0, lt=1, description="largest change of brightness and of contrast")
-    middle_blocks: int = later(8, ge=0, le=8, description="blocks of the middle flow (Chollet 2017, Fig. 5: 8)")
-    schedule: Literal["constant", "one_cycle"] = later(
+    middle_blocks: int = Field(8, ge=0, le=8, description="blocks of the middle flow (Chollet 2017, Fig. 5: 8)")
+    schedule: Literal["constant", "one_cycle"] = Field(
         "constant", description="learning rate within an experience; one_cycle: rises to lr and falls to 0"
     )
 
@@ -56,7 +56,7 @@ class Xception(Detector):
     head: ClassVar[str | None] = "fc"
 
     def build(self) -> nn.Module:
-        """Input (N, 3, S, S); output (N, classes). ``facts`` says whether ImageNet weights were there."""
+        """Input (N, 3, S, S); output (N, classes). ``facts`` says whether ImageNet weights were available."""
         import timm
 
         options: dict[str, Any] = {"num_classes": self.task.num_classes}
@@ -71,7 +71,7 @@ class Xception(Detector):
                 )
         self.facts["pretrained"] = model is not None
         model = model or timm.create_model("legacy_xception", pretrained=False, **options)
-        for number in range(4 + self.config.middle_blocks, 12):  # block4 … block11 are alike, each beside a shortcut
+        for number in range(4 + self.config.middle_blocks, 12):  # block4 … block11 are alike, each with a shortcut
             setattr(model, f"block{number}", nn.Identity())
         return model.to(memory_format=torch.channels_last)
 
@@ -86,7 +86,7 @@ class Xception(Detector):
         return self._augment(x) if training else x
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """Adam, anew for each experience; in one kernel, since 20.8 M numbers are a sixth of a small step otherwise."""
+        """Adam, new for each experience; fused, since unfused its 20.8 M numbers take a sixth of a small step."""
         lr, decay = self.config.lr, self.config.weight_decay
         return torch.optim.Adam(model.parameters(), lr=lr, weight_decay=decay, fused=True)
 
@@ -95,7 +95,7 @@ class Xception(Detector):
         optimizer = self.optimizer(loop.model)
         schedulers = []
         if self.config.schedule == "one_cycle":
-            total = max(self.config.epochs * loop.batches_an_epoch, 2)
+            total = max(self.config.epochs * loop.batches_per_epoch, 2)
             cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=self.config.lr, total_steps=total + 1)
             schedulers.append(cycle)
         loop.optimize(optimizer, schedulers=schedulers)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +15,19 @@ from dfbench.data.sources.cifar10 import Cifar10Source
 from dfbench.data.sources.folder import FolderSource
 
 SOURCES = {"folder": FolderSource, "cifar10": Cifar10Source}
+Load = Callable[..., Stream]
+"""Type of the fixture ``load``."""
+
+TWO = """
+name: two
+description: swaps, then GANs
+memory: 20
+defaults: {source: folder, root: faces, manifest: manifest.csv}
+experiences:
+  - {name: swap, where: {source: swap}, frames: 4}
+  - {name: gan, where: {source: gan}}
+"""
+"""A stream of two experiences on the fixture ``faces``."""
 
 
 @pytest.fixture(autouse=True)
@@ -75,13 +87,3 @@ def load(tmp_path: Path) -> Callable[..., Stream]:
         return load_stream(str(tmp_path / "stream.yaml"), **{"sources": SOURCES, **options})  # type: ignore[arg-type]
 
     return loaded
-
-
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """The development data beside the checkout; never part of the project."""
-    default = Path(__file__).parents[3] / "shared" / "data"
-    folder = Path(os.environ.get("DFBENCH_SHARED_DATA", default))
-    if not folder.is_dir():
-        pytest.skip(f"no shared data: {folder} (set DFBENCH_SHARED_DATA)")
-    return folder

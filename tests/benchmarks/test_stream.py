@@ -17,24 +17,10 @@ import pytest
 from PIL import Image
 
 from dfbench.benchmarks import packaged
-from dfbench.benchmarks.stream import Stream, load_stream
+from dfbench.benchmarks.stream import load_stream
 from dfbench.data.pictures import read_picture
-from dfbench.data.sources.cifar10 import Cifar10Source
-from dfbench.data.sources.folder import FolderSource
 from dfbench.data.store import PixelStack
-
-SOURCES = {"folder": FolderSource, "cifar10": Cifar10Source}
-Load = Callable[..., Stream]
-
-TWO = """
-name: two
-description: swaps, then GANs
-memory: 20
-defaults: {source: folder, root: faces, manifest: manifest.csv}
-experiences:
-  - {name: swap, where: {source: swap}, frames: 4}
-  - {name: gan, where: {source: gan}}
-"""
+from tests.benchmarks.conftest import SOURCES, TWO, Load
 
 
 def test_a_stream_of_two_sources(faces: Path, load: Load) -> None:

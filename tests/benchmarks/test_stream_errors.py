@@ -8,22 +8,10 @@ from pathlib import Path
 import pytest
 
 from dfbench.benchmarks import packaged
-from dfbench.benchmarks.stream import Stream, load_stream
+from dfbench.benchmarks.stream import load_stream
 from dfbench.data.sources.folder import FolderSource
 from dfbench.errors import DataError, UsageError
-
-SOURCES = {"folder": FolderSource}
-Load = Callable[..., Stream]
-
-TWO = """
-name: two
-description: swaps, then GANs
-memory: 20
-defaults: {source: folder, root: faces, manifest: manifest.csv}
-experiences:
-  - {name: swap, where: {source: swap}, frames: 4}
-  - {name: gan, where: {source: gan}}
-"""
+from tests.benchmarks.conftest import SOURCES, TWO, Load
 
 
 def corrupt(root: Path, *names: str) -> None:

@@ -33,7 +33,7 @@ print("\\nimported:", *sys.modules)
         ["list", "sources"],
         ["list", "metrics"],
         ["list", "reproductions"],
-        ["show", "report"],
+        ["show", "cifar10-2022"],
         ["reproduce", "--help"],
         ["score", "--matrix", "matrix.json"],
         ["show", "cifar10-ni10"],
@@ -52,7 +52,7 @@ def test_nothing_heavy_is_imported(command: list[str], tmp_path: Path) -> None:
     assert {name.partition(".")[0] for name in imported.split()}.isdisjoint(HEAVY)
 
 
-def test_an_unknown_name_is_told_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+def test_an_unknown_name_is_an_error_before_anything_heavy_is_imported(tmp_path: Path) -> None:
     script = SCRIPT.replace("assert not ended.code", "assert ended.code == 2")
     command = ["eval", "-d", "simple_cnn", "-s", "reply", "-b", "cifar10-ni10"]
     done = subprocess.run(

@@ -12,7 +12,7 @@ import yaml
 
 from dfbench.plugins import load_plugins
 from dfbench.publish.reproduction.recipe import read_recipe
-from tests.cli.harness import install, plugins_of, run_cli, the_error
+from tests.cli.harness import install, run_cli, the_error
 from tests.conftest import ODD, Done, dfbench, write_stream
 from tests.data.test_cifar10 import write_batches, write_parquet
 
@@ -29,7 +29,8 @@ def cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(cifar: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Path]:
     """Both tables with two seeds."""
     out = tmp_path_factory.mktemp("made")
-    return dfbench("reproduce", "report", "--seeds", 2, "--data-root", cifar, "--out", out, "--device", "cpu"), out
+    options = ("--seeds", 2, "--data-root", cifar, "--out", out, "--device", "cpu")
+    return dfbench("reproduce", "cifar10-2022", *options), out
 
 
 def read(out: Path) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def records(out: Path) -> list[dict[str, Any]]:
 def test_both_tables_are_made(made: tuple[Done, Path]) -> None:
     done, out = made
     assert done.code == 0, done.err
-    recipe = read_recipe(Path(load_plugins().reproductions["report"].target))
+    recipe = read_recipe(Path(load_plugins().reproductions["cifar10-2022"].target))
     assert [table["key"] for table in read(out)["tables"]] == ["1", "2"]
     page = (out / "tables.md").read_text()
     for table in recipe.tables:
@@ -54,7 +55,7 @@ def test_both_tables_are_made(made: tuple[Done, Path]) -> None:
     for number in range(4):
         assert f'id="ours-{number}"' in (out / "table-2.svg").read_text()
         assert f'id="theirs-{number}"' in (out / "table-2.svg").read_text()
-    assert len(read(out)["claims"]) == page.count("\n- ") == 11
+        assert page.count("| *the report* |") == page.count("| difference |") == 6
     assert done.out.rstrip().endswith(str(out / "tables.md"))
 
 
@@ -72,6 +73,7 @@ def test_the_figures_are_the_runs(made: tuple[Done, Path]) -> None:
         values = list(row["values"].values())
         assert row["mean"] == pytest.approx([statistics.fmean(v) for v in zip(*values, strict=True)])
         assert row["spread"] == pytest.approx([statistics.stdev(v) for v in zip(*values, strict=True)])
+        assert row["difference"] == pytest.approx([m - r for m, r in zip(row["mean"], row["reported"], strict=True)])
     first, second = tables
     assert first["rows"][1]["runs"] == second["rows"][0]["runs"]  # naive is run once for both tables
     assert len(by_run) == 2 * 5
@@ -88,14 +90,14 @@ def test_ten_models_from_the_start(made: tuple[Done, Path]) -> None:
     pieces = {r["spec"]["seed"]: r for r in naive if r["spec"]["benchmark"] == "cifar10-ni10"}
     for seed in (0, 1):
         assert grown[seed]["matrix"]["accuracy"][0] == pieces[seed]["matrix"]["accuracy"][0]
-        assert grown[seed]["detector"]["weights_sha256"] != pieces[seed]["detector"]["weights_sha256"]
+        assert grown[seed]["weights_sha256"] != pieces[seed]["weights_sha256"]
 
 
-def test_finished_runs_are_not_run_again(made: tuple[Done, Path], cifar: Path) -> None:
+def test_finished_runs_are_kept(made: tuple[Done, Path], cifar: Path) -> None:
     _, out = made
     before = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/record.json")}
     again = dfbench(
-        "reproduce", "report", "--seeds", "0,1", "--data-root", cifar, "--out", out, "--device", "cpu", "--json"
+        "reproduce", "cifar10-2022", "--seeds", "0,1", "--data-root", cifar, "--out", out, "--device", "cpu", "--json"
     )
     assert again.code == 0, again.err
     assert "training" not in again.err
@@ -109,10 +111,10 @@ def test_finished_runs_are_not_run_again(made: tuple[Done, Path], cifar: Path) -
 def test_one_table_of_torchvisions_batches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_batches(tmp_path / "cifar10")
     options = ("--table", "1", "--seeds", "1", "--data-root", tmp_path, "--out", tmp_path / "out", "--device", "cpu")
-    done = run_cli(capsys, "reproduce", "report", *options)
+    done = run_cli(capsys, "reproduce", "cifar10-2022", *options)
     assert done.code == 0, done.err
     assert "run 1/2: Data Aggregate, seed 0" in done.err
-    assert "run 2/2: Avalanche Naive, seed 0, about" in done.err
+    assert "run 2/2: Avalanche Naive, seed 0" in done.err
     assert "Table 2" not in done.out
     assert not (tmp_path / "out" / "table-2.svg").exists()
     assert len(records(tmp_path / "out")) == 2
@@ -121,28 +123,27 @@ def test_one_table_of_torchvisions_batches(tmp_path: Path, capsys: pytest.Captur
 def test_missing_data_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
     out = ("--out", tmp_path / "out")
     (tmp_path / "cifar10").mkdir()
-    error = the_error(run_cli(capsys, "reproduce", "report", "--data-root", tmp_path, *out), 3)
+    error = the_error(run_cli(capsys, "reproduce", "cifar10-2022", "--data-root", tmp_path, *out), 3)
     assert "neither cifar-10-batches-py/ nor" in error
     assert "get it with" in error
     monkeypatch.delenv("DFBENCH_DATA", raising=False)
-    assert "set DFBENCH_DATA" in the_error(run_cli(capsys, "reproduce", "report", *out), 2)
+    assert "set DFBENCH_DATA" in the_error(run_cli(capsys, "reproduce", "cifar10-2022", *out), 2)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["repor"], "unknown reproduction 'repor': did you mean 'report'?"),
+        (["cifar10"], "unknown reproduction 'cifar10': did you mean 'cifar10-2022'?"),
         (["nowhere.yaml"], "nowhere.yaml: not a recipe"),
-        (["report", "--seeds", "x"], "--seeds 'x': give a number of seeds, as 3, or the seeds themselves"),
-        (["report", "--seeds", "-1"], "--seeds '-1'"),
-        (["report", "--seeds", ","], "--seeds ','"),
-        (["report", "--seeds", "0"], "at least one seed is needed"),
-        (["report", "--table", "3"], "report has no table '3'; it has 1, 2"),
-        (["report", "--choose", "--table", "1"], "--choose goes without --table and --seeds"),
+        (["cifar10-2022", "--seeds", "x"], "--seeds 'x': give a number of seeds, as 3, or the seeds themselves"),
+        (["cifar10-2022", "--seeds", "-1"], "--seeds '-1'"),
+        (["cifar10-2022", "--seeds", ","], "--seeds ','"),
+        (["cifar10-2022", "--seeds", "0"], "at least one seed is needed"),
+        (["cifar10-2022", "--table", "3"], "cifar10-2022 has no table '3'; it has 1, 2"),
     ],
 )
-def test_what_is_asked_wrongly_is_told(args: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_request_is_one_line(args: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert said in the_error(run_cli(capsys, "reproduce", *args), 2)
 
 
@@ -178,19 +179,12 @@ PAPER = {
         {"key": str(n), "title": "t", "columns": [str(k) for k in range(1, len(row["reported"]) + 1)], "rows": [row]}
         for n, row in enumerate(ROWS, 1)
     ],
-    "claims": [{"kind": "level", "table": "1", "within": 50}, {"kind": "level", "table": "2", "within": 50}],
-    "choice": {
-        "benchmark": "five/tiny.yaml",
-        "strategy": "naive",
-        "grid": {"epochs": [1, 3]},
-        "targets": [100, 100, 100, 100, 100],
-    },
 }
 
 
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recipe in a plugin, its streams beside it."""
+    """The recipe in a plugin, its streams next to it."""
     folder = tmp_path_factory.mktemp("plugin")
     install(
         folder, "paper_tables", {"paper_tables/__init__.py": PLUGIN, "paper_tables/paper.yaml": yaml.safe_dump(PAPER)}
@@ -232,30 +226,7 @@ def test_killed_in_the_middle_it_goes_on_and_ends_in_the_same_tables(plugin: Pat
 def test_a_table_with_other_columns_than_experiences_is_refused(plugin: Path, tmp_path: Path) -> None:
     wrong = {**PAPER, "tables": [{**PAPER["tables"][0], "columns": ["1"], "rows": [{**ROWS[0], "reported": [1]}]}]}
     recipe = tmp_path / "wrong.yaml"
-    recipe.write_text(yaml.safe_dump({**wrong, "claims": []}))
+    recipe.write_text(yaml.safe_dump(wrong))
     done = dfbench("reproduce", recipe, "--out", tmp_path / "out", "--seeds", 1, python_path=(ODD, plugin))
     assert the_error(done, 3) == "Three: tiny has 3 experiences, and there are 1 published columns"
     assert not (tmp_path / "out").exists()
-
-
-def test_settings_are_chosen_on_validation_data(
-    plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.syspath_prepend(str(ODD))
-    with plugins_of(plugin, monkeypatch):
-        done = run_cli(capsys, "reproduce", "paper", "--choose", "--out", tmp_path, "--device", "cpu", "--json")
-    assert done.code == 0, done.err
-    found = records(tmp_path)
-    assert {r["spec"]["split"] for r in found} == {"val"}
-    tried = done.json["tried"]
-    assert [t["settings"] for t in tried] == [{"epochs": 1}, {"epochs": 3}]
-    assert [t["chosen"] for t in tried] == [t["distance"] == min(t["distance"] for t in tried) for t in tried]
-    for each in tried:
-        (record,) = (r for r in found if r["spec"]["detector_config"]["epochs"] == each["settings"]["epochs"])
-        means = [100 * statistics.fmean(row) for row in record["matrix"]["accuracy"]]
-        assert each["values"] == pytest.approx(means)
-        assert each["distance"] == pytest.approx(statistics.fmean(100 - m for m in means))
-    best = min(tried, key=lambda t: t["distance"])
-    first = (tmp_path / "choice.md").read_text().splitlines()[2]
-    assert first.startswith(f"| {best['settings']['epochs']} |")
-    assert first.endswith(f"| **{best['distance']:.2f}** |")

@@ -67,7 +67,7 @@ def test_from_stdin(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
 def test_the_table_shows_a_dash_where_a_metric_is_undefined(tmp_path: Path, capsys: Capture) -> None:
     done = score(capsys, tmp_path, json.dumps(LOWER))
     cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in done.out.splitlines() if "│" in line]
-    assert ["bwt", "-0.250"] in cells
+    assert ["bwt", "−0.250"] in cells
     assert ["fwt", "–"] in cells
 
 
@@ -88,20 +88,20 @@ def test_the_table_shows_a_dash_where_a_metric_is_undefined(tmp_path: Path, caps
         ("[[null]]", "no number in it"),
     ],
 )
-def test_what_is_no_matrix_is_told(text: str, said: str, tmp_path: Path, capsys: Capture) -> None:
+def test_what_is_not_a_matrix_is_reported(text: str, said: str, tmp_path: Path, capsys: Capture) -> None:
     error = the_error(score(capsys, tmp_path, text, "--json"), UsageError.exit_code)
     assert said in error
     assert "matrix" in error
 
 
 @pytest.mark.parametrize("baseline", ['[0, "x"]', "[0, true]", "[0, Infinity]", "[0]", '{"a": 1}', "oops"])
-def test_what_is_no_baseline_is_told(baseline: str, tmp_path: Path, capsys: Capture) -> None:
+def test_what_is_not_a_baseline_is_reported(baseline: str, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "baseline.json").write_text(baseline)
     done = score(capsys, tmp_path, "[[1, 2], [3, 4]]", "--baseline", tmp_path / "baseline.json")
     assert "baseline" in the_error(done, UsageError.exit_code)
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, capsys: Capture) -> None:
+def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path, capsys: Capture) -> None:
     missing = run_cli(capsys, "score", "--matrix", tmp_path / "none.json")
     assert the_error(missing, UsageError.exit_code).endswith("none.json: cannot be read (No such file or directory)")
     assert "cannot be read" in the_error(run_cli(capsys, "score", "--matrix", tmp_path), UsageError.exit_code)

@@ -1,8 +1,7 @@
-"""Fixtures of the data layer's tests: small real pictures, a cache of their own, the shared data."""
+"""Fixtures of the data layer's tests: small real pictures, and a cache of their own."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,13 +43,3 @@ def write_tree(write_picture: WritePicture) -> Callable[..., Path]:
         return root
 
     return write
-
-
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """The development data beside the checkout; never part of the project."""
-    default = Path(__file__).parents[3] / "shared" / "data"
-    folder = Path(os.environ.get("DFBENCH_SHARED_DATA", default))
-    if not folder.is_dir():
-        pytest.skip(f"no shared data: {folder} (set DFBENCH_SHARED_DATA)")
-    return folder

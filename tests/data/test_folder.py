@@ -51,7 +51,7 @@ def test_other_files_are_counted_and_hidden_ones_ignored(tmp_path: Path, write_t
         (tmp_path / "train/real" / name).write_text("")
     source = FolderSource(tmp_path)
     assert source.samples().sample.tolist() == ["train/real/a.JPG"]
-    assert source.notes == [f"{tmp_path}: 3 files that are no pictures ignored (2 .txt, 1 .db)"]
+    assert source.notes == [f"{tmp_path}: 3 files that are not pictures ignored (2 .txt, 1 .db)"]
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path: Path, write_tree: WriteTree) -> None:

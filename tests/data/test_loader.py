@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfbench.data.loader import UnitLoader, endless, epoch_order, prefetch, replay_order
+from dfbench.data.loader import UnitLoader, epoch_order, prefetch, replay_order, shuffled_cycle
 from dfbench.data.units import Units
 
 
@@ -39,7 +39,7 @@ def test_replay_follows_each_batch_and_uses_the_memory_evenly(count: int, stored
 
 
 def test_drawing_without_end_repeats_only_when_all_were_drawn() -> None:
-    draw = endless(torch.arange(5), generator())
+    draw = shuffled_cycle(torch.arange(5), generator())
     assert sorted(draw(5).tolist()) == sorted(draw(5).tolist()) == [0, 1, 2, 3, 4]
     assert len(draw(13)) == 13
 

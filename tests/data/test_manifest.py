@@ -79,7 +79,7 @@ MISTAKES = {
     "drive": ("path,label\nC:/a.png,0\n", "line 2: path 'C:/a.png' must be relative"),
     "no path": ("path,label\n,0\n", "line 2: path '' must be relative"),
     "backslash": ("path,label\nb\\a.png,0\n", r"line 2: path .* has backslashes"),
-    "twice": ("path,label\na.png,0\n./a.png,1\n", "line 3: a.png was listed before, in line 2"),
+    "twice": ("path,label\na.png,0\n./a.png,1\n", "line 3: a.png is already listed in line 2"),
     "missing files": (
         "path,label\na.png,0\nb.png,1\nc.png,1\n",
         "2 of 3 listed files .*: b.png .line 3., c.png",

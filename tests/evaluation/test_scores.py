@@ -107,7 +107,7 @@ def test_concat_joins_runs_and_refuses_a_pair_in_both() -> None:
         ({"scores": [0.1, 0.2]}, "unequal length"),
         ({"videos": ["a"]}, "unequal length"),
         ({key: [] for key in ("samples", "videos", "labels", "scores", "predicted")}, "not one sample"),
-        ({"samples": ["a", "b", "\udcff"]}, "no text"),
+        ({"samples": ["a", "b", "\udcff"]}, "not text"),
         ({"samples": ["a", "b", "a"]}, "sample 'a' occurs more than once"),
         ({"labels": [0, -1, 1]}, "class numbers from 0"),
         ({"labels": [0, 0.5, 1]}, "whole numbers"),
@@ -190,9 +190,9 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_that_is_not_there_is_a_storage_error(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="cannot write"):
-        Scores().write(tmp_path / "missing" / "scores.parquet")
+def test_a_missing_folder_is_made_and_one_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
+    add(Scores()).write(tmp_path / "missing" / "scores.parquet")
+    assert len(Scores.read(tmp_path / "missing" / "scores.parquet")) == 3
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot write"):
         Scores().write(tmp_path / "file" / "scores.parquet")

@@ -14,7 +14,7 @@ from dfbench.evaluation.scores import Scores
 from dfbench.evaluation.summary import evaluate
 from dfbench.evaluation.uncertainty import (
     REPLICATES,
-    Units,
+    ResamplingUnits,
     decode,
     encode,
     interval,
@@ -61,7 +61,7 @@ def test_a_replicate_is_the_matrix_of_the_videos_drawn(metric: str, shared: bool
     """Against a naive loop: every drawn video's frames are written out as often as it was drawn."""
     scores, names = stream(shared=shared), ["a", "b"]
     found = replicates(scores, names, metric, 2, "data", count=7)
-    units = Units(scores)
+    units = ResamplingUnits(scores)
     draws = np.zeros((7, len(units.numbers)), dtype=int)
     for stratum in strata(units, names, "data"):
         draws[:, stratum.units] = stratum.draw(7)
@@ -85,7 +85,7 @@ def _metric(name: str, labels: list[int], values: list[float], videos: list[str]
 
 def test_classes_keep_their_sizes_and_shared_videos_are_drawn_once() -> None:
     scores = stream(shared=True)
-    units = Units(scores)
+    units = ResamplingUnits(scores)
     found = strata(units, ["a", "b"], "data")
     assert sorted(len(s.units) for s in found) == [4, 4, 4]  # reals of both sets at once, fakes of each
     for stratum in found:
@@ -113,7 +113,7 @@ def test_two_runs_on_the_same_data_are_given_the_same_videos() -> None:
 def test_the_bits_drawn_are_the_same_with_every_version() -> None:
     """A record's intervals must be recomputable in years: the draws themselves are pinned here."""
     scores = stream()
-    first = strata(Units(scores), ["a", "b"], "data")[0].draw(3)
+    first = strata(ResamplingUnits(scores), ["a", "b"], "data")[0].draw(3)
     assert first.tolist() == PINNED
 
 

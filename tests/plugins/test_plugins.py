@@ -11,13 +11,13 @@ from pathlib import Path
 import pluggy
 import pytest
 import yaml
-from tests.publish.test_zoo_schema import ENTRY
 
 from dfbench import hookspecs
 from dfbench.errors import PluginError, UsageError
 from dfbench.plugins import Registry, load_plugins
 from tests.cli.harness import detectors, install, plugins_of, run_cli, the_error
 from tests.conftest import Done, dfbench
+from tests.publish.zoo.test_entry import ENTRY
 
 IMPL = "from dfbench import DetectorEntry, hookimpl\n\n\n@hookimpl\ndef "
 GOOD = "return [DetectorEntry('half', 'nowhere:Nothing')]\n"
@@ -374,7 +374,7 @@ from dfbench import Logger
 
 class Finish(Logger):
     def run_finished(self, event):
-        print("finished:", event.record["run"], file=sys.stderr)
+        print("finished:", event.record.run, file=sys.stderr)
 """,
     "dfbench_sample/command.py": '''
 import click

@@ -16,6 +16,7 @@ import numpy as np
 from dfbench.evaluation.scores import UNTRAINED, Scores
 from dfbench.evaluation.summary import evaluate
 from dfbench.evaluation.uncertainty import data_key, uncertainty
+from dfbench.records.record import RECORD, SCORES, Record
 from dfbench.records.spec import RunSpec
 
 NAMES = ("autoencoder", "face_swap", "reenactment")
@@ -55,7 +56,7 @@ def make_run(
     benchmark: str = "three", fingerprint: str = FINGERPRINT, split: Any = "test", lr: float = 0.001,
     notes: tuple[str, ...] = (), names: tuple[str, ...] = NAMES, videos: int = 20, sure: bool = True,
 ) -> Path:  # fmt: skip
-    """A folder with record.json and scores.parquet, as ``dfbench eval`` leaves it."""
+    """A folder with record.json and scores.parquet, as ``dfbench eval`` leaves it; ``sure``: with intervals."""
     spec = RunSpec(
         detector=detector, preset=preset, detector_config={"epochs": 6, "lr": lr, "image_size": None},
         strategy=strategy, strategy_config={"memory": None}, benchmark=benchmark, data_fingerprint=fingerprint,
@@ -64,20 +65,21 @@ def make_run(
     folder = out / spec.run_id
     folder.mkdir(parents=True)
     scores = make_scores(strength, decay, int(spec.identity[:6], 16), whole, names=names, videos=videos)
-    scores.write(folder / "scores.parquet")
+    scores.write(folder / SCORES)
     trainings = 1 if whole else len(names)
     summary = evaluate(scores, list(names), "auc", 2)
     record: dict[str, Any] = {
         "schema": 1,
         "run": spec.run_id,
         "created": "2026-11-23T18:07:34+00:00",
-        "spec": spec.model_dump(),
+        "spec": spec.document(),
         "identity": spec.identity,
         "headline": "auc",
         "metrics": summary["metrics"],
         "matrix": summary["matrix"],
         "per_experience": summary["per_experience"],
-        "uncertainty": uncertainty(scores, list(names), "auc", 2, data_key(fingerprint, split)),
+        "uncertainty": uncertainty(scores, list(names), "auc", 2, data_key(fingerprint, split))
+        | ({} if sure else {"replicates": None, "average": None}),
         "data": {
             "benchmark": benchmark,
             "fingerprint": fingerprint,
@@ -88,7 +90,8 @@ def make_run(
             ],
             "notes": list(notes),
         },
-        "detector": {"parameters": 138194, "head": "head", "weights_sha256": "0" * 64},
+        "input": {"native_size": [64, 64], "size": [64, 64], "unit": []},
+        "detector": {"parameters": 138194, "head": "head"},
         "effects": {"replayed_units": 180.0} if stored else {},
         "memory": {
             "budget_samples": 30,
@@ -99,14 +102,12 @@ def make_run(
         "steps": [270] * trainings,
         "seconds": {"train": [20.0 + stored] * trainings, "evaluate": [1.5] * (trainings + 1), "total": 70.0 + stored},
         "peak_memory": {"host_bytes": 1_500_000_000, "device_bytes": None},
-        "resumed": 0,
         "environment": ENVIRONMENT,
         "git": {"commit": "c" * 40, "dirty": False},
-        "files": {"scores.parquet": hash_of(folder / "scores.parquet"), "model.safetensors": "0" * 64},
+        "weights_sha256": "0" * 64,
+        "scores_sha256": scores.digest(),
     }
-    if not sure:
-        del record["uncertainty"]
-    write_record(folder, record)
+    Record.parse(record, folder).write(folder / RECORD)
     return folder
 
 
@@ -126,10 +127,10 @@ def hash_of(path: Path) -> str:
 
 def read_record(folder: Path) -> dict[str, Any]:
     """The record of a run's folder."""
-    value: dict[str, Any] = json.loads((folder / "record.json").read_text())
+    value: dict[str, Any] = json.loads((folder / RECORD).read_text())
     return value
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Write it back, whatever was done to it."""
-    (folder / "record.json").write_text(json.dumps(record, indent=1))
+    (folder / RECORD).write_text(json.dumps(record, indent=1))

@@ -20,18 +20,14 @@ def known() -> Registry:
 @pytest.fixture(scope="session")
 def finished(tiny_stream: Path, known: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small finished run: a real record, real scores, real weights."""
-    from dfbench.runs.report import Reporter
-    from dfbench.runs.runner import Request, run
+    from dfbench.runs.prepare import Request
+    from dfbench.runs.runner import run
 
-    request = Request(
-        "simple_cnn",
-        "replay",
-        str(tiny_stream),
-        settings=("epochs=1", "width=8"),
-        device="cpu",
-        out=tmp_path_factory.mktemp("finished"),
-    )
-    return Path(run(request, known, Reporter())["path"]).parent
+    out = tmp_path_factory.mktemp("finished")
+    settings = ("epochs=1", "width=8")
+    run(Request("simple_cnn", "replay", str(tiny_stream), settings=settings, device="cpu", out=out), known)
+    (record,) = out.glob("*/record.json")
+    return record.parent
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import numpy as np
 
 from dfbench.evaluation.scores import Scores
 from dfbench.evaluation.summary import evaluate
-from dfbench.files import sha256_of
+from dfbench.evaluation.uncertainty import data_key, uncertainty
+from dfbench.records.record import Record
 from dfbench.records.spec import RunSpec
 
 NAMES = ("swap", "sync", "gan")
@@ -24,6 +25,7 @@ def make_run(
     classes: int = 2,
     joint: bool = False,
     fingerprint: str = "f" * 64,
+    memory: int = 12,
     **more: Any,
 ) -> Path:
     """Write one run and return its folder. The naive one forgets; the others hardly do."""
@@ -45,21 +47,23 @@ def make_run(
             scores.append(i, j, samples, videos, labels, values, predicted)
     spec = RunSpec(
         detector="tiny", preset="default", detector_config={"lr": 0.1, "epochs": 1}, strategy=strategy,
-        strategy_config={}, benchmark="three", data_fingerprint=fingerprint, memory=12, seed=seed,
+        strategy_config={}, benchmark="three", data_fingerprint=fingerprint, memory=memory, seed=seed,
     )  # fmt: skip
-    summary = evaluate(scores, list(names), "auc" if classes == 2 else "accuracy", classes)
+    metric = "auc" if classes == 2 else "accuracy"
+    summary = evaluate(scores, list(names), metric, classes)
     trainings = 1 if joint else size
     counts = {f"c{k}" if classes > 2 else ("real", "fake")[k]: n // classes for k in range(classes)}
-    path = folder / spec.run_id
+    path = folder / str(more.get("run", spec.run_id))
     path.mkdir(parents=True)
     scores.write(path / "scores.parquet")
     record = {
         "schema": 1,
         "run": spec.run_id,
         "created": "2026-01-01T00:00:00+00:00",
-        "spec": spec.model_dump(),
+        "spec": spec.document(),
         "identity": spec.identity,
         **summary,
+        "uncertainty": uncertainty(scores, list(names), metric, classes, data_key(fingerprint, spec.split)),
         "data": {
             "benchmark": "three",
             "fingerprint": fingerprint,
@@ -67,9 +71,12 @@ def make_run(
             "experiences": [{"name": name, "train": counts, "test": counts} for name in names],
             "notes": [],
         },
-        "detector": {"parameters": 1234567, "head": "head", "weights_sha256": "0" * 64},
+        "input": {"native_size": [8, 8], "size": [8, 8], "unit": []},
+        "detector": {"parameters": 1234567, "head": "head"},
         "effects": {"replayed_units": 96.0} if strategy == "replay" else {},
-        "memory": {"budget_samples": 12, "samples": [12] * trainings, "bytes": [3600] * trainings, "state_bytes": 0},
+        "memory": {
+            "budget_samples": memory, "samples": [memory] * trainings, "bytes": [3600] * trainings, "state_bytes": 0,
+        },
         "steps": [10] * trainings,
         "seconds": {"train": [1.5] * trainings, "evaluate": [0.5] * (trainings + 1), "total": 2.0 * trainings + 0.5},
         "peak_memory": {"host_bytes": 10**9, "device_bytes": None},
@@ -79,10 +86,11 @@ def make_run(
             "device": "cpu", "device_name": "a processor", "packages": {"torch": "2.15.0"}, "plugins": {},
         },
         "git": {"commit": "0" * 40, "dirty": False},
-        "files": {"scores.parquet": sha256_of(path / "scores.parquet"), "model.safetensors": "0" * 64},
+        "weights_sha256": "0" * 64,
+        "scores_sha256": scores.digest(),
         **more,
     }  # fmt: skip
-    write_record(path, record)
+    Record.parse(record, path).write(path / "record.json")
     return path
 
 

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dfbench.errors import UsageError
 from dfbench.publish.plotting import PALETTE, STYLE, Panel, colours, draw_matrices, matrix_figure, rendered, style
-from tests.records.test_comparison import JOINT, NAIVE
+from dfbench.records.record import Record
+from tests.publish.report_runs import make_run
 
 SVG = "{http://www.w3.org/2000/svg}"
 R = np.array([[0.91, np.nan], [0.62, 0.87]])
@@ -66,9 +68,15 @@ def test_names_are_names_whatever_is_in_them() -> None:
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_the_file_is_of_the_kind_that_its_name_says(kind: str, tmp_path: Path) -> None:
-    matrix_figure([NAIVE, JOINT], tmp_path / f"m.{kind}")
+    records = [Record.read(make_run(tmp_path, name, joint=name == "joint")) for name in ("naive", "joint")]
+    matrix_figure(records, tmp_path / f"m.{kind}")
     start = (tmp_path / f"m.{kind}").read_bytes()[:8]
     assert start.startswith({"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[kind])
+
+
+def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"m\.gif: a figure is written as \.png, \.svg or \.pdf"):
+        matrix_figure([Record.read(make_run(tmp_path))], tmp_path / "m.gif")
 
 
 def test_a_png_is_not_blank_and_is_sharp_enough_for_print() -> None:

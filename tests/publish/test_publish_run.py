@@ -11,8 +11,9 @@ from dfbench.errors import HubError, UsageError
 from dfbench.plugins import Registry
 from dfbench.publish.board.build import differing, pages
 from dfbench.publish.publish_run import publish
-from dfbench.publish.zoo.checkpoint import at, load_located
+from dfbench.publish.zoo.checkpoint import entry_from_file, load_located
 from dfbench.publish.zoo.entry import read_entry
+from dfbench.records.finished import FinishedRun
 from tests.cli.harness import run_cli
 from tests.publish.hub.hub_server import Hub
 
@@ -30,10 +31,10 @@ def test_one_command_trains_and_publishes(
     assert done.code == 0, done.err
     run = done.json["run"]
     assert done.json["published"]["leaderboard"] == f"leaderboard/results/{run}.json"
-    assert (tmp_path / "leaderboard" / "scores" / f"{run}.parquet").exists()
+    assert FinishedRun.open(tmp_path / done.json["published"]["leaderboard"]).scores_file is not None
     assert not differing(pages(read_board(Path("leaderboard"))), Path("leaderboard"))
     assert run in (tmp_path / "leaderboard" / "index.html").read_text()
-    entry = at(tmp_path / done.json["published"]["zoo"])
+    entry = entry_from_file(tmp_path / done.json["published"]["zoo"])
     assert entry.entry.records == (run,)
     again = run_cli(capsys, *asked)  # the run is finished: it is published as it is, and nothing is there twice
     assert again.code == 0
@@ -64,7 +65,7 @@ def test_a_failed_push_leaves_the_row_and_no_entry(
     assert list((board / "results").iterdir())
     assert not zoo.exists()
     packaged = publish(finished, board, zoo, known)
-    assert load_located(at(packaged.entry), known).entry.hub is None
+    assert load_located(entry_from_file(packaged.entry), known).entry.hub is None
 
 
 @pytest.mark.parametrize(

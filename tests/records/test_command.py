@@ -8,17 +8,16 @@ from pathlib import Path
 import pytest
 
 from dfbench.plugins import registry
-from dfbench.publish.verification.checks import Source
 from dfbench.records.command import all_settings, command, needed_settings
+from dfbench.records.record import Record
 from dfbench.records.spec import RunSpec, parse_settings
-from dfbench.runs.report import Reporter
-from dfbench.runs.runner import Request, prepare
+from dfbench.runs.prepare import Request, prepare
 from tests.publish.board_runs import make_run
 
 
 def spec_of(settings: list[str], benchmark: Path, **more: str) -> RunSpec:
     request = Request("simple_cnn", "replay", str(benchmark), settings=settings, device="cpu", **more)
-    return prepare(request, registry(), Reporter()).spec
+    return prepare(request, registry()).spec
 
 
 @pytest.mark.parametrize(
@@ -47,7 +46,7 @@ def test_what_a_known_benchmark_sets_is_not_repeated() -> None:
 
 
 def test_a_plugin_that_is_not_here_means_every_option(tmp_path: Path) -> None:
-    record = Source.open(make_run(tmp_path, detector="elsewhere")).record
+    record = Record.read(make_run(tmp_path, detector="elsewhere"))
     assert needed_settings(record.spec, registry()) is None
     words = shlex.split(command(record))
     assert words[:3] == ["OMP_NUM_THREADS=1", "dfbench", "eval"]
@@ -56,7 +55,7 @@ def test_a_plugin_that_is_not_here_means_every_option(tmp_path: Path) -> None:
 
 
 def test_settings_that_lie_are_passed_over(tmp_path: Path) -> None:
-    record = Source.open(make_run(tmp_path)).record
+    record = Record.read(make_run(tmp_path))
     honest = command(record.model_copy(update={"settings": ["lr=0.001"]}))
     assert honest.endswith("--set lr=0.001")
     for lie in (["lr=0.5"], ["unknown=1"], ["nothing"]):
@@ -65,7 +64,7 @@ def test_settings_that_lie_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_hostile_name_stays_one_word(tmp_path: Path) -> None:
-    record = Source.open(make_run(tmp_path, "x; rm -rf ~ #")).record
+    record = Record.read(make_run(tmp_path, "x; rm -rf ~ #"))
     words = shlex.split(command(record))
     assert words[words.index("-s") + 1] == "x; rm -rf ~ #"
     assert "'x; rm -rf ~ #'" in command(record)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dfbench.plugins import registry
-from dfbench.runs.report import Reporter
-from dfbench.runs.runner import Request, run
+from dfbench.runs.prepare import Request
+from dfbench.runs.runner import run
 
 UNITS, MEMORY, STEPS = 24, 12, 3  # of each of three experiences; samples stored in all; steps of a pass
 EXPECTED = {  # forward rows, backward rows of each training, by hand
@@ -25,7 +25,8 @@ EXPECTED = {  # forward rows, backward rows of each training, by hand
 def test_rows_are_counted(tiny_stream: Path, tmp_path: Path, strategy: str) -> None:
     settings = ["image_size=32", "epochs=1", "batch_size=8", "width=4"]
     request = Request("simple_cnn", strategy, str(tiny_stream), settings=settings, device="cpu", out=tmp_path)
-    compute = run(request, registry(), Reporter())["compute"]
+    compute = run(request, registry()).compute
+    assert compute is not None
     forward, backward = EXPECTED[strategy]
-    assert (compute["forward"], compute["backward"]) == (forward, backward)
-    assert compute["passes"] == pytest.approx((sum(forward) + 2 * sum(backward)) / 3, abs=0.06)
+    assert (compute.forward, compute.backward) == (forward, backward)
+    assert compute.passes == pytest.approx((sum(forward) + 2 * sum(backward)) / 3, abs=0.06)

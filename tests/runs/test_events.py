@@ -1,4 +1,4 @@
-"""A run tells its loggers what happens; they decide nothing, and they end nothing."""
+"""A run sends its loggers what happens; they decide nothing, and they end nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,10 +17,13 @@ from dfbench.cli.eval import command
 from dfbench.errors import PluginError, UsageError
 from dfbench.evaluation.scores import Scores
 from dfbench.plugins import Registry, load_plugins
-from dfbench.runs.events import Event, Logger, LoggerConfig, TrainingStep
-from dfbench.runs.loggers import Events, make_loggers, parse_logger, same_randomness
-from dfbench.runs.report import Reporter
-from dfbench.runs.runner import Request, run
+from dfbench.records.record import Record
+from dfbench.runs.events import Evaluated, Event, EventStream, Listener, Notice, ProgressEvent, TrainingStep
+from dfbench.runs.loggers import GuardedLogger, Logger, LoggerConfig, make_loggers, parse_logger
+from dfbench.runs.prepare import Request
+from dfbench.runs.randomness import restored
+from dfbench.runs.runner import run
+from dfbench.runs.session import Session
 from tests.cli.harness import install, plugins_of, run_cli, the_error
 from tests.conftest import ODD
 
@@ -32,34 +36,34 @@ import torch
 from dfbench import Logger, LoggerConfig, LoggerEntry, hookimpl
 from pydantic import Field
 
-TOLD = []
+SEEN = []
 
 
 @hookimpl
 def register_loggers():
-    kinds = ("Told", "Broken", "Late", "Dicing", "Refusing", "Absent", "Watching")
+    kinds = ("Keeping", "Broken", "Late", "Dicing", "Refusing", "Absent", "Watching")
     return [LoggerEntry(kind.lower(), f"loud:{kind}", "from a test") for kind in kinds]
 
 
-class Told(Logger):
-    """Keeps what it is told."""
+class Keeping(Logger):
+    """Keeps what it is sent."""
 
     def __init__(self, config):
         super().__init__(config)
-        TOLD.clear()
+        SEEN.clear()
 
     def event(self, event):
-        TOLD.append(event)
+        SEEN.append(event)
 
     def close(self):
-        TOLD.append("closed")
+        SEEN.append("closed")
 
 
 class Broken(Logger):
-    """Raises whenever it is told."""
+    """Raises at every event."""
 
     def event(self, event):
-        TOLD.append("broken was told")
+        SEEN.append("broken was called")
         raise RuntimeError("no such\\nserver")
 
 
@@ -111,20 +115,24 @@ class Failing:
 
     def after_training_iteration(self, strategy, **kwargs):
         self.calls += 1
-        TOLD.append(("iteration", self.calls))
+        SEEN.append(("iteration", self.calls))
         if self.calls == 4:
             raise ZeroDivisionError("in a metric")
 '''
 
 
-class Notes(Reporter):
-    """Keeps what the user is told."""
+class Kept(Listener):
+    """Keeps all events."""
 
     def __init__(self) -> None:
-        self.notes: list[str] = []
+        self.events: list[Event] = []
 
-    def notice(self, text: str) -> None:
-        self.notes.append(text)
+    def event(self, event: Event) -> None:
+        self.events.append(event)
+
+    @property
+    def notes(self) -> list[str]:
+        return [event.text for event in self.events if isinstance(event, Notice)]
 
 
 @pytest.fixture
@@ -135,32 +143,28 @@ def loud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
         yield load_plugins()
 
 
-def told() -> list[Any]:
+def seen() -> list[Any]:
     import importlib
 
-    return importlib.import_module("loud").TOLD
+    return importlib.import_module("loud").SEEN
 
 
-def train(stream: Path, out: Path, known: Registry, *log: str, notes: Reporter | None = None, **more: Any) -> Any:
+def train(stream: Path, out: Path, known: Registry, *log: str, notes: Listener | None = None, **more: Any) -> Record:
     options: dict[str, Any] = {"strategy": "replay", "detector": "simple_cnn", "settings": SMALL} | more
     request = Request(benchmark=str(stream), device="cpu", out=out, log=log, **options)
-    return run(request, known, notes or Reporter())
+    return run(request, known, notes)
 
 
-def digest(record: dict[str, Any]) -> str:
-    return Scores.read(Path(record["path"]).with_name("scores.parquet")).digest()
-
-
-def test_a_run_is_told_in_order_with_its_figures(tiny_stream: Path, tmp_path: Path, loud: Registry) -> None:
-    record = train(tiny_stream, tmp_path / "runs", loud, "told:every=2")
-    *events, end = told()
+def test_events_come_in_order_with_their_figures(tiny_stream: Path, tmp_path: Path, loud: Registry) -> None:
+    record = train(tiny_stream, tmp_path / "runs", loud, "keeping:every=2")
+    *events, end = seen()
     assert end == "closed"
     kinds = [event.kind for event in events]
     once = ["experience_started", "training_step", "experience_finished", "evaluated"]
     assert list(dict.fromkeys(kinds)) == ["run_started", "evaluated", *once[:3], "run_finished"]
     start, untrained, *middle, finish = events
-    assert (start.run, start.identity, start.spec) == (record["run"], record["identity"], record["spec"])
-    assert start.folder == Path(record["path"]).parent
+    assert (start.run, start.identity, start.spec) == (record.run, record.identity, record.spec.document())
+    assert start.folder == record.path.parent
     assert (start.experiences, start.headline, start.trainings) == (("s0", "s1", "s2"), "auc", 3)
     assert untrained.number == 0
     scores = Scores.read(start.folder / "scores.parquet")
@@ -170,34 +174,32 @@ def test_a_run_is_told_in_order_with_its_figures(tiny_stream: Path, tmp_path: Pa
     for number, event in enumerate(rows, 1):
         assert event.number == number
         for metric, row in event.metrics.items():
-            assert list(row.values()) == record["matrix"][metric][number - 1]
+            assert list(row.values()) == record.matrix[metric][number - 1]
     trained = [e for e in middle if e.kind == "experience_finished"]
-    assert [e.steps for e in trained] == record["steps"]
-    assert [e.seconds for e in trained] == record["seconds"]["train"]
-    assert [e.stored_samples for e in trained] == record["memory"]["samples"]
-    assert [e.step for e in trained] == list(np.cumsum(record["steps"]))
+    assert [e.steps for e in trained] == record.steps
+    assert [e.seconds for e in trained] == record.seconds.train
+    assert [e.stored_samples for e in trained] == record.memory.samples
+    assert [e.step for e in trained] == list(np.cumsum(record.steps))
     steps = [e for e in middle if e.kind == "training_step"]
     assert [e.done for e in steps if e.number == 1] == [n for n in range(1, 7) if n % 2 == 0]
     assert [e.step for e in steps] == sorted({e.step for e in steps})
-    assert steps[-1].step == sum(record["steps"])
+    assert steps[-1].step == sum(record.steps)
     assert all(0 < e.loss < 5 and e.total == 6 for e in steps)
-    assert (finish.path, finish.record["metrics"]) == (start.folder / "record.json", record["metrics"])
+    assert (finish.path, finish.record) == (start.folder / "record.json", record)
 
 
 def test_loggers_are_no_part_of_the_result(tiny_stream: Path, tmp_path: Path, loud: Registry) -> None:
     """Not even one that draws from, and seeds, every generator."""
     alone = train(tiny_stream, tmp_path / "a", loud)
-    watched = train(tiny_stream, tmp_path / "b", loud, "dicing:every=1", "jsonl", "told")
-    assert digest(alone) == digest(watched)
-    same = ("run", "identity", "spec", "metrics", "matrix", "effects", "steps")
-    assert {k: alone[k] for k in same} == {k: watched[k] for k in same}
-    assert alone["detector"]["weights_sha256"] == watched["detector"]["weights_sha256"]
+    watched = train(tiny_stream, tmp_path / "b", loud, "dicing:every=1", "jsonl", "keeping")
+    same = ("run", "identity", "spec", "metrics", "matrix", "effects", "steps", "scores_sha256", "weights_sha256")
+    assert {k: getattr(alone, k) for k in same} == {k: getattr(watched, k) for k in same}
 
 
-def test_a_logger_that_fails_is_told_once_and_ends_nothing(tiny_stream: Path, tmp_path: Path, loud: Registry) -> None:
-    notes = Notes()
-    record = train(tiny_stream, tmp_path / "runs", loud, "told", "broken", "late", "watching", notes=notes)
-    assert record["metrics"]["average_auc"] is not None
+def test_a_logger_that_fails_is_called_once_and_ends_nothing(tiny_stream: Path, tmp_path: Path, loud: Registry) -> None:
+    notes = Kept()
+    record = train(tiny_stream, tmp_path / "runs", loud, "keeping", "broken", "late", "watching", notes=notes)
+    assert record.metrics["average_auc"] is not None
     failures = [note for note in notes.notes if note.startswith("logger ")]
     assert failures == [
         "logger broken failed (RuntimeError: no such server); it is off from here, the run goes on",
@@ -205,12 +207,12 @@ def test_a_logger_that_fails_is_told_once_and_ends_nothing(tiny_stream: Path, tm
         "its plugin is off from here, the run goes on",
         "logger late failed (SystemExit: 7); it is off from here, the run goes on",
     ]
-    assert told().count("broken was told") == 1
-    assert [t[1] for t in told() if isinstance(t, tuple)] == [1, 2, 3, 4]
-    assert told()[-1] == "closed"
+    assert seen().count("broken was called") == 1
+    assert [t[1] for t in seen() if isinstance(t, tuple)] == [1, 2, 3, 4]
+    assert seen()[-1] == "closed"
 
 
-def test_an_interrupted_run_is_told_as_such_and_goes_on(
+def test_an_interrupted_run_is_reported_as_such_and_goes_on(
     tiny_stream: Path, tmp_path: Path, loud: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(ODD))
@@ -219,25 +221,25 @@ def test_an_interrupted_run_is_told_as_such_and_goes_on(
     monkeypatch.setenv("MORTAL_SIGNAL", "SIGINT")
     monkeypatch.setenv("MORTAL_AT", "1")
     with pytest.raises(KeyboardInterrupt):
-        train(tiny_stream, tmp_path / "runs", known, "told", **mortal)
-    assert told()[-2].reason == "KeyboardInterrupt"
-    assert told()[-1] == "closed"
+        train(tiny_stream, tmp_path / "runs", known, "keeping", **mortal)
+    assert seen()[-2].reason == "KeyboardInterrupt"
+    assert seen()[-1] == "closed"
     monkeypatch.delenv("MORTAL_AT")
-    record = train(tiny_stream, tmp_path / "runs", known, "told", **mortal)
-    first, *rest = told()
-    assert (first.kind, first.finished, first.step) == ("run_resumed", 1, record["steps"][0])
+    record = train(tiny_stream, tmp_path / "runs", known, "keeping", **mortal)
+    first, *rest = seen()
+    assert (first.kind, first.finished, first.step) == ("run_resumed", 1, record.steps[0])
     assert [e.number for e in rest if e != "closed" and e.kind == "evaluated"] == [2, 3]
-    assert rest[0].step == record["steps"][0]
+    assert rest[0].step == record.steps[0]
 
 
 @pytest.mark.parametrize(
     ("log", "code", "message"),
     [
-        ("tolds", 2, "unknown logger 'tolds': did you mean 'told'?"),
-        ("told:evry=2", 2, "unknown --log option of logger told 'evry': did you mean 'every'?"),
-        ("told:every=0", 2, "--log told:every=0 of logger told: Input should be greater than or equal to 1"),
-        ("told:every=often", 2, "--log told:every=often of logger told: Input should be a valid integer"),
-        ("told:every", 2, "--log told:every: 'every' is not KEY=VALUE"),
+        ("keepings", 2, "unknown logger 'keepings': did you mean 'keeping'?"),
+        ("keeping:evry=2", 2, "unknown --log option of logger keeping 'evry': did you mean 'every'?"),
+        ("keeping:every=0", 2, "--log keeping:every=0 of logger keeping: Input should be greater than or equal to 1"),
+        ("keeping:every=often", 2, "--log keeping:every=often of logger keeping: Input should be a valid integer"),
+        ("keeping:every", 2, "--log keeping:every: 'every' is not KEY=VALUE"),
         ("refusing:rate=-1", 2, "--log refusing:rate=-1 of logger refusing: Input should be greater than 0"),
         ("refusing:rate=2", 4, "--log refusing: ValueError: more than everything"),
         ("absent", 4, "--log absent: this logger needs the package no-such-package"),
@@ -255,8 +257,8 @@ def test_a_wrong_name_or_option_is_refused_before_training(
 
 
 def test_one_logger_of_a_kind(loud: Registry) -> None:
-    with pytest.raises(UsageError, match="--log told is given twice"):
-        make_loggers(["told", "told:every=3"], loud)
+    with pytest.raises(UsageError, match="--log keeping is given twice"):
+        make_loggers(["keeping", "keeping:every=3"], loud)
     assert parse_logger("m:uri=http://host:5000/x,every=3") == ("m", {"uri": "http://host:5000/x", "every": "3"})
 
 
@@ -279,7 +281,7 @@ def test_the_loss_is_read_only_when_a_logger_is_due() -> None:
             Loss.reads += 1
             return 0.5
 
-    class Kept(Logger):
+    class Steps(Logger):
         Config: ClassVar = LoggerConfig
 
         def __init__(self, every: int) -> None:
@@ -289,13 +291,31 @@ def test_the_loss_is_read_only_when_a_logger_is_due() -> None:
         def training_step(self, event: TrainingStep) -> None:
             self.steps.append(event.done)
 
-    a, b = Kept(40), Kept(60)
-    events = Events({"a": a, "b": b}, print)
+    a, b = Steps(40), Steps(60)
+    session = SimpleNamespace(events=EventStream(GuardedLogger("a", a, print), GuardedLogger("b", b, print), Kept()))
     for done in range(1, 131):
-        events.step(done, 130, Loss())  # type: ignore[arg-type]
+        Session._after_step(session, 1, 0, done, 130, Loss())  # type: ignore[arg-type]
     assert (a.steps, b.steps) == ([40, 80, 120, 130], [60, 120, 130])
     assert Loss.reads == 5
-    assert Events({}, print).through(reporter := Reporter()) is reporter
+
+
+def test_what_nobody_follows_is_not_computed(
+    tiny_stream: Path, tmp_path: Path, loud: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A progress bar shows no figures, so there are none to compute; nor is a loss read between its updates."""
+
+    class Bar(Kept):
+        def follows(self, kind: type[Event]) -> bool:
+            return not issubclass(kind, Evaluated)
+
+    monkeypatch.setattr(Session, "_metrics", lambda self, scores: pytest.fail("nobody wants them"))
+    bar = Bar()
+    train(tiny_stream, tmp_path, loud, notes=bar)
+    kinds = {event.kind for event in bar.events}
+    assert {"notice", "data_progress", "evaluation_started", "evaluation_progress", "run_finished"} >= kinds - {
+        "run_started", "experience_started", "experience_finished",
+    }  # fmt: skip
+    assert {"evaluation_started", "evaluation_progress", "experience_started", "run_finished"} <= kinds
 
 
 def test_generators_are_put_back() -> None:
@@ -307,7 +327,7 @@ def test_generators_are_put_back() -> None:
     expected = drawn()
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(4)
-    with same_randomness():
+    with restored():
         assert drawn() == expected
     assert drawn() == expected
 
@@ -315,8 +335,8 @@ def test_generators_are_put_back() -> None:
 def test_events_hold_what_json_holds(tmp_path: Path) -> None:
     event = TrainingStep(1, 2, 3, 4, float("nan"))
     assert json.loads(json.dumps(event.as_dict(), allow_nan=False))["loss"] is None
-    kinds = {kind.kind for kind in _all(Event)}
-    assert all(callable(getattr(Logger, kind)) for kind in kinds)
+    for kind in set(_all(Event)) - {ProgressEvent}:
+        assert hasattr(Logger, kind.kind) != issubclass(kind, ProgressEvent), kind
 
 
 def _all(kind: type[Event]) -> Iterator[type[Event]]:

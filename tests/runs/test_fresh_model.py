@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dfbench.evaluation.scores import Scores
 from dfbench.plugins import Registry, registry
-from dfbench.runs.report import Reporter
-from dfbench.runs.runner import Request, run
+from dfbench.records.finished import FinishedRun
+from dfbench.records.record import Record
+from dfbench.runs.prepare import Request
+from dfbench.runs.runner import run
 from tests.conftest import write_stream
 
 
@@ -28,15 +29,15 @@ def stream(folder: Path, name: str, sources: str, key: str = "fresh_model: true"
     return path
 
 
-def record(path: Path, out: Path, known: Registry, detector: str = "mortal", strategy: str = "naive") -> dict[str, Any]:
-    return run(Request(detector, strategy, str(path), device="cpu", out=out), known, Reporter())
+def record(path: Path, out: Path, known: Registry, detector: str = "mortal", strategy: str = "naive") -> Record:
+    return run(Request(detector, strategy, str(path), device="cpu", out=out), known)
 
 
-def scores(record: dict[str, Any]) -> Scores:
-    return Scores.read(Path(record["path"]).with_name("scores.parquet"))
+def scores(record: Record) -> Scores:
+    return FinishedRun(record.path, record).scores
 
 
-def last(record: dict[str, Any], row: int) -> list[float]:
+def last(record: Record, row: int) -> list[float]:
     """What the last network says of the last test set."""
     group = scores(record).get(row, row)
     assert group is not None
@@ -46,7 +47,7 @@ def last(record: dict[str, Any], row: int) -> list[float]:
 def test_nothing_of_the_earlier_experiences_is_left(folder: Path, tmp_path: Path, with_odd: Registry) -> None:
     fresh = [record(stream(folder, n, n[1:]), tmp_path, with_odd) for n in ("x02", "x12")]
     assert last(fresh[0], 1) == last(fresh[1], 1)
-    assert fresh[0]["files"]["model.safetensors"] == fresh[1]["files"]["model.safetensors"]
+    assert fresh[0].weights_sha256 == fresh[1].weights_sha256
     kept = [record(stream(folder, n, n[1:], ""), tmp_path, with_odd) for n in ("y02", "y12")]
     assert last(kept[0], 1) != last(kept[1], 1)
 
@@ -67,8 +68,8 @@ def test_each_experience_has_a_network_of_its_own(folder: Path, tmp_path: Path, 
 
 def test_a_strategy_keeps_what_it_keeps(folder: Path, tmp_path: Path) -> None:
     found = record(stream(folder, "r012", "012"), tmp_path, registry(), "simple_cnn", "replay")
-    assert found["memory"]["samples"] == [12, 12, 12]
-    assert found["effects"]["replayed_units"] > 0
+    assert found.memory.samples == [12, 12, 12]
+    assert found.effects["replayed_units"] > 0
 
 
 def test_interrupted_it_ends_in_the_same_scores(
@@ -82,5 +83,5 @@ def test_interrupted_it_ends_in_the_same_scores(
         record(path, tmp_path / "b", with_odd)
     monkeypatch.delenv("MORTAL_AT")
     resumed = record(path, tmp_path / "b", with_odd)
-    assert resumed["resumed"] == 1
+    assert resumed.resumed == 1
     assert scores(resumed).digest() == scores(undisturbed).digest()

@@ -14,8 +14,8 @@ import pytest
 
 from dfbench.evaluation.scores import Scores
 from dfbench.plugins import Registry
-from dfbench.runs.report import Reporter
-from dfbench.runs.runner import Request, run
+from dfbench.runs.prepare import Request
+from dfbench.runs.runner import run
 from tests.conftest import ODD, Done, dfbench, write_stream
 from tests.training.harness import ALL
 
@@ -66,8 +66,8 @@ def test_every_strategy_takes_its_state_along(
 
     def ask(out: str) -> dict[str, Any]:
         request = Request("mortal", strategy, str(stream), device="cpu", out=tmp_path / out)
-        record = run(request, with_odd, Reporter())
-        return {**record, "record": record["path"]}
+        record = run(request, with_odd)
+        return {**record.document(), "record": record.path}
 
     undisturbed = ask("a")
     monkeypatch.setenv("MORTAL_SIGNAL", "SIGINT")
@@ -112,7 +112,8 @@ def test_a_full_disk_loses_nothing(stream: Path, tmp_path: Path) -> None:
     ]
     command += ["--out", str(tmp_path), "--json"]
     evaluate(stream, tmp_path / "warm", strategy="naive")  # the pixel cache is there already
-    env = {**os.environ, "PYTHONPATH": str(ODD), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join(filter(None, [str(ODD), os.environ.get("PYTHONPATH", "")]))
+    env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     full = subprocess.run(
         command, env=env, capture_output=True, text=True, check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
@@ -124,16 +125,16 @@ def test_a_full_disk_loses_nothing(stream: Path, tmp_path: Path) -> None:
     same_result(resumed.json, evaluate(stream, tmp_path / "other", strategy="ewc").json)
 
 
-def test_a_damaged_checkpoint_is_told(stream: Path, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_an_error_that_says_what_to_do(stream: Path, tmp_path: Path) -> None:
     evaluate(stream, tmp_path, MORTAL_AT="2", MORTAL_SIGNAL="SIGKILL")
     (path,) = only_run(tmp_path).glob("checkpoints/*/state.safetensors")
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    told = evaluate(stream, tmp_path)
-    assert told.code == 6
-    assert "damaged" in told.err
-    assert "--fresh" in told.err
+    done = evaluate(stream, tmp_path)
+    assert done.code == 6
+    assert "damaged" in done.err
+    assert "--fresh" in done.err
 
 
 def test_checkpoints_hold_no_pickle(stream: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from dfbench.errors import DataError, UsageError
-from dfbench.evaluation.scores import Scores
+from dfbench.errors import DataError, StorageError, UsageError
 from dfbench.evaluation.summary import evaluate
+from dfbench.files import sha256_of
 from dfbench.plugins import Registry, registry
-from dfbench.runs.report import Reporter
-from dfbench.runs.runner import Request, prepare, run
+from dfbench.records.finished import FinishedRun
+from dfbench.records.record import Record
+from dfbench.runs.prepare import Request, prepare
+from dfbench.runs.runner import run
 from dfbench.runs.storage import RunFolder
 
 SMALL = ["image_size=32", "epochs=1", "batch_size=8", "width=4"]
@@ -27,49 +28,49 @@ def ask(stream: Path | str, out: Path, strategy: str = "replay", settings: list[
 
 
 def test_every_metric_of_a_record_can_be_computed_from_its_scores(tiny_stream: Path, tmp_path: Path) -> None:
-    record = run(ask(tiny_stream, tmp_path), registry(), Reporter())
-    scores = Scores.read(Path(record["path"]).with_name("scores.parquet"))
+    record = run(ask(tiny_stream, tmp_path), registry())
+    scores = FinishedRun(record.path, record).scores
     again = evaluate(scores, ["s0", "s1", "s2"], "auc", 2)
-    assert again["metrics"] == record["metrics"]
-    assert all(again["matrix"][name] == record["matrix"][name] for name in again["matrix"])
-    assert {"ap", "balanced_accuracy"} < set(record["matrix"])
+    assert again["metrics"] == record.metrics
+    assert all(again["matrix"][name] == record.matrix[name] for name in again["matrix"])
+    assert {"ap", "balanced_accuracy"} < set(record.matrix)
     assert len(scores) == 4 * 3 * 12  # untrained and three trainings, three test sets, 12 pictures each
 
 
 def test_a_record_says_what_was_run_where(tiny_stream: Path, tmp_path: Path) -> None:
-    record = run(ask(tiny_stream, tmp_path, seed=3), registry(), Reporter())
-    assert json.loads(Path(record["path"]).read_text())["run"] == record["run"]
-    spec, environment = record["spec"], record["environment"]
-    assert spec["seed"] == 3
-    assert spec["detector_config"]["epochs"] == 1
-    assert spec["memory"] == 12
-    assert spec["data_fingerprint"] == record["data"]["fingerprint"]
-    assert {"torch", "avalanche-lib", "dfbench-deepfake"} <= set(environment["packages"])
-    assert environment["device"] == "cpu"
-    assert record["peak_memory"]["host_bytes"] > 10**7
-    assert record["memory"]["bytes"] == [12 * 32 * 32 * 3] * 3
-    assert record["data"]["experiences"][0]["train"] == {"real": 12, "fake": 12}
-    assert len(record["seconds"]["train"]) == 3
-    assert record["seconds"]["total"] > 0
-    assert set(record["files"]) == {"scores.parquet", "model.safetensors"}
-    assert record["git"] is None or set(record["git"]) == {"commit", "dirty"}
+    record = run(ask(tiny_stream, tmp_path, seed=3), registry())
+    assert Record.read(record.path) == record
+    spec, environment = record.spec, record.environment
+    assert spec.seed == 3
+    assert spec.detector_config["epochs"] == 1
+    assert spec.memory == 12
+    assert spec.data_fingerprint == record.data.fingerprint
+    assert {"torch", "avalanche-lib", "dfbench-deepfake"} <= set(environment.packages)
+    assert environment.device == "cpu"
+    assert record.peak_memory.host_bytes > 10**7
+    assert record.memory.bytes == [12 * 32 * 32 * 3] * 3
+    assert record.data.experiences[0].train == {"real": 12, "fake": 12}
+    assert len(record.seconds.train) == 3
+    assert record.seconds.total > 0
+    assert record.weights_sha256 == sha256_of(record.path.with_name("model.safetensors"))
+    assert record.git is None or len(record.git.commit) == 40
 
 
 def test_a_run_is_a_function_of_its_spec(tiny_stream: Path, tmp_path: Path) -> None:
-    first = run(ask(tiny_stream, tmp_path / "a"), registry(), Reporter())
-    second = run(ask(tiny_stream, tmp_path / "b"), registry(), Reporter())
-    other = run(ask(tiny_stream, tmp_path / "b", seed=1), registry(), Reporter())
-    assert first["files"] == second["files"]
-    assert first["run"] == second["run"] != other["run"]
-    assert first["matrix"] != other["matrix"]
+    first = run(ask(tiny_stream, tmp_path / "a"), registry())
+    second = run(ask(tiny_stream, tmp_path / "b"), registry())
+    other = run(ask(tiny_stream, tmp_path / "b", seed=1), registry())
+    assert (first.weights_sha256, first.scores_sha256) == (second.weights_sha256, second.scores_sha256)
+    assert first.run == second.run != other.run
+    assert first.matrix != other.matrix
 
 
 def test_hyperparameters_can_be_chosen_on_the_validation_split(tiny_stream: Path, tmp_path: Path) -> None:
-    test = run(ask(tiny_stream, tmp_path), registry(), Reporter())
-    val = run(ask(tiny_stream, tmp_path, split="val"), registry(), Reporter())
-    assert val["spec"]["split"] == "val"
-    assert val["run"] != test["run"]
-    names = {g.samples[0].split("-")[1][:3] for g in Scores.read(Path(val["path"]).with_name("scores.parquet"))}
+    test = run(ask(tiny_stream, tmp_path), registry())
+    val = run(ask(tiny_stream, tmp_path, split="val"), registry())
+    assert val.spec.split == "val"
+    assert val.run != test.run
+    names = {g.samples[0].split("-")[1][:3] for g in FinishedRun(val.path, val).scores}
     assert names == {"val"}
 
 
@@ -88,16 +89,16 @@ def test_the_memory_is_the_users_the_benchmarks_or_the_default(
     text = tiny_stream.read_text().replace("memory: 12", budget).replace("root: .", f"root: {tiny_stream.parent}")
     stream = tmp_path / "s.yaml"
     stream.write_text(text)
-    assert prepare(ask(stream, tmp_path, settings=SMALL + setting), registry(), Reporter()).spec.memory == samples
+    assert prepare(ask(stream, tmp_path, settings=SMALL + setting), registry()).spec.memory == samples
 
 
 def test_a_benchmarks_epochs_are_the_detectors_unless_the_user_says(tiny_stream: Path, tmp_path: Path) -> None:
     text = tiny_stream.read_text().replace("root: .", f"root: {tiny_stream.parent}") + "epochs: 3\n"
     stream = tmp_path / "s.yaml"
     stream.write_text(text)
-    plain = prepare(ask(stream, tmp_path, settings=["image_size=32"]), registry(), Reporter())
+    plain = prepare(ask(stream, tmp_path, settings=["image_size=32"]), registry())
     assert plain.detector.config.epochs == 3
-    assert prepare(ask(stream, tmp_path), registry(), Reporter()).detector.config.epochs == 1
+    assert prepare(ask(stream, tmp_path), registry()).detector.config.epochs == 1
 
 
 def test_many_classes_are_scored_in_accuracy(tmp_path: Path) -> None:
@@ -118,16 +119,16 @@ def test_many_classes_are_scored_in_accuracy(tmp_path: Path) -> None:
     stream = tmp_path / "two.yaml"
     stream.write_text("name: two\nmetric: accuracy\ndefaults: {source: cifar10}\nsplit: {parts: 2}\n")
     settings = ["epochs=12", "batch_size=8", "width=8", "flip=false"]
-    record = run(ask(stream, tmp_path / "out", settings=settings, data_root=tmp_path), registry(), Reporter())
-    assert record["headline"] == "accuracy"
-    assert set(record["matrix"]) == {"accuracy"}
-    assert record["metrics"]["average_auc"] is None
-    assert record["metrics"]["average_accuracy"] > 0.5  # chance is .1
-    assert record["data"]["classes"][3] == "cat"
+    record = run(ask(stream, tmp_path / "out", settings=settings, data_root=tmp_path), registry())
+    assert record.headline == "accuracy"
+    assert set(record.matrix) == {"accuracy"}
+    assert record.metrics["average_auc"] is None
+    assert record.metrics["average_accuracy"] > 0.5  # chance is .1
+    assert record.data.classes[3] == "cat"
 
 
 def test_the_last_whole_checkpoint_is_found(tiny_stream: Path, tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path, prepare(ask(tiny_stream, tmp_path), registry(), Reporter()).spec)
+    folder = RunFolder(tmp_path, prepare(ask(tiny_stream, tmp_path), registry()).spec)
     assert folder.finished() == 0
     for number in (9, 10, 99, 100, 101):
         folder.save(number, {"number": number})
@@ -138,6 +139,17 @@ def test_the_last_whole_checkpoint_is_found(tiny_stream: Path, tmp_path: Path) -
     assert folder.load(folder.finished())["number"] == 101
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"schema": 1}'])
+def test_a_damaged_record_says_how_to_start_again(content: str, tiny_stream: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, prepare(ask(tiny_stream, tmp_path), registry()).spec)
+    assert folder.record() is None
+    folder.path.mkdir()
+    (folder.path / "record.json").write_text(content)
+    with pytest.raises(StorageError, match=r"record\.json: .*--fresh"):
+        run(ask(tiny_stream, tmp_path), registry())
+    assert Record.read(run(ask(tiny_stream, tmp_path, fresh=True), registry()).path) == folder.record()
+
+
 def test_what_cannot_be_scored_is_refused_before_training(tmp_path: Path, tiny_stream: Path) -> None:
     lines = (tiny_stream.parent / "manifest.csv").read_text().splitlines()
     (tmp_path / "manifest.csv").write_text("\n".join(line for line in lines if ",val" not in line))
@@ -146,17 +158,17 @@ def test_what_cannot_be_scored_is_refused_before_training(tmp_path: Path, tiny_s
     stream = tmp_path / "tiny.yaml"
     stream.write_text(tiny_stream.read_text())
     with pytest.raises(DataError, match="has no val split to score"):
-        run(ask(stream, tmp_path / "out", split="val"), registry(), Reporter())
+        run(ask(stream, tmp_path / "out", split="val"), registry())
 
 
 def test_a_memory_too_small_for_the_stream_is_refused(tiny_stream: Path, tmp_path: Path) -> None:
     for strategy in ("replay", "gem", "agem"):
         with pytest.raises(UsageError, match=r"strategy\.memory"):
-            run(ask(tiny_stream, tmp_path, strategy, [*SMALL, "strategy.memory=2"]), registry(), Reporter())
+            run(ask(tiny_stream, tmp_path, strategy, [*SMALL, "strategy.memory=2"]), registry())
 
 
 def test_pairs_are_charged_for_both_samples(tiny_stream: Path, tmp_path: Path, with_odd: Registry) -> None:
     request = Request("odd", "replay", str(tiny_stream), device="cpu", out=tmp_path)
-    record = run(request, with_odd, Reporter())
-    assert record["memory"]["samples"] == [12, 12, 12]  # 6 pairs
-    assert record["effects"]["replayed_units"] > 0
+    record = run(request, with_odd)
+    assert record.memory.samples == [12, 12, 12]  # 6 pairs
+    assert record.effects["replayed_units"] > 0

@@ -13,26 +13,26 @@ from torch import nn
 
 from dfbench.errors import UsageError
 from dfbench.plugins import Registry, registry
-from dfbench.publish.board.table import make_board
-from dfbench.records.record import Record
 from dfbench.records.spec import RunSpec, parse_tuned
 from dfbench.runs import tuning
-from dfbench.runs.report import Reporter
-from dfbench.runs.runner import Request, prepare, run
+from dfbench.runs.events import Event, Listener, Notice
+from dfbench.runs.mid_training import MidTrainingEval
+from dfbench.runs.prepare import Request, prepare
+from dfbench.runs.runner import run
 from dfbench.runs.session import Session
 from dfbench.runs.tuning import Trial, choose
-from dfbench.training.speed import could_be_laid_out
+from dfbench.training.tuned_forward import has_channels_last_gain
 
 SMALL = ["image_size=32", "epochs=2", "batch_size=8", "width=4"]
-CPU = torch.device("cpu")
 
 
-class Notices(Reporter):
+class Notices(Listener):
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.texts: list[str] = []
 
-    def notice(self, text: str) -> None:
-        self.told.append(text)
+    def event(self, event: Event) -> None:
+        if isinstance(event, Notice):
+            self.texts.append(event.text)
 
 
 def ask(stream: Path, out: Path, tune: str | None, strategy: str = "replay", seed: int = 0) -> Request:
@@ -40,19 +40,18 @@ def ask(stream: Path, out: Path, tune: str | None, strategy: str = "replay", see
 
 
 def test_measuring_leaves_nothing_behind(tiny_stream: Path, tmp_path: Path) -> None:
-    """Weights and scores are those of a run that was told the same settings and measured nothing."""
-    measured = run(ask(tiny_stream, tmp_path / "a", "measure"), registry(), Reporter())
-    told = run(
-        ask(tiny_stream, tmp_path / "b", ",".join(measured["tuning"]["chosen"]) or "plain"), registry(), Reporter()
-    )
-    assert measured["files"] == told["files"]
-    assert measured["identity"] == told["identity"]
-    assert [trial["settings"] for trial in measured["tuning"]["tried"]][:2] == [[], ["bf16"]]
+    """Weights and scores are those of a run that got the same settings and measured nothing."""
+    measured = run(ask(tiny_stream, tmp_path / "a", "measure"), registry())
+    assert measured.tuning is not None
+    given = run(ask(tiny_stream, tmp_path / "b", ",".join(measured.tuning["chosen"]) or "plain"), registry())
+    assert (measured.weights_sha256, measured.scores_sha256) == (given.weights_sha256, given.scores_sha256)
+    assert measured.identity == given.identity
+    assert [trial["settings"] for trial in measured.tuning["tried"]][:2] == [[], ["bf16"]]
 
 
 def test_measuring_trains_a_detector_and_a_strategy_of_its_own(tiny_stream: Path, tmp_path: Path) -> None:
     """What these keep in themselves is not there when the run begins."""
-    prepared = prepare(ask(tiny_stream, tmp_path, "measure", "gem"), registry(), Reporter())
+    prepared = prepare(ask(tiny_stream, tmp_path, "measure", "gem"), registry())
     fresh = set(vars(prepared.strategy))
 
     class Noted(type(prepared.detector)):  # type: ignore[misc]
@@ -61,43 +60,49 @@ def test_measuring_trains_a_detector_and_a_strategy_of_its_own(tiny_stream: Path
             return super().build()
 
     noted = Noted(prepared.detector.config, prepared.detector.task)
-    tuning.measure(replace(prepared, detector=noted), CPU, Reporter())
+    tuning.measure(replace(prepared, detector=noted))
     assert noted.facts == {}
     assert set(vars(prepared.strategy)) == fresh
 
 
+def test_steps_are_timed_without_evaluations_between_them(
+    tiny_stream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MidTrainingEval, "_evaluate", lambda *args: pytest.fail("a test set was scored"))
+    request = replace(ask(tiny_stream, tmp_path, "measure"), eval_every=1)
+    assert tuning.measure(prepare(request, registry()))["tried"]
+
+
 def test_the_choice_is_kept_for_a_resumed_run_and_for_other_seeds(tiny_stream: Path, tmp_path: Path) -> None:
-    prepared = prepare(ask(tiny_stream, tmp_path, "measure"), registry(), Reporter())
-    tuning.tune(prepared, CPU, tmp_path, False, Reporter())
+    prepared = prepare(ask(tiny_stream, tmp_path, "measure"), registry())
+    tuning.tune(prepared, tmp_path, fresh=False)
     (kept,) = (tmp_path / ".tuning").glob("*.json")
     kept.write_text(json.dumps({**json.loads(kept.read_text()), "chosen": ["bf16"], "tried": ["as kept"]}))
     for seed in (0, 1):
-        record = run(ask(tiny_stream, tmp_path, "measure", seed=seed), registry(), Reporter())
-        assert record["spec"]["tuned"] == ["bf16"]
-        assert record["tuning"]["tried"] == ["as kept"]
+        record = run(ask(tiny_stream, tmp_path, "measure", seed=seed), registry())
+        assert record.spec.tuned == ("bf16",)
+        assert record.tuning is not None
+        assert record.tuning["tried"] == ["as kept"]
     seen = Notices()
     again = run(ask(tiny_stream, tmp_path, "measure"), registry(), seen)
-    assert again["run"] != record["run"]
-    assert not any(text.startswith("measuring") for text in seen.told)
-    assert any("finished already" in text for text in seen.told)
+    assert again.run != record.run
+    assert not any(text.startswith("measuring") for text in seen.texts)
+    assert any("finished already" in text for text in seen.texts)
 
 
 def test_identity_holds_the_settings_only_where_results_differ(tiny_stream: Path, tmp_path: Path) -> None:
-    plain = prepare(ask(tiny_stream, tmp_path, None), registry(), Reporter()).spec
-    assert prepare(ask(tiny_stream, tmp_path, "plain"), registry(), Reporter()).spec.identity == plain.identity
-    assert "tuned" not in plain.model_dump()
-    assert "tuned" not in json.loads(plain.model_dump_json())
-    fast = prepare(ask(tiny_stream, tmp_path, "channels_last,bf16"), registry(), Reporter()).spec
-    assert fast.model_dump()["tuned"] == ["bf16", "channels_last"]
+    plain = prepare(ask(tiny_stream, tmp_path, None), registry()).spec
+    assert prepare(ask(tiny_stream, tmp_path, "plain"), registry()).spec.identity == plain.identity
+    fast = prepare(ask(tiny_stream, tmp_path, "channels_last,bf16"), registry()).spec
+    assert fast.document()["tuned"] == ["bf16", "channels_last"]
     assert fast.identity != plain.identity
     assert RunSpec.model_validate_json(fast.model_dump_json()).identity == fast.identity
 
 
 def test_a_row_says_how_it_was_tuned(tiny_stream: Path, tmp_path: Path) -> None:
-    records = [
-        Record.model_validate(run(ask(tiny_stream, tmp_path, tune), registry(), Reporter()))
-        for tune in (None, "bf16,channels_last")
-    ]
+    from dfbench.publish.board.table import make_board
+
+    records = [run(ask(tiny_stream, tmp_path, tune), registry()) for tune in (None, "bf16,channels_last")]
     (table,) = make_board(records).tables
     assert sorted(row.options for row in table.rows) == [(), ("tuned: bf16, channels_last",)]
 
@@ -106,8 +111,8 @@ def test_a_row_says_how_it_was_tuned(tiny_stream: Path, tmp_path: Path) -> None:
 def test_training_and_reference_passes_are_bf16_and_scores_float32(
     tiny_stream: Path, tmp_path: Path, strategy: str
 ) -> None:
-    p = prepare(ask(tiny_stream, tmp_path, "bf16", strategy), registry(), Reporter())
-    session = Session(p.spec, p.stream, p.detector, p.strategy, CPU, Reporter())
+    p = prepare(ask(tiny_stream, tmp_path, "bf16", strategy), registry())
+    session = Session(p)
     seen: list[torch.dtype] = []
     session.template.model.head.register_forward_hook(lambda module, args, output: seen.append(output.dtype))  # type: ignore[union-attr]
     for number in (1, 2):
@@ -122,7 +127,7 @@ def test_training_and_reference_passes_are_bf16_and_scores_float32(
 
 def test_a_loop_that_asks_for_no_autocast_is_tuned_as_well() -> None:
     from dfbench import Task
-    from dfbench.training.speed import Fast
+    from dfbench.training.tuned_forward import TunedForward
     from tests.training.harness import PlainConfig, PlainDetector, Problem, strategy_of, train
 
     found: list[torch.dtype] = []
@@ -137,7 +142,7 @@ def test_a_loop_that_asks_for_no_autocast_is_tuned_as_well() -> None:
     def before(template, index: int) -> None:  # type: ignore[no-untyped-def]
         if index == 0:
             template.tuned = ("bf16",)
-            Fast.attach(template)
+            TunedForward.attach(template)
             template.model[-1].register_forward_hook(lambda m, a, output: inner.append(output.dtype))
 
     train(Problem.make(), strategy_of("lwf"), Watched(PlainConfig(), Task()), before=before)
@@ -150,9 +155,9 @@ def test_channels_last_lays_the_weights_out(
     with_odd: Registry, tiny_stream: Path, tmp_path: Path, tune: str, laid_out: bool
 ) -> None:
     request = Request("odd", "naive", str(tiny_stream), device="cpu", out=tmp_path, tune=tune)
-    p = prepare(request, with_odd, Reporter())
-    session = Session(p.spec, p.stream, p.detector, p.strategy, CPU, Reporter())
-    assert could_be_laid_out(session.template.model) is not laid_out
+    p = prepare(request, with_odd)
+    session = Session(p)
+    assert has_channels_last_gain(session.template.model) is not laid_out
 
 
 def test_compile_compiles_or_says_why_not(tiny_stream: Path, tmp_path: Path) -> None:
@@ -160,11 +165,11 @@ def test_compile_compiles_or_says_why_not(tiny_stream: Path, tmp_path: Path) -> 
     from torch._dynamo.utils import counters
 
     counters.clear()
-    record = run(ask(tiny_stream, tmp_path, "compile", "naive"), registry(), Reporter())
-    assert record["spec"]["tuned"] == ["compile"]
+    record = run(ask(tiny_stream, tmp_path, "compile", "naive"), registry())
+    assert record.spec.tuned == ("compile",)
     assert counters["stats"]["unique_graphs"] > 0
     if shutil.which("g++"):
-        assert "compile_failed" not in record["tuning"]
+        assert "compile_failed" not in (record.tuning or {})
 
 
 def trial(*tuned: str, seconds: float, loss: float = 1.0, change: tuple[float, float] = (1.0, 0.0), start: float = 0.0):  # type: ignore[no-untyped-def]

@@ -32,8 +32,8 @@ from dfbench import (
 )
 from dfbench.data.loader import UnitLoader
 from dfbench.plugins import registry
-from dfbench.training.compatibility import linear_heads
 from dfbench.training.dataset import experiences_of
+from dfbench.training.modeling import linear_heads
 from dfbench.training.strategies import Need
 from dfbench.training.template import LoopTemplate
 
@@ -171,7 +171,7 @@ def train(
     model = detector.build()
     context = StrategyContext(
         model=model,
-        heads=tuple(linear_heads(detector, model)),
+        heads=tuple(linear_heads(model, detector.head)),
         experiences=EXPERIENCES,
         memory=memory,
         samples_per_unit=units.samples_per_unit,

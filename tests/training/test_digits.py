@@ -37,8 +37,8 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from dfbench.plugins import Registry, load_plugins
-from dfbench.runs.report import Reporter
-from dfbench.runs.runner import Request, run
+from dfbench.runs.prepare import Request
+from dfbench.runs.runner import run
 
 PLUGIN = Path(__file__).parents[1] / "plugins" / "digits"
 ANGLES = (0, 45, 90, 135, 180)
@@ -95,7 +95,7 @@ def accuracies(name: str, digits: Digits) -> list[float]:
             Request("mlp", name, str(stream), settings=STRATEGIES[name][0], seed=seed, device="cpu", out=out)
             for seed in range(SEEDS)
         ]
-        found[name] = [100 * run(request, known, Reporter())["metrics"]["average_accuracy"] for request in requests]
+        found[name] = [100 * run(request, known).metrics["average_accuracy"] for request in requests]
     return found[name]
 
 

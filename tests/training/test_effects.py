@@ -9,8 +9,8 @@ import pytest
 
 from dfbench.errors import IncompatibleError
 from dfbench.plugins import Registry
-from dfbench.runs.report import Reporter
-from dfbench.runs.runner import Request, run
+from dfbench.runs.prepare import Request
+from dfbench.runs.runner import run
 from tests.training.harness import ALL, FIELD
 
 SETTINGS = {
@@ -51,7 +51,7 @@ def refused(detector: str, strategy: str) -> str | None:
     if strategy in PER_UNIT and detector == "dfdc3":
         return "for 2 training units"
     if strategy in PER_UNIT and detector == "odd":
-        return "mixes or cuts the same units anew"
+        return "mixes or cuts the same units differently"
     return None
 
 
@@ -75,25 +75,25 @@ def test_the_strategy_has_an_effect_or_is_refused(
     asked = request(detector, strategy, clip_stream if detector in CLIPS else tiny_stream, tmp_path)
     if refused(detector, strategy):
         with pytest.raises(IncompatibleError, match=refused(detector, strategy)):
-            run(asked, with_odd, Reporter())
+            run(asked, with_odd)
         assert not list(tmp_path.glob("*/record.json"))
         return
-    record = run(asked, with_odd, Reporter())
-    effects, memory, steps = record["effects"], record["memory"], record["steps"]
+    record = run(asked, with_odd)
+    effects, memory, steps = record.effects, record.memory.model_dump(), record.steps
     trained = 64 if detector in CLIPS else 24  # samples of one experience
     unit = 16 if detector in CLIPS else 1  # a pair of clips of 8 frames: the memory of 96 holds 6, 2 an experience
     stored = [6 * unit] * 3 if detector in CLIPS else [12] * 3
     patterns = [2 * unit, 4 * unit, 6 * unit] if detector in CLIPS else [4, 8, 12]
     heads = 3 if detector in CLIPS else 1
-    assert record["metrics"]["average_auc"] is not None
+    assert record.metrics["average_auc"] is not None
     match strategy:
         case "naive":
             assert effects == {}
             assert memory["samples"] == [0, 0, 0]
         case "joint":
             assert effects == {}
-            assert [row is not None for row in record["matrix"]["auc"][-1]] == [True] * 3
-            assert record["matrix"]["auc"][0] == [None] * 3
+            assert [row is not None for row in record.matrix["auc"][-1]] == [True] * 3
+            assert record.matrix["auc"][0] == [None] * 3
             assert len(steps) == 1
         case "cumulative":
             assert effects["replayed_units"] > 0
@@ -162,25 +162,25 @@ def test_a_replay_policy_fills_the_memory_or_is_refused(
     by_output = policy in {"herding", "centre"}
     if (detector == "opaque" and policy not in {"class", "reservoir"}) or (detector == "odd" and by_output):
         with pytest.raises(IncompatibleError, match="opaque" if detector == "opaque" else "mixes or cuts"):
-            run(asked, with_odd, Reporter())
+            run(asked, with_odd)
         return
-    record = run(asked, with_odd, Reporter())
-    assert record["effects"]["replayed_units"] > 0
-    held = record["memory"]["held"]
-    assert [sum(map(sum, after)) for after in held] == record["memory"]["samples"]
+    record = run(asked, with_odd)
+    assert record.effects["replayed_units"] > 0
+    held = record.memory.held
+    assert [sum(map(sum, after)) for after in held] == record.memory.samples
     if policy != "reservoir" and detector != "odd":
         assert held == [[[6, 6], [0, 0], [0, 0]], [[3, 3], [3, 3], [0, 0]], [[2, 2], [2, 2], [2, 2]]]
 
 
 def test_a_memory_in_bytes_is_the_same_in_samples(tiny_stream: Path, tmp_path: Path, with_odd: Registry) -> None:
     asked = request("simple_cnn", "replay", tiny_stream, tmp_path)
-    in_samples = run(asked, with_odd, Reporter())
+    in_samples = run(asked, with_odd)
     settings = [*asked.settings, f"strategy.memory_bytes={12 * 32 * 32 * 3 + 5}"]
-    in_bytes = run(dataclasses.replace(asked, settings=settings), with_odd, Reporter())
-    assert in_bytes["memory"] == in_samples["memory"]
-    assert in_bytes["matrix"] == in_samples["matrix"]
-    assert "memory_bytes" not in in_samples["spec"]["strategy_config"]
-    assert in_bytes["identity"] != in_samples["identity"]
+    in_bytes = run(dataclasses.replace(asked, settings=settings), with_odd)
+    assert in_bytes.memory == in_samples.memory
+    assert in_bytes.matrix == in_samples.matrix
+    assert in_samples.spec.strategy_config["memory_bytes"] is None
+    assert in_bytes.identity != in_samples.identity
 
 
 def record_bytes(detector: str) -> int:

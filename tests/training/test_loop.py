@@ -139,7 +139,7 @@ def test_penalties_are_averaged_over_an_accumulation_group(problem: Problem) -> 
             compute = made[0].compute_importances
 
             def fisher(*args: Any, **kwargs: Any) -> Any:
-                template = made[0]._strategy
+                template = made[0]._training
                 size, template.train_mb_size = template.train_mb_size, 16
                 try:
                     return compute(*args, **kwargs)

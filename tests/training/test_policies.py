@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from dfbench_avalanche.policies import Ranked, Reservoir, herd, shares, to_centre
+from dfbench_avalanche.storage_policies import Ranked, Reservoir, herd, shares, to_centre
 from pydantic import ValidationError
 
 from dfbench import StrategyContext, Task
@@ -68,7 +68,7 @@ def test_the_reservoir_is_uniform() -> None:
 def test_a_budget_in_bytes_pays_for_whole_units(problem: Problem) -> None:
     context = StrategyContext(network(), ("6",), 3, 50, 4, 16, problem.labels, sample_bytes=100)
     memory = strategy_of("replay", memory_bytes=2399).config  # a unit of 4 samples costs 400
-    assert (context.units_in_memory(memory), context.units_an_experience(memory)) == (5, 1)
+    assert (context.units_in_memory(memory), context.units_per_experience(memory)) == (5, 1)
     assert context.units_in_memory(strategy_of("replay").config) == 50 // 4
     with pytest.raises(ValidationError, match="two budgets"):
         strategy_of("gem", memory=5, memory_bytes=5)

@@ -1,4 +1,4 @@
-"""What reads a data set: the contract of a source, and how one is made from the options of a stream.
+"""Data sources: the contract of a source, and its construction from the options of a stream.
 
 A source is a class. Its constructor takes the root folder and its own options as keyword arguments;
 their annotations are what the values in a YAML file are checked against::
@@ -11,16 +11,16 @@ their annotations are what the values in a YAML file are checked against::
 An instance is pickled to the processes that decode pictures, so it holds paths and options, not open
 files. ``read`` raises :class:`~dfbench.data.pictures.PictureError` for a picture that cannot be used.
 
-Optional, each for a reason:
+Optional attributes:
 
-- ``classes``: names of the classes, where they are not ``("real", "fake")``.
+- ``classes``: names of the classes, unless they are ``("real", "fake")``.
 - ``needs_root = False``: the source makes its pictures itself; ``root`` may be None.
-- ``notes``: after ``samples()``, a list of lines the user should see (what was ignored, and why).
+- ``notes``: after ``samples()``, a list of lines for the user (files ignored, with the reason).
 - ``stamp(sample) -> str``: a cheap text that changes when the sample's picture does. Without it every
-  picture is read again at every start to make sure that it is still the same.
-- ``prepare(progress)``: called once before ``samples()``; makes what the source needs (renders pictures).
-- ``stored(samples, size) -> PixelView | None``: the pixels, where the source has them as a store already.
-- ``inspect(sample) -> Inspection``: hash and size of a picture, where that is cheaper than ``read``.
+  picture is read at every start, since it may have changed.
+- ``prepare(progress)``: called once before ``samples()``; renders or converts the pictures, say.
+- ``stored(samples, size) -> PixelView | None``: the pixels, if the source keeps them as a store already.
+- ``inspect(sample) -> Inspection``: hash and size of a picture, if that is cheaper than ``read``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dfbench.errors import DataError, UsageError, unknown
+from dfbench.errors import DataError, UsageError, first_problem, unknown
 
 if typing.TYPE_CHECKING:
     from dfbench.data.samples import Samples
@@ -45,7 +45,7 @@ REAL_FAKE: tuple[str, ...] = ("real", "fake")
 
 
 class Source(Protocol):
-    """What every source has; see the module's text for what one may have besides."""
+    """The required part of a source; the module's docstring lists the optional attributes."""
 
     def samples(self) -> Samples:
         """The table of all samples; ``sha256`` may be empty, names are those that ``read`` takes."""
@@ -57,19 +57,19 @@ class Source(Protocol):
 
 
 def class_names(source: Source) -> tuple[str, ...]:
-    """The names of a source's classes, in the order of its labels."""
+    """Names of a source's classes, in the order of its labels; real and fake by default."""
     return tuple(getattr(source, "classes", REAL_FAKE))
 
 
 def option_names(factory: Callable[..., Source]) -> list[str] | None:
-    """The options that a source's constructor takes; None where it takes any."""
+    """The options that a source's constructor accepts; None if it accepts any."""
     known, takes_any = _options(factory)
     return None if takes_any else sorted(known)
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A source together with what it was made from."""
+    """A source with the name, root and options that it was constructed from."""
 
     name: str
     root: Path | None
@@ -77,23 +77,28 @@ class Origin:
     source: Source
 
     @property
-    def place(self) -> str:
-        """Identifies these files on this machine."""
+    def location_hash(self) -> str:
+        """Hash of the root and the options: the same files on this machine, read in the same way."""
         return _digest([self.name, str(self.root.resolve()) if self.root else None, dict(self.options)])
 
     @property
-    def kind(self) -> str:
-        """Identifies how pixels are made of content, on any machine."""
+    def decoding_hash(self) -> str:
+        """Hash of the source and the options alone: the same content gives the same pixels, on any machine."""
         return _digest([self.name, dict(self.options)])
 
 
 def open_source(name: str, factory: Callable[..., Source], root: Path | None, options: Mapping[str, Any]) -> Origin:
     """Construct a source after checking its options against the constructor's annotations.
 
-    :param name: the registered name, for the errors
-    :param root: an existing folder, or None where the source needs none
-    :raise UsageError: an unknown option or a value of the wrong type
-    :raise DataError: the root does not exist
+    Args:
+        name: the registered name, for error messages.
+        factory: the source's class.
+        root: an existing folder, or None if the source needs none.
+        options: keyword arguments of the constructor, as they are in the stream file.
+
+    Raises:
+        UsageError: an unknown option or a value of the wrong type.
+        DataError: the root does not exist.
     """
     if root is not None and not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
@@ -106,12 +111,27 @@ def open_source(name: str, factory: Callable[..., Source], root: Path | None, op
     return Origin(name, root, dict(options), factory(root, **checked))
 
 
+def read_pixels(source: Source, sample: str) -> np.ndarray:
+    """Read one sample, and check that the source keeps its contract: uint8 (H, W, 3).
+
+    Raises:
+        PictureError: the picture cannot be used.
+        DataError: the source returned something else.
+    """
+    pixels = source.read(sample)
+    is_array = isinstance(pixels, np.ndarray)
+    if not is_array or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        got = f"{pixels.dtype} {pixels.shape}" if is_array else type(pixels).__name__
+        raise DataError(f"{type(source).__name__}.read({sample!r}) returned {got}, not uint8 (H, W, 3)")
+    return pixels
+
+
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 def _options(factory: Callable[..., Source]) -> tuple[dict[str, Any], bool]:
-    """Option name → annotation, and whether the constructor takes any other as well."""
+    """Option name → annotation, and whether the constructor accepts any other option too (``**kwargs``)."""
     parameters = list(inspect.signature(factory).parameters.values())[1:]  # the first is the root
     try:
         constructor = factory.__init__ if isinstance(factory, type) else factory  # type: ignore[misc]
@@ -130,7 +150,6 @@ def _checked(source: str, key: str, value: Any, annotation: Any) -> Any:
     try:
         return TypeAdapter(annotation, config=ConfigDict(strict=False)).validate_python(value)
     except ValidationError as error:
-        problem = error.errors()[0]["msg"]
-        raise UsageError(f"source {source!r}, option {key}: {problem} (got {value!r})") from None
-    except (PydanticSchemaGenerationError, PydanticUserError):
+        raise UsageError(f"source {source!r}, option {key}: {first_problem(error)} (got {value!r})") from None
+    except (PydanticSchemaGenerationError, PydanticUserError):  # a class that pydantic cannot check
         return value

@@ -1,4 +1,4 @@
-"""CIFAR-10, in the two layouts that people have it in (Krizhevsky 2009; ten classes, 32×32 pixels)."""
+"""CIFAR-10 in its two usual layouts (Krizhevsky 2009; ten classes, 32×32 pixels)."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ class Cifar10Source:
 
     A sample is called ``train/00000`` or ``test/00000``: its position in the data set's own order.
 
-    :param root: the folder with ``cifar-10-batches-py/``, or with ``*train*.parquet`` and
-        ``*test*.parquet`` (also below ``plain_text/`` or ``data/``)
-    :param val: the last ``val`` training pictures become the validation split; none by default
+    Args:
+        root: the folder with ``cifar-10-batches-py/``, or with ``*train*.parquet`` and
+            ``*test*.parquet`` (also below ``plain_text/`` or ``data/``).
+        val: the number of training pictures, from the end, that become the validation split.
     """
 
     classes = CLASSES
@@ -44,7 +45,8 @@ class Cifar10Source:
     def samples(self) -> Samples:
         """The table of all 60 000 pictures (or as many as the files hold), in the files' order.
 
-        :raise DataError: a file is damaged, or ``val`` leaves nothing to train on
+        Raises:
+            DataError: a file is damaged, or ``val`` leaves nothing to train on.
         """
         rows = []
         for part in ("train", "test"):
@@ -103,7 +105,7 @@ def _find_layout(root: Path) -> _Batches | _Parquet:
 
 
 class _Layout:
-    """Files a part; what is read from them stays in memory and out of pickles."""
+    """The files of each part; their content is kept in memory and left out of pickles."""
 
     def __init__(self, files: dict[str, list[Path]]) -> None:
         self.files = files
@@ -113,7 +115,7 @@ class _Layout:
 
     @cached_property
     def stamps(self) -> dict[str, str]:
-        """For each part, sizes and times of its files."""
+        """Part → sizes and times of its files."""
         stats = {part: [file.stat() for file in files] for part, files in self.files.items()}
         return {part: ",".join(f"{s.st_size}:{s.st_mtime_ns}" for s in each) for part, each in stats.items()}
 
@@ -159,7 +161,7 @@ class _Parquet(_Layout):
     def _encoded(self, part: str, number: int, name: str) -> bytes:
         value = self._pictures[part][number].as_py()
         if not isinstance(value, bytes):
-            raise PictureError(f"{name}: the Parquet file holds no picture here")
+            raise PictureError(f"{name}: the Parquet file has no picture in this row")
         return value
 
     @cached_property

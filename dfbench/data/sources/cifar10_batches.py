@@ -2,8 +2,8 @@
 
 The files of the original data set are Python pickles, and unpickling a hostile file runs whatever it
 says. So this is not ``pickle.load``: the only globals that a file may name are the three that a numpy
-array's pickle needs, and even they are not numpy's, but two inert classes that keep what they are
-given. The array is then made from the kept bytes, after its shape and type were checked.
+array's pickle needs, and even they are not numpy's, but two inert classes that only store their
+arguments. The array is then built from the stored bytes, after its shape and type were checked.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 from dfbench.errors import DataError
 
 _LARGEST = 200_000_000
-"""Bytes; the real files have 31 MB."""
+"""Bytes per file; the real ones have 31 MB."""
 
 
 class _Inert:
-    """Stands for an object of the file: remembers the state it is given, and does nothing."""
+    """Stands for an object of the file: stores its arguments and state, and does nothing."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
@@ -72,10 +72,13 @@ class _Reader(pickle.Unpickler):
 
 
 def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels and labels of one batch file.
+    """Read the pixels and labels of one batch file.
 
-    :return: uint8 (N, 3072) with the red, green and blue plane of each picture, and int64 (N,) labels
-    :raise DataError: the file is missing, damaged, or not what a CIFAR-10 batch is
+    Returns:
+        uint8 (N, 3072) with the red, green and blue plane of each picture, and int64 (N,) labels.
+
+    Raises:
+        DataError: the file is missing, damaged or not a CIFAR-10 batch.
     """
     try:
         if path.stat().st_size > _LARGEST:

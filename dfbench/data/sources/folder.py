@@ -31,15 +31,16 @@ class FolderSource:
     """A data set as a tree of picture files.
 
     Without a manifest the tree is ``root/{train,val,test}/{real,fake}/…/picture``; other usual
-    spellings are understood (:data:`SPLIT_FOLDERS`, :data:`CLASS_FOLDERS`, upper or lower case).
+    names are recognised (:data:`SPLIT_FOLDERS`, :data:`CLASS_FOLDERS`, upper or lower case).
     A folder below the class is one video; a picture that lies in the class folder itself is a video
-    of its own. With ``subfolder: method`` the folder names how its pictures were made instead.
+    of its own. With ``subfolder: method`` the folder names the forgery method instead.
 
-    :param root: the folder
-    :param manifest: a CSV with columns ``path,label`` and, as far as known, ``source, method,
-        identity, video, frame, pair, split, width, height, sha256``; paths are relative to ``root``
-        (see :mod:`dfbench.data.sources.manifest`)
-    :param subfolder: what a folder below the class stands for
+    Args:
+        root: the folder.
+        manifest: a CSV with columns ``path,label`` and optionally ``source, method,
+            identity, video, frame, pair, split, width, height, sha256``; paths are relative to ``root``
+            (see :mod:`dfbench.data.sources.manifest`).
+        subfolder: the meaning of a folder below the class.
     """
 
     def __init__(
@@ -59,7 +60,8 @@ class FolderSource:
     def samples(self) -> Samples:
         """The table; a sample's name is its path relative to the root, with forward slashes.
 
-        :raise DataError: no split or class folder, or a bad manifest
+        Raises:
+            DataError: there is no split or class folder, or the manifest is bad.
         """
         self.notes = []
         if self.manifest is not None:
@@ -93,16 +95,16 @@ class FolderSource:
         if not found:
             raise DataError(
                 f"{self.root}: no pictures in the layout {{train,val,test}}/{{real,fake}}/; "
-                "arrange them so, or list them in a manifest (manifest: FILE.csv)"
+                "arrange them like this, or list them in a manifest (manifest: FILE.csv)"
             )
         if ignored:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in ignored.most_common(5))
-            self.notes.append(f"{self.root}: {ignored.total()} files that are no pictures ignored ({kinds})")
+            self.notes.append(f"{self.root}: {ignored.total()} files that are not pictures ignored ({kinds})")
 
     def _folder_rows(
         self, class_folder: Path, folder: Path, pictures: list[str], split: str, label: int
     ) -> Iterator[dict[str, Any]]:
-        """One row a picture of one folder; pictures are in natural order, so 10 comes after 9."""
+        """One row per picture of one folder, in natural order: 10 comes after 9."""
         below = folder.relative_to(class_folder).as_posix()
         kind = ("real", "fake")[label]
         for frame, picture in enumerate(pictures):
@@ -119,7 +121,7 @@ class FolderSource:
 
 
 def _known_folders(parent: Path, names: dict[str, Any]) -> Iterator[tuple[Path, Any]]:
-    """Sub-folders whose lower-case name is known, with what they stand for, in a fixed order."""
+    """Sub-folders whose lower-case name is in ``names``, with its value, in a fixed order."""
     try:
         children = sorted(parent.iterdir())
     except OSError as error:
@@ -130,7 +132,7 @@ def _known_folders(parent: Path, names: dict[str, Any]) -> Iterator[tuple[Path, 
 
 
 def _pictures(top: Path, ignored: Counter[str]) -> Iterator[tuple[Path, list[str]]]:
-    """Folders at and below ``top`` with their pictures; each real folder once, so links may loop."""
+    """Folders at and below ``top`` with their pictures; each real folder once, even if links form a loop."""
     seen: set[tuple[int, int]] = set()
     for folder, subfolders, files in os.walk(top, followlinks=True, onerror=_unreadable):
         status = os.stat(folder)

@@ -1,12 +1,12 @@
-"""The manifest of a ``folder`` source: a CSV file that names every picture and what is known of it.
+"""The manifest of a ``folder`` source: a CSV file with one row per picture.
 
 ========  ==================================================================================
-path      needed; relative to the source's root, inside it, each picture once
-label     needed; 0 or ``real``, 1 or ``fake``
-split     ``train``, ``val`` (``valid``, ``validation``) or ``test``; ``train`` without the column
-source, method, identity, video, pair   texts; empty = not known
+path      required; relative to the source's root, inside it, each picture once
+label     required; 0 or ``real``, 1 or ``fake``
+split     ``train``, ``val`` (``valid``, ``validation``) or ``test``; without the column all are ``train``
+source, method, identity, video, pair   texts; empty = unknown
 frame     whole number; 0 without the column
-sha256    of the file; a picture with another content counts as damaged
+sha256    of the file; a picture with other content counts as damaged
 ========  ==================================================================================
 
 Other columns (``width``, ``height``, your own) are allowed and not used. The errors name the line.
@@ -31,17 +31,22 @@ TEXTS = ("source", "method", "identity", "video", "pair")
 def read_manifest(root: Path, manifest: Path) -> Samples:
     """Read and check a manifest.
 
-    :param root: the folder that its paths are relative to
-    :param manifest: the CSV file
-    :return: the table, in the order of the file; a sample's name is its path
-    :raise DataError: the file is missing or breaks one of the rules above
+    Args:
+        root: the folder that the paths are relative to.
+        manifest: the CSV file.
+
+    Returns:
+        the table, in the order of the file; a sample's name is its path.
+
+    Raises:
+        DataError: the file is missing or breaks one of the rules of this module's docstring.
     """
     lines: dict[str, int] = {}
     rows = []
     for number, record in _records(manifest):
         row = _row(record, f"{manifest}, line {number}")
         if row["sample"] in lines:
-            before = f"was listed before, in line {lines[row['sample']]}"
+            before = f"is already listed in line {lines[row['sample']]}"
             raise DataError(f"{manifest}, line {number}: {row['sample']} {before}")
         lines[row["sample"]] = number
         rows.append(row)
@@ -99,7 +104,7 @@ def _row(record: Mapping[str, str], where: str) -> dict[str, Any]:
 
 
 def _inside(path: str, where: str) -> str:
-    """The normal form of a relative path, which must not leave the root."""
+    """Normalise a relative path and check that it stays inside the root."""
     pure = PurePosixPath(path)
     if not path or pure.is_absolute() or ".." in pure.parts or re.match(r"[A-Za-z]:", path) or "\0" in path:
         raise DataError(f"{where}: path {path!r} must be relative to the root and stay inside it")
@@ -109,7 +114,7 @@ def _inside(path: str, where: str) -> str:
 
 
 def _check_files(root: Path, manifest: Path, lines: Mapping[str, int]) -> None:
-    """Every listed file is there. Links are followed wherever they lead: they are the user's own."""
+    """Check that every listed file exists. Links may lead anywhere: the user made them."""
     missing = [(path, number) for path, number in lines.items() if not (root / path).is_file()]
     if missing:
         named = ", ".join(f"{path} (line {number})" for path, number in missing[:5])

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
 
 from dfbench.errors import DataError
-from dfbench.evaluation.scores import Scores
-from dfbench.evaluation.uncertainty import data_key, uncertainty
-from dfbench.files import write_json, write_whole
-from dfbench.publish.verification.checks import Source, failures, verify
+from dfbench.files import cache_root, writing
+from dfbench.publish.board.manifest import update_manifest
+from dfbench.publish.verification.checks import failures, verify
 from dfbench.records.command import needed_settings
-from dfbench.records.record import STATUSES, parse_record, read_json, read_record
+from dfbench.records.finished import MISSING_ON_BOARD, FinishedRun
+from dfbench.records.packed_scores import PackedRun, pack_path, packed_runs, read_pack, write_pack
+from dfbench.records.record import STATUSES, Record
+from dfbench.records.seeds import by_seed
 
 if TYPE_CHECKING:
     from dfbench.plugins import Registry
@@ -27,7 +32,7 @@ class Added:
     path: Path
     new: bool
     notes: tuple[str, ...]
-    """What readers are told of its data: leaks, pictures left out."""
+    """What a reader should know of its data: leaks, pictures left out."""
 
 
 def add(
@@ -37,120 +42,155 @@ def add(
     replace: bool = False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Added]:
-    """Check all runs, then copy each record and its scores to ``board`` with the status *recomputed*.
+    """Check all runs, then put each record (as *recomputed*) and its scores on the leaderboard in ``board``.
 
     Args:
-        runs: folders of runs, or their ``record.json``.
-        replace: let a run take the place of one with the same spec but other scores.
-        progress: told how many runs were checked.
+        runs: Folders of runs, or their ``record.json``.
+        board: Folder of the leaderboard; it need not exist.
+        registry: Where detectors and strategies are looked up.
+        replace: Let a run take the place of one with the same spec but other scores.
+        progress: Called with the number of runs that were checked.
 
     Raises:
-        DataError: the first thing that is wrong, with the file.
+        DataError: The first thing that is wrong, with the file.
     """
-    known = _fingerprints(board)
-    sources = []
+    with _locked(board):
+        return _add(runs, board, registry, replace, progress)
+
+
+def _add(
+    runs: Sequence[Path], board: Path, registry: Registry, replace: bool, progress: Callable[[int], None]
+) -> list[Added]:
+    there = {path.stem: Record.read(path) for path in sorted((board / "results").glob("*.json"))}
+    known: dict[str, tuple[str, str]] = {}
+    for record in there.values():
+        known.setdefault(record.data.benchmark, (record.data.fingerprint, record.run))
+    finished: dict[str, FinishedRun] = {}
     for path in runs:
-        source = Source.open(path)
-        check(source, registry, known)
-        _check_place(source, board, replace)
-        sources.append(source)
-        progress(len(sources))
-    return [_copy(source, board, registry) for source in sources]
+        run = FinishedRun.open(path)
+        check(run, registry, known)
+        _check_place(run, there, board, replace)
+        finished[run.record.run] = run
+        progress(len(finished))
+    rows = by_seed(finished.values(), lambda run: run.record.spec)
+    for row in rows:
+        _check_pack(row, there, board)
+    added = {one.run: one for row in rows for one in _put(row, there, board, registry)}
+    return [added[run] for run in finished]
 
 
-def check(source: Source, registry: Registry, known: dict[str, tuple[str, str]] | None = None) -> None:
-    """Refuse a record that may not stand on a public leaderboard.
+def check(run: FinishedRun, registry: Registry, known: dict[str, tuple[str, str]] | None = None) -> None:
+    """Refuse a run that may not stand on a public leaderboard.
 
     Args:
-        known: benchmark → (data fingerprint, a run that has it); it grows by this record's.
+        run: The run.
+        registry: Where the metrics of plugins are looked up.
+        known: Benchmark → (data fingerprint, a run that has it); it grows by this run's.
 
     Raises:
-        DataError: naming the file and what is wrong.
+        DataError: The file and what is wrong.
     """
-    record, where = source.record, source.path
+    record, where = run.record, run.path
     if record.spec.split != "test":
         raise DataError(
             f"{where}: scored on the {record.spec.split} split, which is for choosing hyperparameters; "
             "run the same command without --split to score the test sets"
         )
-    if source.scores is None:
+    if run.scores_file is None:
         raise DataError(
-            f"{where}: scores.parquet is not beside it; every figure on the board is computed from the scores"
+            f"{where}: scores.parquet is not next to it; every figure on the board is computed from the scores"
         )
-    wrong = failures(verify(source, registry))
+    wrong = failures(verify(run, registry))
     if wrong:
         more = f" (and {len(wrong) - 1} more; dfbench verify lists them)" if len(wrong) > 1 else ""
         raise DataError(f"{where}: {wrong[0].what}: {wrong[0].detail}{more}")
     if record.average is None:
         raise DataError(f"{where}: its headline average is undefined, so it cannot be ranked")
     if known is not None:
-        fingerprint, run = known.setdefault(record.data.benchmark, (record.data.fingerprint, record.run))
+        fingerprint, other = known.setdefault(record.data.benchmark, (record.data.fingerprint, record.run))
         if fingerprint != record.data.fingerprint:
             raise DataError(
                 f"{where}: its data are not those of the other rows of {record.data.benchmark!r} "
-                f"(fingerprint {record.data.fingerprint[:12]}…, {run} has {fingerprint[:12]}…): another version of the "
-                "data, whose old rows must be removed first, or another stream of the same name, which needs its own"
+                f"(fingerprint {record.data.fingerprint[:12]}…, {other} has {fingerprint[:12]}…): another version "
+                "of the data, whose old rows must be removed first, or another stream, which needs a name of its own"
             )
 
 
-def _fingerprints(board: Path) -> dict[str, tuple[str, str]]:
-    found: dict[str, tuple[str, str]] = {}
-    for path in sorted((board / "results").glob("*.json")):
-        record = read_record(path)
-        found.setdefault(record.data.benchmark, (record.data.fingerprint, record.run))
-    return found
-
-
-def _check_place(source: Source, board: Path, replace: bool) -> None:
-    place = _place(board, source.record.run)
-    if replace or not place.exists() or place.samefile(source.path):
-        return
-    if read_record(place).files != source.record.files:
-        raise DataError(
-            f"{source.path}: {place} has the same spec but other scores; "
-            "'dfbench verify --rerun' tells which is right, --replace puts this one in its place"
-        )
-
-
-def _copy(source: Source, board: Path, registry: Registry) -> Added:
-    record, place = source.record, _place(board, source.record.run)
-    before = read_json(place) if place.exists() else {}
-    value = attached(source, registry)
-    if before.get("files") == value["files"] and _rank(before) > _rank(value):
-        value |= {key: before[key] for key in ("status", "verification") if key in before}
-    assert source.scores is not None  # check() saw to it
-    scores = source.scores.read_bytes()
-    beside = board / "scores" / f"{record.run}.parquet"
-    if not beside.exists() or beside.read_bytes() != scores:
-        write_whole(beside, scores)
-    parse_record(value, place)
-    if value != before:
-        write_json(place, value)
-    return Added(record.run, place, not before, tuple(record.data.notes))
-
-
-def attached(source: Source, registry: Registry) -> dict[str, Any]:
-    """The record with all that the pages need: intervals, settings of its command, the status."""
-    value, record = dict(source.value), source.record
-    if record.uncertainty is None and source.scores is not None:
-        value["uncertainty"] = uncertainty(
-            Scores.read(source.scores),
-            [e.name for e in record.data.experiences],
-            record.headline,
-            len(record.data.classes),
-            data_key(record.data.fingerprint, record.spec.split),
-        )
-    if record.settings is None:
-        value["settings"] = needed_settings(record.spec, registry)
+def attached(record: Record, registry: Registry) -> Record:
+    """The record with all that the pages need: settings of its command, the status."""
+    settings = needed_settings(record.spec, registry) if record.settings is None else record.settings
     # A contributor's own claim to more is not taken over: 'dfbench verify --write' on the board gives it.
-    value["status"] = STATUSES[1]
-    value.pop("verification", None)
-    return value
+    changed = record.model_copy(update={"settings": settings, "status": STATUSES[1], "verification": None})
+    return Record.parse(changed.document(), record.run)
 
 
-def _rank(value: dict[str, Any]) -> int:
-    status = value.get("status", STATUSES[0])
-    return STATUSES.index(status) if status in STATUSES else 0
+def _locked(board: Path) -> FileLock:
+    """Seeds of one row that are added at the same time would each write the pack without the other."""
+    name = hashlib.sha256(str(board.resolve()).encode()).hexdigest()
+    path = cache_root() / "locks" / f"{name}.lock"
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path)
+
+
+def _check_place(run: FinishedRun, there: dict[str, Record], board: Path, replace: bool) -> None:
+    before = there.get(run.record.run)
+    if replace or before is None or before.scores_sha256 == run.record.scores_sha256:
+        return
+    raise DataError(
+        f"{run.path}: {_place(board, run.record.run)} has the same spec but other scores; "
+        "'dfbench verify --rerun' says which is right, --replace puts this one in its place"
+    )
+
+
+def _check_pack(row: Sequence[FinishedRun], there: dict[str, Record], board: Path) -> None:
+    """Refuse to write a pack anew without the scores of the seeds that are on the board already."""
+    new = {run.record.run for run in row}
+    pack = pack_path(board, row[0].record.spec)
+    kept = {packed for packed in _claimed(row, there) if packed.run not in new}
+    if missing := kept - (packed_runs(pack) if pack.is_file() else set()):
+        run = min(missing).run
+        raise DataError(f"{_place(board, run)}: {MISSING_ON_BOARD}; they belong into one file with those of {min(new)}")
+
+
+def _claimed(row: Sequence[FinishedRun], there: dict[str, Record]) -> set[PackedRun]:
+    """The scores that the row's records on the board are computed from."""
+    row_id = row[0].record.spec.row_id
+    return {PackedRun(r.run, r.scores_sha256) for r in there.values() if r.spec.row_id == row_id}
+
+
+def _put(row: Sequence[FinishedRun], there: dict[str, Record], board: Path, registry: Registry) -> list[Added]:
+    """Write the runs of one row.
+
+    The pack first holds old and new scores, then the records change, then the old scores go: whenever this is
+    interrupted, each record has its scores, and the same command goes on.
+    """
+    pack = pack_path(board, row[0].record.spec)
+    new = {PackedRun(run.record.run, run.record.scores_sha256): run.scores for run in row}
+    before = _claimed(row, there)
+    after = {packed for packed in before if packed.run not in {run.record.run for run in row}} | set(new)
+    held = packed_runs(pack) if pack.is_file() else set()
+    if not held >= after:
+        write_pack(pack, (read_pack(pack) if held else {}) | new)
+    update_manifest(board, [pack])
+    added = [_copy(run.record, there.get(run.record.run), board, registry) for run in row]
+    if packed_runs(pack) != after:
+        write_pack(pack, {packed: scores for packed, scores in read_pack(pack).items() if packed in after})
+        update_manifest(board, [pack])
+    return added
+
+
+def _copy(record: Record, before: Record | None, board: Path, registry: Registry) -> Added:
+    place, after = _place(board, record.run), attached(record, registry)
+    if before is not None and before.scores_sha256 == after.scores_sha256 and _rank(before) > _rank(after):
+        after = after.model_copy(update={"status": before.status, "verification": before.verification})
+    if before is None or after.document() != before.document():
+        after.write(place)
+    return Added(record.run, place, before is None, tuple(record.data.notes))
+
+
+def _rank(record: Record) -> int:
+    return STATUSES.index(record.status)
 
 
 def _place(board: Path, run: str) -> Path:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from dfbench.publish.board.table import Board, Row, Table
+from dfbench.publish.board.table import Board, BoardRow, BoardTable
 from dfbench.records.command import command
 from dfbench.records.record import Record
 
@@ -22,7 +22,9 @@ def page_data(board: Board) -> dict[str, Any]:
     return {"tables": tables, "environments": [json.loads(text) for text in environments]}
 
 
-def table_data(table: Table, rows: Sequence[Row], environments: dict[str, int] | None = None) -> dict[str, Any]:
+def table_data(
+    table: BoardTable, rows: Sequence[BoardRow], environments: dict[str, int] | None = None
+) -> dict[str, Any]:
     """A benchmark and its rows. Environments stand in their runs, or in ``environments`` (JSON → number) if given."""
     return {
         "key": table.key,
@@ -34,7 +36,7 @@ def table_data(table: Table, rows: Sequence[Row], environments: dict[str, int] |
     }
 
 
-def row_data(row: Row, environments: dict[str, int] | None = None) -> dict[str, Any]:
+def row_data(row: BoardRow, environments: dict[str, int] | None = None) -> dict[str, Any]:
     """A row with each of its runs, numbers to four digits."""
     spec, average = row.first.spec, row.average
     samples, sample_bytes, state_bytes = row.stored
@@ -68,7 +70,7 @@ def row_data(row: Row, environments: dict[str, int] | None = None) -> dict[str, 
     }  # fmt: skip
 
 
-def _cost(table: Table, row: Row) -> dict[str, Any]:
+def _cost(table: BoardTable, row: BoardRow) -> dict[str, Any]:
     """Compute, and what it bought in learning; without those that a row does not have."""
     missed, relative = table.intransigence(row), table.relative_compute(row)
     values = {
@@ -88,15 +90,15 @@ def run_data(record: Record, environments: dict[str, int] | None) -> dict[str, A
         "run": record.run,
         "seed": record.spec.seed,
         "average": _short(record.average),
-        "interval": _interval(sure.average if sure else None),
+        "interval": _interval(sure.average),
         "forgetting": _short(record.metrics.get("forgetting")),
-        "forgetting_interval": _interval(sure.forgetting if sure else None),
+        "forgetting_interval": _interval(sure.forgetting),
         "matrix": [[_short(value) for value in line] for line in record.matrix[record.headline]],
-        "intervals": [_interval(i) for i in sure.per_experience] if sure else None,
-        "unit": sure.unit if sure else None,
+        "intervals": [_interval(i) for i in sure.per_experience],
+        "unit": sure.unit,
         "per_experience": [
-            {k: _short(e[k]) for k in _PER_EXPERIENCE if isinstance(e.get(k), int | float)}
-            | {k: e[k] for k in ("n", "n_videos") if isinstance(e.get(k), int)}
+            {k: _short(v) for k in _PER_EXPERIENCE if isinstance(v := e.get(k), int | float)}
+            | {k: v for k in ("n", "n_videos") if isinstance(v := e.get(k), int)}
             for e in record.per_experience
         ],
         "seconds": {
@@ -108,15 +110,15 @@ def run_data(record: Record, environments: dict[str, int] | None) -> dict[str, A
         "stored": record.memory.samples,
         "peak": [record.peak_memory.host_bytes, record.peak_memory.device_bytes],
         "resumed": record.resumed,
-        "parameters": record.detector.get("parameters"),
+        "parameters": record.detector.parameters,
         "effects": {k: _significant(v) for k, v in sorted(record.effects.items())},
         "created": record.created[:10],
         "status": record.status,
         "verification": _verification(record),
-        "weights": record.files.get("model.safetensors"),
-        "scores": record.files.get("scores.parquet"),
+        "weights": record.weights_sha256,
+        "scores": record.scores_sha256,
         "checkpoint": record.checkpoint.model_dump() if record.checkpoint else None,
-        "git": {k: record.git[k] for k in ("commit", "dirty") if k in record.git} if record.git else None,
+        "git": record.git.model_dump() if record.git else None,
         "environment": environment if environments is None else _number(environment, environments),
         "command": command(record),
     }

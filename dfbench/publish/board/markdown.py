@@ -5,10 +5,10 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from dfbench.publish.board import marks
-from dfbench.publish.board.table import Board, Row, Table
+from dfbench.publish.board.cells import LEGEND, TEXT_COLUMNS, cells, columns
+from dfbench.publish.board.reported import Reported
+from dfbench.publish.board.table import Board, BoardRow, BoardTable
 from dfbench.records import text
-from dfbench.records.record import Reported
 
 _HEAD = """# Leaderboard
 
@@ -24,7 +24,7 @@ def markdown(board: Board) -> str:
     """The whole file."""
     parts = [_HEAD]
     if board.tables:
-        parts.append(marks.LEGEND + "\n")
+        parts.append(LEGEND + "\n")
     parts += [_table(table) for table in board.tables]
     if not board.tables:
         parts.append("No run has been added yet: `dfbench leaderboard add RUN`.\n")
@@ -42,52 +42,36 @@ def escape(value: str) -> str:
     return html.escape(" ".join(value.split())).translate(_ESCAPES)
 
 
-def _table(table: Table) -> str:
-    metric = text.METRICS[table.headline]
-    columns = ["", "detector", "strategy", f"average {metric}", "95 % interval", "forgetting", "BWT",
-               "learning", "stored", "compute", "seconds", "seeds", "status"]  # fmt: skip
+def _table(table: BoardTable) -> str:
     head = (
         f"## {escape(table.key)}\n\n{escape(' → '.join(table.experiences))} · "
         f"{len(table.rows)} rows, {table.runs} runs · data `{table.fingerprint[:12]}`\n"
     )
-    return head + "\n" + _markdown_table(columns, [_cells(table, row) for row in table.rows], numbers_from=3)
+    rows = [_line(table, row) for row in table.rows]
+    return head + "\n" + _markdown_table(columns(table), rows, numbers_from=TEXT_COLUMNS)
 
 
-def _cells(table: Table, row: Row) -> list[str]:
-    spec, average = row.first.spec, row.average
-    of_detector, of_strategy = marks.split_options(row)
-    samples, sample_bytes, _ = row.stored
-    stored = f"{text.count(samples)} ({text.size(sample_bytes)})" if samples else text.NONE
-    seeds = ", ".join(f"[{r.spec.seed}](results/{r.run}.json)" for r in row.records)
-    preset = [spec.preset] if spec.preset != "default" else []
-    return [
-        marks.mark(row),
-        escape(" ".join([spec.detector, *preset, *of_detector])),
-        f"[{escape(' '.join([spec.strategy, *of_strategy]))}](index.html#row={row.id})",
-        text.with_spread(average.mean, average.spread) if average else text.NONE,
-        text.interval(average.low, average.high) if average else text.NONE,
-        *(text.number(row.metric(name)[0]) for name in ("forgetting", "bwt", "learning_accuracy")),
-        stored,
-        text.compute(row.passes, table.relative_compute(row)),
-        text.count(row.seconds),
-        seeds,
-        row.status,
-    ]
+def _line(table: BoardTable, row: BoardRow) -> list[str]:
+    """The cells of a row, with links to its page and its records."""
+    found = cells(table, row)
+    mark, detector, strategy, *numbers, _, status = found.line()
+    seeds = ", ".join(f"[{seed}](results/{run}.json)" for seed, run in found.seeds)
+    return [mark, escape(detector), f"[{escape(strategy)}](index.html#row={row.id})", *numbers, seeds, status]
 
 
 def _reported(table: Reported) -> str:
     where = f"{table.paper}, table {table.table}" if table.table else table.paper
     note = f" {table.note}" if table.note else ""
     head = f"## {escape(table.title)}\n\n*{escape(f'{where}: {table.metric}.{note}')}*\n\n"
-    columns = ["method", "network", "memory", *map(escape, table.columns)]
+    headings = ["method", "network", "memory", *map(escape, table.columns)]
     rows = []
     for row in table.rows:
         name = f"{row.strategy} ({row.note})" if row.note else row.strategy
-        cells = [name, row.detector or text.NONE, row.memory or text.NONE, *(v or text.NONE for v in row.values)]
-        rows.append([f"*{escape(cell)}*" for cell in cells])
-    return head + _markdown_table(columns, rows, numbers_from=3)
+        printed = [name, row.detector or text.NONE, row.memory or text.NONE, *(v or text.NONE for v in row.values)]
+        rows.append([f"*{escape(cell)}*" for cell in printed])
+    return head + _markdown_table(headings, rows, numbers_from=3)
 
 
-def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int) -> str:
-    rule = ["---:" if i >= numbers_from else "---" for i in range(len(columns))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (columns, rule, *rows)) + "\n"
+def _markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int) -> str:
+    rule = ["---:" if i >= numbers_from else "---" for i in range(len(headings))]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (headings, rule, *rows)) + "\n"

@@ -1,4 +1,4 @@
-"""``leaderboard/index.html``: one file that asks for nothing else, from ``page/`` and the board's data.
+"""``leaderboard/index.html``: one file that asks for nothing else, from ``assets/`` and the board's data.
 
 Records come from outsiders. The template escapes every text, the data stand in the page as JSON without ``<``, the
 script writes text nodes only, and a content security policy names the one script and the one style sheet by hash.
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from dfbench.publish.board import marks
+from dfbench.publish.board.cells import LEGEND, cells
 from dfbench.publish.board.data import page_data
-from dfbench.publish.board.table import Board, Row, Table
+from dfbench.publish.board.table import Board, BoardRow, BoardTable
 from dfbench.records import text
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def page(board: Board) -> str:
     return environment.get_template("index.html.j2").render(
         board=board,
         text=text,
-        marks=marks,
+        cells=cells,
+        legend=LEGEND,
         style=style,
         script=script,
         policy=policy,
@@ -71,7 +72,7 @@ def embedded(value: Any) -> str:
     return plain
 
 
-def axis(table: Table) -> Axis:
+def axis(table: BoardTable) -> Axis:
     """From the lowest to the highest end of an interval, rounded outwards to .05."""
     ends = [
         v
@@ -85,7 +86,7 @@ def axis(table: Table) -> Axis:
     return Axis(low, high if high > low else low + 0.05)
 
 
-def choices(table: Table) -> list[tuple[str, str, list[str]]]:
+def choices(table: BoardTable) -> list[tuple[str, str, list[str]]]:
     """(attribute, label, values) of each filter that has something to choose from."""
     found: dict[tuple[str, str], set[str]] = {
         ("detector", "Detector"): {row.first.spec.detector for row in table.rows},
@@ -99,7 +100,7 @@ def choices(table: Table) -> list[tuple[str, str, list[str]]]:
     return result
 
 
-def sort_value(row: Row, column: str) -> str | float:
+def sort_value(row: BoardRow, column: str) -> str | float:
     """What a column is sorted by; an empty text sorts last."""
     values: dict[str, Any] = {
         "strategy": row.first.spec.strategy,

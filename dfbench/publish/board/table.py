@@ -6,10 +6,9 @@ benchmark and data fingerprint are compared with one another; anything else neve
 
 from __future__ import annotations
 
-import hashlib
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,21 +17,23 @@ from typing import Any, Literal
 from dfbench.errors import DataError
 from dfbench.evaluation.significance import Comparison, Estimate, Sample, SeedVariance, compare, estimate, holm, pooled
 from dfbench.evaluation.uncertainty import decode
+from dfbench.publish.board.reported import Reported, read_reported
 from dfbench.records.comparison import intransigence
-from dfbench.records.record import STATUSES, Record, Reported, Status, read_record, read_reported
+from dfbench.records.record import STATUSES, Record, Status
+from dfbench.records.seeds import by_seed, mean_and_spread
 
 ALPHA = 0.05
 Mark = Literal["best", "tied", "worse"]
 
 
 @dataclass(frozen=True)
-class Row:
+class BoardRow:
     """Runs that differ in their seed alone."""
 
     records: tuple[Record, ...]
     """By seed."""
     options: tuple[str, ...] = ()
-    """What tells it from other rows of the same detector, preset and strategy."""
+    """What distinguishes it from other rows of the same detector, preset and strategy."""
     seeds: SeedVariance | None = None
     """Pooled over the continual rows of its detector and preset, else of its table."""
     mark: Mark | None = None
@@ -46,17 +47,17 @@ class Row:
         """The record of the lowest seed."""
         return self.records[0]
 
-    @cached_property
+    @property
     def id(self) -> str:
-        """Ten hexadecimal digits of the hash of the spec without its seed: stable whatever else is on the board."""
-        return row_id(self.first)
+        """Ten hexadecimal digits that depend on the spec without its seed alone, whatever else is on the board."""
+        return self.first.spec.row_id
 
     @cached_property
     def sample(self) -> Sample | None:
         """The headline average of each seed, with its replicates; None where it is undefined in one of them."""
         values = [r.average for r in self.records]
         known = [v for v in values if v is not None]
-        drawn = [decode(r.uncertainty.replicates) if r.uncertainty else None for r in self.records]
+        drawn = [decode(r.uncertainty.replicates) for r in self.records]
         return Sample(known, drawn, self.seeds) if len(known) == len(values) else None
 
     @cached_property
@@ -70,7 +71,7 @@ class Row:
 
     @property
     def bound(self) -> bool:
-        """It saw all data, at once or again and again: an upper bound, not a continual method."""
+        """It saw all data, at once or repeatedly: an upper bound, not a continual method."""
         return any(r.sees_everything for r in self.records)
 
     @property
@@ -83,19 +84,15 @@ class Row:
         """What its data have that a reader should know."""
         return list(dict.fromkeys(note for r in self.records for note in r.data.notes))
 
-    def mean(self, values: Iterable[float]) -> float:
-        """The mean over seeds of a cost."""
-        return statistics.fmean(values)
-
     @property
     def seconds(self) -> float:
         """Mean over seeds, training and scoring together."""
-        return self.mean(r.seconds.total for r in self.records)
+        return statistics.fmean(r.seconds.total for r in self.records)
 
     @property
     def steps(self) -> float:
         """Optimizer steps, mean over seeds."""
-        return self.mean(sum(r.steps) for r in self.records)
+        return statistics.fmean(sum(r.steps) for r in self.records)
 
     @property
     def passes(self) -> float | None:
@@ -106,9 +103,9 @@ class Row:
     def stored(self) -> tuple[float, float, float]:
         """(samples, bytes of them, bytes of other state) held after the last training."""
         return (
-            self.mean(r.memory.samples[-1] for r in self.records),
-            self.mean(r.memory.bytes[-1] for r in self.records),
-            self.mean(r.memory.state_bytes for r in self.records),
+            statistics.fmean(r.memory.samples[-1] for r in self.records),
+            statistics.fmean(r.memory.bytes[-1] for r in self.records),
+            statistics.fmean(r.memory.state_bytes for r in self.records),
         )
 
     @property
@@ -118,7 +115,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class BoardTable:
     """All rows on one benchmark's data, the best average first."""
 
     key: str
@@ -127,16 +124,16 @@ class Table:
     fingerprint: str
     headline: str
     experiences: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[BoardRow, ...]
 
     @property
     def runs(self) -> int:
         """How many records."""
         return sum(len(row.records) for row in self.rows)
 
-    def relative_compute(self, row: Row) -> float | None:
-        """The row's passes in those of the cheapest row of the same detector, preset and settings that stores nothing
-        and has no effect to tell of: plain training. None where either was not counted."""
+    def relative_compute(self, row: BoardRow) -> float | None:
+        """The row's passes in those of plain training: the cheapest row of the same detector, preset and settings that
+        stores nothing and counted no effect. None where either was not counted."""
         spec = row.first.spec
         plain = [
             other.passes
@@ -150,26 +147,22 @@ class Table:
         ]
         return row.passes / min(plain) if plain and row.passes else None
 
-    def intransigence(self, row: Row) -> tuple[float, bool] | None:
+    def intransigence(self, row: BoardRow) -> tuple[float, bool] | None:
         """(mean of I_k over k and seeds, exact) against a row on all data of the same detector and seeds; None without
         one. Not exact: against a joint run, which has seen later experiences too."""
-        found = [intransigence(self._plain[r.run], list(self._plain.values())) for r in row.records]
+        everything = [record for other in self.rows for record in other.records]
+        found = [intransigence(record, everything) for record in row.records]
         means = [f.mean for f in found if f is not None and f.mean is not None]
         if not means or len(means) < len(found):
             return None
         return statistics.fmean(means), all(f.exact for f in found if f is not None)
-
-    @cached_property
-    def _plain(self) -> dict[str, dict[str, Any]]:
-        """The records as JSON holds them, by run; without the replicates, which are large."""
-        return {r.run: r.model_dump(by_alias=True, exclude={"uncertainty"}) for row in self.rows for r in row.records}
 
 
 @dataclass(frozen=True)
 class Board:
     """Everything on the two pages."""
 
-    tables: tuple[Table, ...]
+    tables: tuple[BoardTable, ...]
     reported: tuple[Reported, ...]
 
 
@@ -177,13 +170,13 @@ def read_board(folder: Path) -> Board:
     """The board of a folder that holds ``results/`` and ``reported/``.
 
     Raises:
-        DataError: the folder is none, or a file in it breaks the schema; the file is named.
+        DataError: The folder is not a leaderboard, or a file in it breaks the schema; the file is named.
     """
     if not (folder / "results").is_dir():
         raise DataError(f"{folder}: no leaderboard here (it has a folder 'results')")
     records = []
     for path in sorted((folder / "results").glob("*.json")):
-        record = read_record(path)
+        record = Record.read(path)
         if (record.identity, record.run) != (record.spec.identity, record.spec.run_id) or path.stem != record.run:
             raise DataError(
                 f"{path}: its spec gives the run {record.spec.run_id!r} and another name or identity is stated: "
@@ -198,16 +191,16 @@ def make_board(records: Sequence[Record], reported: Sequence[Reported] = ()) -> 
     """Group records to rows and tables, and compare the rows.
 
     Raises:
-        DataError: a record was scored on the validation split; two records of one run.
+        DataError: A record was scored on the validation split; two records of one run.
     """
     groups: dict[tuple[str, str], list[Record]] = {}
-    seen: set[str] = set()
+    seen: set[tuple[str, int]] = set()
     for record in records:
         if record.spec.split != "test":
             raise DataError(f"{record.run}: scored on the {record.spec.split} split; a leaderboard holds test results")
-        training = json.dumps(record.spec.training, sort_keys=True)
+        training = (record.spec.row_id, record.spec.seed)
         if training in seen:
-            raise DataError(f"{record.run}: is there twice")
+            raise DataError(f"{record.run}: the same training is on the board twice")
         seen.add(training)
         groups.setdefault((record.data.benchmark, record.data.fingerprint), []).append(record)
     several = {name for name, _ in groups if sum(other == name for other, _ in groups) > 1}
@@ -219,45 +212,25 @@ def make_board(records: Sequence[Record], reported: Sequence[Reported] = ()) -> 
     return Board(tuple(tables), tuple(sorted(reported, key=lambda r: (r.protocol, r.paper, r.table))))
 
 
-def row_id(record: Record) -> str:
-    """See :attr:`Row.id`."""
-    return hashlib.sha256(_row_key(record).encode()).hexdigest()[:10]
-
-
-def mean_and_spread(values: Sequence[float | None]) -> tuple[float | None, float | None]:
-    """(mean, sample standard deviation); None where a value is undefined, or for the spread of one value."""
-    known = [v for v in values if v is not None]
-    if not known or len(known) < len(values):
-        return None, None
-    return statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None
-
-
-def _row_key(record: Record) -> str:
-    return json.dumps({k: v for k, v in record.spec.training.items() if k != "seed"}, sort_keys=True)
-
-
-def _table(key: str, records: Sequence[Record]) -> Table:
+def _table(key: str, records: Sequence[Record]) -> BoardTable:
     first = records[0]
-    groups: dict[str, list[Record]] = {}
     for record in records:
-        same = (record.headline, [e.name for e in record.data.experiences])
-        if same != (first.headline, [e.name for e in first.data.experiences]):
+        if (record.headline, record.names) != (first.headline, first.names):
             raise DataError(f"{record.run} and {first.run} have one data fingerprint, but other experiences or metrics")
-        groups.setdefault(_row_key(record), []).append(record)
-    rows = [Row(tuple(sorted(group, key=lambda r: r.spec.seed))) for _, group in sorted(groups.items())]
+    rows = sorted(map(BoardRow, by_seed(records, lambda record: record.spec)), key=lambda row: row.id)
     rows = _compared(_with_seeds(_with_options(rows)))
     rows.sort(key=lambda row: (-row.average.mean if row.average else 1.0, row.id))
-    return Table(
+    return BoardTable(
         key=key,
         benchmark=first.data.benchmark,
         fingerprint=first.data.fingerprint,
         headline=first.headline,
-        experiences=tuple(e.name for e in first.data.experiences),
+        experiences=tuple(first.names),
         rows=tuple(rows),
     )
 
 
-def _with_options(rows: Sequence[Row]) -> list[Row]:
+def _with_options(rows: Sequence[BoardRow]) -> list[BoardRow]:
     """Options by which rows of one detector and preset, or of one strategy, differ."""
     result = []
     for row in rows:
@@ -287,10 +260,10 @@ def _differing(config: dict[str, Any], others: Sequence[dict[str, Any]], prefix:
     return texts
 
 
-def _with_seeds(rows: Sequence[Row]) -> list[Row]:
+def _with_seeds(rows: Sequence[BoardRow]) -> list[BoardRow]:
     """The variance over seeds: of the continual rows of the same detector and preset, else of all."""
 
-    def kind(row: Row) -> tuple[str, str]:
+    def kind(row: BoardRow) -> tuple[str, str]:
         return row.first.spec.detector, row.first.spec.preset
 
     continual = [row for row in rows if not row.bound]
@@ -299,13 +272,13 @@ def _with_seeds(rows: Sequence[Row]) -> list[Row]:
     return [replace(row, seeds=by_kind[kind(row)] or every) for row in rows]
 
 
-def _compared(rows: Sequence[Row]) -> list[Row]:
+def _compared(rows: Sequence[BoardRow]) -> list[BoardRow]:
     """Every continual row against the best of several seeds, p-values corrected for their number."""
     rows = list(rows)
     able = {i: row.sample for i, row in enumerate(rows) if not row.bound and row.sample and _drawn(row.sample)}
     if not able:
         return rows
-    several = [i for i, sample in able.items() if len(sample.values) > 1]  # one lucky seed is no best row
+    several = [i for i, sample in able.items() if len(sample.values) > 1]  # one lucky seed does not make a best row
     best = max(several or able, key=lambda i: (statistics.fmean(able[i].values), rows[i].id))
     others = [i for i in able if i != best and _drawn(able[i]) == _drawn(able[best])]
     found = [compare(able[i], able[best]) for i in others]
@@ -322,5 +295,5 @@ def _drawn(sample: Sample) -> int:
     return counts.pop() if len(counts) == 1 else 0
 
 
-def _values(row: Row) -> list[float]:
+def _values(row: BoardRow) -> list[float]:
     return [r.average for r in row.records if r.average is not None]

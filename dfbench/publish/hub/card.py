@@ -7,35 +7,35 @@ changes nothing.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardData, eval_result_entries_to_yaml
 
 from dfbench import __version__
-from dfbench.publish.zoo.entry import Checkpoint
+from dfbench.publish.zoo.entry import CheckpointEntry
 from dfbench.records.command import command
-from dfbench.records.record import parse_record
+from dfbench.records.record import Record
+from dfbench.records.text import number
 
 TASK = "image-classification"
 DATASETS = "dfbench"
-"""Namespace of the names that benchmarks go by in results; a name, not the address of a data set."""
+"""Namespace of the benchmarks in results; a name, not the address of a data set."""
 METRICS = {"auc": "roc_auc", "video_auc": "roc_auc", "accuracy": "accuracy"}
 """Metric names as huggingface.co/metrics has them."""
 
 
-def dataset_id(entry: Checkpoint) -> str:
-    """What results call the benchmark."""
+def dataset_id(entry: CheckpointEntry) -> str:
+    """Name of the benchmark in results."""
     return f"{DATASETS}/{entry.training.benchmark}"
 
 
-def results_path(entry: Checkpoint) -> str:
+def results_path(entry: CheckpointEntry) -> str:
     """Path of the results file in the repository."""
     return f".eval_results/{DATASETS}-{entry.training.benchmark}.yaml"
 
 
-def eval_results(entry: Checkpoint, record: dict[str, Any]) -> bytes:
+def eval_results(entry: CheckpointEntry, record: Record) -> bytes:
     """The results file: the average, forgetting, and each experience, as fractions."""
     results = entry.results
     values = {f"average_{results.metric}": results.average, "forgetting": results.forgetting}
@@ -45,8 +45,8 @@ def eval_results(entry: Checkpoint, record: dict[str, Any]) -> bytes:
             dataset_id=dataset_id(entry),
             task_id=task,
             value=value,
-            date=record["created"],
-            notes=f"{results.split} split, run {record['run']}, data {entry.training.fingerprint[:12]}, self-reported",
+            date=record.created,
+            notes=f"{results.split} split, run {record.run}, data {entry.training.fingerprint[:12]}, self-reported",
         )
         for task, value in values.items()
         if value is not None
@@ -54,11 +54,14 @@ def eval_results(entry: Checkpoint, record: dict[str, Any]) -> bytes:
     return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False).encode()
 
 
-def model_card(entry: Checkpoint, record: dict[str, Any], repo: str, timm: bool = False) -> bytes:
+def model_card(entry: CheckpointEntry, record: Record, repo: str, timm: bool = False) -> bytes:
     """README.md.
 
     Args:
-        repo: the repository it is for. timm: the network is timm's, and timm can load it.
+        entry: The entry of the checkpoint.
+        record: The record of its run.
+        repo: The repository that the card is for.
+        timm: Whether the network is timm's, so that timm can load it.
     """
     data = ModelCardData(
         license=entry.licence.weights.lower(),
@@ -72,7 +75,7 @@ def model_card(entry: Checkpoint, record: dict[str, Any], repo: str, timm: bool 
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n")).encode()
 
 
-def _model_index(entry: Checkpoint) -> list[EvalResult]:
+def _model_index(entry: CheckpointEntry) -> list[EvalResult]:
     results = entry.results
     rows: list[tuple[str | None, str, float | None]] = [(None, f"average {results.metric}", results.average)]
     rows += [(name, f"{results.metric} on {name}", value) for name, value in results.per_experience.items()]
@@ -94,7 +97,7 @@ def _model_index(entry: Checkpoint) -> list[EvalResult]:
     ]
 
 
-def _about(entry: Checkpoint) -> list[str]:
+def _about(entry: CheckpointEntry) -> list[str]:
     lines = [f"# {entry.name}", "", f"{entry.summary}.", ""]
     if entry.superseded_by:
         lines += [f"**Superseded by `{entry.superseded_by}`.**", ""]
@@ -109,9 +112,28 @@ def _about(entry: Checkpoint) -> list[str]:
     return lines
 
 
-def _use(entry: Checkpoint, repo: str, timm: bool) -> list[str]:
-    lines = ["## Use", "", "```python", "from dfbench.publish.zoo.checkpoint import load", ""]
-    lines += [f'detector, model, entry = load("{repo}")  # checks the sha256 before the weights are opened', "```", ""]
+def usage(entry: CheckpointEntry, ref: str) -> list[str]:
+    """The lines of Python that judge one picture, or one clip, with the checkpoint that ``ref`` means."""
+    if entry.input.unit:
+        frames = f'sorted(Path("frames").glob("*.png"))[:{entry.input.unit[0]}]'
+        shown = f'np.stack([np.asarray(Image.open(file).convert("RGB")) for file in {frames}])'
+    else:
+        shown = 'np.asarray(Image.open("face.png").convert("RGB"))'
+    two = len(entry.classes) == 2
+    return [
+        *(["from pathlib import Path", ""] if entry.input.unit else []),
+        "import dfbench",
+        "import numpy as np",
+        "from PIL import Image",
+        "",
+        f'predictor = dfbench.load("{ref}")  # checks the sha256 before the weights are opened',
+        f"shown = {shown}",
+        "print(predictor.predict(shown))  # P(fake)" if two else "print(predictor.predict_proba(shown))",
+    ]
+
+
+def _use(entry: CheckpointEntry, repo: str, timm: bool) -> list[str]:
+    lines = ["## Use", "", "```python", *usage(entry, repo), "```", ""]
     if timm:
         lines += ["The network is timm's:", "", "```python", "import timm", ""]
         lines += [f'model = timm.create_model("hf-hub:{repo}", pretrained=True)', "```", ""]
@@ -121,7 +143,7 @@ def _use(entry: Checkpoint, repo: str, timm: bool) -> list[str]:
         "faces": size,
         "crop margin": "not stated" if shown.crop_margin is None else f"{shown.crop_margin:g} of the box's side",
         "face detector": shown.face_detector or "not stated",
-        "frames a unit": "1" if not shown.unit else "×".join(map(str, shown.unit)),
+        "frames per unit": "1" if not shown.unit else "×".join(map(str, shown.unit)),
         "normalisation": "the detector's own"
         if shown.normalisation is None
         else f"mean {list(shown.normalisation.mean)}, std {list(shown.normalisation.std)} of RGB / 255",
@@ -131,7 +153,7 @@ def _use(entry: Checkpoint, repo: str, timm: bool) -> list[str]:
     return [*lines, "| input | |", "|---|---|", *(f"| {k} | {v} |" for k, v in recipe.items()), ""]
 
 
-def _training(entry: Checkpoint, record: dict[str, Any]) -> list[str]:
+def _training(entry: CheckpointEntry, record: Record) -> list[str]:
     training = entry.training
     facts = {
         "detector": f"{entry.detector}, preset {entry.preset} ({entry.plugin.distribution} {entry.plugin.version})",
@@ -140,24 +162,24 @@ def _training(entry: Checkpoint, record: dict[str, Any]) -> list[str]:
         "memory": f"{training.memory} samples",
         "seed": str(training.seed),
         "data fingerprint": f"`{training.fingerprint}`",
-        "run": f"`{record['run']}`, dfbench {record['environment']['packages'].get('dfbench-deepfake') or __version__}",
+        "run": f"`{record.run}`, dfbench {record.environment.packages.get('dfbench-deepfake') or __version__}",
         "licence": f"code {entry.licence.code}, weights {entry.licence.weights}",
     }
     lines = ["## Training", "", "| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in facts.items())]
-    return [*lines, "", "```sh", command(parse_record(record, Path("record.json"))), "```", ""]
+    return [*lines, "", "```sh", command(record), "```", ""]
 
 
-def _results(entry: Checkpoint, record: dict[str, Any]) -> list[str]:
+def _results(entry: CheckpointEntry, record: Record) -> list[str]:
     results, names = entry.results, list(entry.results.per_experience)
     lines = [f"## Results: {results.metric} on the {results.split} sets", ""]
     lines += ["| experience | best before the end | after the last | forgotten |", "|---|---|---|---|"]
-    rows = record["matrix"][results.metric]
+    rows = record.matrix[results.metric]
     for j, name in enumerate(names):
-        seen = [row[j] for i, row in enumerate(rows[:-1]) if i >= j and row[j] is not None]
-        best, final = max(seen, default=None), results.per_experience[name]
+        best = max((value for row in rows[j:-1] if (value := row[j]) is not None), default=None)
+        final = results.per_experience[name]
         lost = None if best is None or final is None else best - final
-        lines.append(f"| {name} | {_number(best)} | {_number(final)} | {_number(lost)} |")
-    lines.append(f"| **average** | | {_number(results.average)} | {_number(results.forgetting)} |")
+        lines.append(f"| {name} | {number(best)} | {number(final)} | {number(lost)} |")
+    lines.append(f"| **average** | | {number(results.average)} | {number(results.forgetting)} |")
     return [
         *lines,
         "",
@@ -167,7 +189,3 @@ def _results(entry: Checkpoint, record: dict[str, Any]) -> list[str]:
 
 def _options(config: dict[str, Any]) -> str:
     return ", ".join(f"{k} {'default' if v is None else v}" for k, v in config.items()) or "no options"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

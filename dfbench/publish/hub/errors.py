@@ -1,4 +1,4 @@
-"""Everything that can go wrong with the Hub, as one line that says what to do."""
+"""Errors of the Hub, each as one line that says what to do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
 
 def client(endpoint: str | None = None) -> HfApi:
-    """huggingface_hub's own client: it finds the token by itself. ``endpoint``: another server than the Hub."""
+    """huggingface_hub's own client, which finds the token by itself; ``endpoint``: another server than the Hub."""
     return HfApi(endpoint=endpoint, library_name="dfbench")
 
 
@@ -34,6 +34,9 @@ def explained(api: HfApi, repo: str, revision: str | None = None, doing: str = "
     """Turn huggingface_hub's errors into :class:`DfbenchError`.
 
     Args:
+        api: The client in use.
+        repo: The repository in question.
+        revision: The revision in question.
         doing: ``read`` or ``write``; a refusal is explained by it.
     """
     try:
@@ -41,10 +44,10 @@ def explained(api: HfApi, repo: str, revision: str | None = None, doing: str = "
     except DfbenchError:
         raise
     except Exception as error:  # the library's errors have no common base; an unknown one passes unchanged
-        told = _told(error, api.endpoint, repo, revision, doing)
-        if told is None:
+        explanation = _explanation(error, api.endpoint, repo, revision, doing)
+        if explanation is None:
             raise
-        raise told from error
+        raise explanation from error
 
 
 def status_of(error: BaseException | None) -> int | None:
@@ -53,14 +56,14 @@ def status_of(error: BaseException | None) -> int | None:
     return None if response is None else int(response.status_code)
 
 
-def _told(error: Exception, endpoint: str, repo: str, revision: str | None, doing: str) -> DfbenchError | None:
+def _explanation(error: Exception, endpoint: str, repo: str, revision: str | None, doing: str) -> DfbenchError | None:
     cause: BaseException = error
     while type(cause) in (RuntimeError, LocalEntryNotFoundError) and cause.__cause__ is not None:
         cause = cause.__cause__  # "Error while uploading …": the reason is behind it
     status = status_of(cause)
     match cause:
         case HFValidationError():
-            return UsageError(f"{repo!r} is no Hub id: it is written user/repo")
+            return UsageError(f"{repo!r} is not a Hub id: write user/repo")
         case LocalTokenNotFoundError():
             return HubError(f"{repo}: this needs a token: {LOG_IN}")
         case GatedRepoError():
@@ -75,7 +78,7 @@ def _told(error: Exception, endpoint: str, repo: str, revision: str | None, doin
             if status == 401:
                 return HubError(f"{repo}: no valid token for {endpoint}: {LOG_IN}")
             return HubError(
-                f"{repo}: this token may not {doing} there: it needs the {doing} right for {repo.split('/')[0]} "
+                f"{repo}: this token may not {doing} there: it needs the {doing} right for {repo.split('/')[-2]} "
                 f"({endpoint}/settings/tokens)"
             )
         case HfHubHTTPError() if status == 429:
@@ -84,10 +87,10 @@ def _told(error: Exception, endpoint: str, repo: str, revision: str | None, doin
             said = getattr(cause, "server_message", None)
             return HubError(f"{repo}: {endpoint} answered {status}{f': {said}' if said else ''}; try again later")
         case OfflineModeIsEnabled():
-            return HubError(f"{repo}: HF_HUB_OFFLINE is set, and the files are not here; unset it")
+            return HubError(f"{repo}: HF_HUB_OFFLINE is set, and the files are not in the cache; unset it")
         case _ if _is_transport(cause) or isinstance(cause, LocalEntryNotFoundError):
             return HubError(
-                f"{repo}: no connection to {endpoint} ({_first(cause)}); what is there already stays: "
+                f"{repo}: no connection to {endpoint} ({_first(cause)}); what was transferred stays: "
                 "run the same command again"
             )
         case ValueError() if "README.md" in str(cause):
@@ -108,5 +111,5 @@ def _first(error: BaseException) -> str:
 
 
 def web_page(repo: str, commit: str, endpoint: str | None = None) -> str:
-    """Where a commit can be looked at."""
+    """Address of a commit's page."""
     return f"{endpoint or hub_constants.ENDPOINT}/{repo}/tree/{commit}"

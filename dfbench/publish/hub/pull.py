@@ -1,7 +1,7 @@
 """Fetching a checkpoint: at one commit, exactly its files, and none is used before its sha256 was checked.
 
 Files are fetched into ``COMMIT.part`` and checked there; the folder gets its name when all of them are
-right. A file that is wrong is deleted. A pull that was interrupted goes on with the files it lacks.
+right. A file that is wrong is deleted. An interrupted pull fetches the files it lacks when it is run again.
 """
 
 from __future__ import annotations
@@ -18,8 +18,16 @@ from huggingface_hub import HfApi
 from dfbench.errors import DataError, StorageError
 from dfbench.files import write_whole, writing
 from dfbench.publish.hub.errors import client, explained
-from dfbench.publish.zoo.checkpoint import check_file
-from dfbench.publish.zoo.entry import ENTRY_FILE, PICKLES, Checkpoint, File, Hub, entry_json, parse_entry
+from dfbench.publish.zoo.entry import (
+    ENTRY_FILE,
+    PICKLES,
+    CheckpointEntry,
+    File,
+    Hub,
+    check_file,
+    entry_json,
+    parse_entry,
+)
 from dfbench.publish.zoo.places import pulled
 
 ENTRY_LIMIT = 1 << 20
@@ -29,12 +37,19 @@ Notice = Callable[[str], None]
 
 def entry_of(
     repo: str, revision: str = "main", *, endpoint: str | None = None, notice: Notice | None = None
-) -> Checkpoint:
-    """The entry that a repository holds, pinned to the commit that ``revision`` (branch, tag, commit) is now.
+) -> CheckpointEntry:
+    """The entry that a repository holds, pinned to the commit that ``revision`` is now.
+
+    Args:
+        repo: ``user/repo``.
+        revision: Branch, tag or commit.
+        endpoint: Another server than the Hub.
+        notice: Receives the commit that a branch or tag stands for.
 
     Raises:
-        DataError: the repository holds no dfbench checkpoint, or nothing but pickles. UsageError: no such
-            revision. HubError: no such repository, gated, or no connection.
+        DataError: The repository holds no dfbench checkpoint, or nothing but pickles.
+        UsageError: There is no such revision.
+        HubError: There is no such repository, it is gated, or there is no connection.
     """
     api = client(endpoint)
     with explained(api, repo, revision):
@@ -46,9 +61,9 @@ def entry_of(
     if ENTRY_FILE not in sizes:
         pickles = sorted(path for path in sizes if PurePosixPath(path).suffix.lower() in PICKLES)
         reason = f"; {pickles[0]} can run code when it is read, and is not fetched" if pickles else ""
-        raise DataError(f"{repo}@{commit[:12]} is no dfbench checkpoint: it has no {ENTRY_FILE}{reason}")
+        raise DataError(f"{repo}@{commit[:12]} is not a dfbench checkpoint: it has no {ENTRY_FILE}{reason}")
     if (sizes[ENTRY_FILE] or 0) > ENTRY_LIMIT:
-        raise DataError(f"{repo}@{commit[:12]}: {ENTRY_FILE} has {sizes[ENTRY_FILE]} bytes; that is no entry")
+        raise DataError(f"{repo}@{commit[:12]}: {ENTRY_FILE} has {sizes[ENTRY_FILE]} bytes; that is not an entry")
     staging = _staging(repo, commit)
     with _locked(staging), explained(api, repo, commit):
         path = Path(api.hf_hub_download(repo, ENTRY_FILE, revision=commit, local_dir=staging))
@@ -57,14 +72,24 @@ def entry_of(
     return entry.model_copy(update={"hub": Hub(repo=repo, commit=commit)})
 
 
-def pull_entry(entry: Checkpoint, *, endpoint: str | None = None, notice: Notice | None = None) -> Path:
-    """Fetch and check the files of an entry on the Hub; returns their folder. Nothing is fetched twice.
+def pull_entry(entry: CheckpointEntry, *, endpoint: str | None = None, notice: Notice | None = None) -> Path:
+    """Fetch and check the files of an entry on the Hub; nothing is fetched twice.
+
+    Args:
+        entry: One whose ``hub`` is set.
+        endpoint: Another server than the Hub.
+        notice: Receives what had to be fetched again, and why.
+
+    Returns:
+        The folder of the files; every one of them was checked.
 
     Raises:
-        DataError: a file is not the one that the entry names; it is not kept. UsageError, HubError: as
-            :func:`entry_of`. StorageError: the cache cannot be written.
+        DataError: A file is not the one that the entry names; it is not kept.
+        UsageError: The commit does not exist.
+        HubError: There is no such repository, it is gated, or there is no connection.
+        StorageError: The cache cannot be written.
     """
-    assert entry.hub is not None, "an entry without a place on the Hub has its files beside it"
+    assert entry.hub is not None, "an entry without a repository has its files next to it"
     repo, commit = entry.hub.repo, entry.hub.commit
     folder, staging = pulled(repo, commit), _staging(repo, commit)
     with _locked(staging):
@@ -80,7 +105,7 @@ def pull_entry(entry: Checkpoint, *, endpoint: str | None = None, notice: Notice
         api = client(endpoint)
         with explained(api, repo, commit):
             info = api.model_info(repo, revision=commit, files_metadata=True)
-        _check_promises(entry, {s.rfilename: s for s in info.siblings or []}, f"{repo}@{commit[:12]}")
+        _check_stated(entry, {s.rfilename: s for s in info.siblings or []}, f"{repo}@{commit[:12]}")
         for file in entry.files:
             with explained(api, repo, commit):
                 _fetch(api, repo, commit, file, staging, entry.name)
@@ -91,26 +116,35 @@ def pull_entry(entry: Checkpoint, *, endpoint: str | None = None, notice: Notice
     return folder
 
 
-def place(folder: Path, entry: Checkpoint, target: Path) -> Path:
+def export(folder: Path, entry: CheckpointEntry, target: Path) -> Path:
     """Copy a checkpoint's files and its entry to ``target``, all at once, and check the copies.
 
+    Args:
+        folder: Where the files of the entry are.
+        entry: The entry; it is written as ``dfbench.json``.
+        target: A new or empty folder.
+
+    Returns:
+        ``target``.
+
     Raises:
-        StorageError: ``target`` is there already and not empty, or cannot be written.
+        DataError: A file is not the one that the entry names.
+        StorageError: ``target`` exists and is not empty, or cannot be written.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise StorageError(f"{target} is there already; choose a new folder with --to")
-    beside = target.with_name(target.name + ".part")
+        raise StorageError(f"{target} exists already; choose a new folder with --to")
+    part = target.with_name(target.name + ".part")
     with writing(target):
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
         for file in entry.files:
-            (beside / file.path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder / file.path, beside / file.path)
+            (part / file.path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / file.path, part / file.path)
         for file in entry.files:
-            check_file(beside, file, entry.name)
-        (beside / ENTRY_FILE).write_bytes(entry_json(entry))
+            check_file(part, file, entry.name)
+        (part / ENTRY_FILE).write_bytes(entry_json(entry))
         with suppress(FileNotFoundError):
             target.rmdir()
-        beside.rename(target)
+        part.rename(target)
     return target
 
 
@@ -126,12 +160,12 @@ def _fetch(api: HfApi, repo: str, commit: str, file: File, staging: Path, name: 
         raise
 
 
-def _check_promises(entry: Checkpoint, there: dict[str, Any], where: str) -> None:
-    """Compare what the Hub says of the files with the entry, before a byte is fetched."""
+def _check_stated(entry: CheckpointEntry, stated: dict[str, Any], where: str) -> None:
+    """Compare what the Hub states of the files with the entry, before a byte is fetched."""
     for file in entry.files:
-        if file.path not in there:
+        if file.path not in stated:
             raise DataError(f"{where} has no {file.path}, which {entry.name} needs")
-        size, lfs = there[file.path].size, there[file.path].lfs
+        size, lfs = stated[file.path].size, stated[file.path].lfs
         if size is not None and size != file.size:
             raise DataError(f"{where}: {file.path} has {size} bytes and not {file.size}; it is not fetched")
         if lfs is not None and lfs.sha256 != file.sha256:

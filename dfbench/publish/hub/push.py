@@ -2,8 +2,8 @@
 
 A push reads the head of the branch, uploads what is not there yet and makes one commit that the Hub
 accepts only on that head. If the branch has moved meanwhile, nothing is overwritten: where somebody
-changed a file of ours the push ends with an error, otherwise it is made again on the new head.
-An interrupted push is run again; large files that arrived are not sent twice.
+changed a file that dfbench writes the push ends with an error, otherwise it is repeated on the new head.
+An interrupted push can be run again; large files that arrived are not sent twice.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from dfbench.errors import HubError, UsageError
 from dfbench.publish.hub.errors import LOG_IN, client, explained, status_of, web_page
-from dfbench.publish.hub.repository import Sent, assemble, ours
-from dfbench.publish.zoo.checkpoint import HUB_ID
-from dfbench.publish.zoo.entry import Checkpoint, Hub
+from dfbench.publish.hub.repository import RepoFile, assemble, written_by_dfbench
+from dfbench.publish.zoo.entry import HUB_ID, CheckpointEntry, Hub
 from dfbench.publish.zoo.from_run import entry_from_run
+from dfbench.records.finished import FinishedRun
 
 if TYPE_CHECKING:
     from dfbench.plugins import Registry
 
 BRANCH = "main"
 ATTEMPTS = 3
-"""How often a push is made again when others push files that are not ours at the same time."""
+"""How often a push is tried while others push other files at the same time."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Pushed:
     commit: str
     url: str
     changed: bool
-    """False: everything was there already, and no commit was made."""
-    entry: Checkpoint
-    """With its place on the Hub, as it belongs into a zoo."""
+    """False: the repository had everything already, and no commit was made."""
+    entry: CheckpointEntry
+    """With repository and commit, as it belongs into a zoo."""
     replaced: str | None
-    """The head before, where there was one."""
-    files: Sequence[Sent]
+    """The head before, if another one."""
+    files: Sequence[RepoFile]
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Plan:
     """What a push would send."""
 
     repo: str
-    entry: Checkpoint
-    files: Sequence[Sent]
+    entry: CheckpointEntry
+    files: Sequence[RepoFile]
 
 
 def publish_run(
@@ -71,14 +71,19 @@ def publish_run(
     """Push the finished run in ``run`` to ``hub_id``; the function behind ``dfbench zoo push``.
 
     Args:
+        run: The run's folder.
         hub_id: ``user/repo``; None: a repository of the logged-in user, called as the checkpoint.
-        private: of a repository that does not exist yet.
-        parent: the commit that the caller believes to be the head; the push is refused on any other.
-        facts: as :func:`dfbench.publish.zoo.from_run.entry_from_run`.
+        registry: What is installed.
+        private: Whether a repository that does not exist yet becomes private.
+        parent: The commit that the caller believes to be the head; the push is refused on any other.
+        endpoint: Another server than the Hub.
+        notice: Receives what happens meanwhile.
+        facts: As :func:`dfbench.publish.zoo.from_run.entry_from_run`.
 
     Raises:
-        DataError: the run is not finished, or its files are not the recorded ones. HubError: no token,
-            no right, no connection, or somebody else pushed meanwhile.
+        DataError: The run is not finished, or its files are not the recorded ones.
+        UsageError: ``hub_id`` is not a Hub id.
+        HubError: No token, no right, no connection, or somebody else pushed meanwhile.
     """
     from dfbench import plugins
 
@@ -87,12 +92,13 @@ def publish_run(
 
 
 def plan(run: Path, hub_id: str | None, registry: Registry, *, endpoint: str | None = None, **facts: Any) -> Plan:
-    """Everything that :func:`publish_run` does before it sends anything."""
+    """What :func:`publish_run` would send; the same arguments."""
     if hub_id is not None and not ((match := HUB_ID.fullmatch(hub_id)) and match["revision"] is None):
-        raise UsageError(f"{hub_id!r} is no Hub id: it is written user/repo")
-    entry = entry_from_run(run, registry, **facts)
+        raise UsageError(f"{hub_id!r} is not a Hub id: write user/repo")
+    finished = FinishedRun.open(run)
+    entry = entry_from_run(finished, registry, **facts)
     repo = hub_id or f"{_user(endpoint)}/{entry.name}"
-    return Plan(repo, entry, assemble(entry, run, repo, registry))
+    return Plan(repo, entry, assemble(entry, finished, repo, registry))
 
 
 def push(
@@ -104,7 +110,6 @@ def push(
 ) -> Pushed:
     """Send a plan. See :func:`publish_run`."""
     api, repo = client(endpoint), what.repo
-    tell = notice or (lambda text: None)
     with explained(api, repo, doing="write"):
         head = _head(api, repo, private)
     if parent is not None and parent != head:
@@ -126,13 +131,15 @@ def push(
         with explained(api, repo, doing="write"):
             moved = _head(api, repo, private)
             theirs = _changed(api, repo, head, moved)
-        mine = sorted(path for path in theirs if ours(path) or path in {file.path for file in what.files})
+        mine = sorted(path for path in theirs if written_by_dfbench(path) or path in {file.path for file in what.files})
         if mine:
             raise HubError(
                 f"somebody else pushed {moved[:12]} to {repo} meanwhile and changed {', '.join(mine)}: nothing was "
                 f"overwritten; look at {web_page(repo, moved, api.endpoint)}, then push again if yours is to replace it"
             )
-        tell(f"somebody else pushed {moved[:12]} meanwhile ({', '.join(sorted(theirs)) or 'no file'}); trying on top")
+        if notice is not None:
+            others = ", ".join(sorted(theirs)) or "no file"
+            notice(f"somebody else pushed {moved[:12]} meanwhile ({others}); trying on top")
         head = moved
     raise HubError(f"{repo}: others push all the time; nothing was overwritten: run the same command again")
 
@@ -141,7 +148,7 @@ def _commit(api: HfApi, what: Plan, head: str) -> str | None:
     """The new commit on ``head`` (``head`` itself where nothing changes); None: the branch has moved."""
     sent = {file.path for file in what.files}
     there = {f.path for f in api.list_repo_tree(what.repo, recursive=True, revision=head) if hasattr(f, "blob_id")}
-    stale = sorted(path for path in there - sent if ours(path))
+    stale = sorted(path for path in there - sent if written_by_dfbench(path))
     operations = [CommitOperationAdd(file.path, file.content) for file in what.files]
     entry = what.entry
     try:
@@ -191,5 +198,7 @@ def _user(endpoint: str | None) -> str:
             return str(api.whoami()["name"])
         except HfHubHTTPError as error:
             if status_of(error) == 401:
-                raise HubError(f"no valid token for {api.endpoint}: {LOG_IN}; or name the place with --to") from error
+                raise HubError(
+                    f"no valid token for {api.endpoint}: {LOG_IN}; or name a repository with --to"
+                ) from error
             raise

@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dfbench.files import sha256_of
 from dfbench.publish.hub.card import eval_results, model_card, results_path
-from dfbench.publish.zoo.checkpoint import Located, load_located
-from dfbench.publish.zoo.entry import ENTRY_FILE, Checkpoint, entry_json
-from dfbench.publish.zoo.from_run import RECORD, SCORES, WEIGHTS
-from dfbench.records.comparison import read_record
+from dfbench.publish.zoo.checkpoint import LocatedEntry, load_located
+from dfbench.publish.zoo.entry import ENTRY_FILE, CheckpointEntry, entry_json
+from dfbench.records.finished import FinishedRun
+from dfbench.records.record import RECORD, SCORES, WEIGHTS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,51 +23,51 @@ if TYPE_CHECKING:
 CARD, CONFIG = "README.md", "config.json"
 
 
-def ours(path: str) -> bool:
-    """Whether dfbench writes a file of this name, so that a push may take an outdated one away."""
+def written_by_dfbench(path: str) -> bool:
+    """Whether dfbench writes a file of this name, so that a push may delete an outdated one."""
     return path in (WEIGHTS, RECORD, SCORES, ENTRY_FILE, CARD, CONFIG) or path.startswith(".eval_results/dfbench-")
 
 
 @dataclass(frozen=True)
-class Sent:
-    """One file as it is to be sent."""
+class RepoFile:
+    """One file of the repository: its path there and its content, or the file that holds it."""
 
     path: str
     content: bytes | Path
+    size: int
+    """Bytes."""
+    sha256: str
+    """In hex."""
 
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
-
-    @property
-    def sha256(self) -> str:
-        """In hex."""
-        if isinstance(self.content, bytes):
-            return hashlib.sha256(self.content).hexdigest()
-        return sha256_of(self.content)
+    @classmethod
+    def of(cls, path: str, content: bytes) -> RepoFile:
+        """A file of this content."""
+        return cls(path, content, len(content), hashlib.sha256(content).hexdigest())
 
 
-def assemble(entry: Checkpoint, run: Path, repo: str, registry: Registry) -> list[Sent]:
-    """The files of a repository for the finished run in ``run``.
+def assemble(entry: CheckpointEntry, run: FinishedRun, repo: str, registry: Registry) -> list[RepoFile]:
+    """The files of a repository for a finished run.
 
     The network is built and the weights fitted first, so nothing is published that cannot be loaded.
 
+    Args:
+        entry: The entry of the run (:func:`dfbench.publish.zoo.from_run.entry_from_run`).
+        run: The run, in its own folder.
+        repo: The repository that the card names.
+        registry: What is installed.
+
     Raises:
-        DataError: a file is not the recorded one, or the weights do not fit.
+        DataError: The weights are not the recorded ones, or do not fit.
     """
-    loaded = load_located(Located(entry, run), registry)
-    record = read_record(run)
-    timm = is_timm(loaded.model)
-    config = timm_config(loaded.model, entry) if timm else plain_config(entry)
-    files = [Sent(file.path, run / file.path) for file in entry.files]
-    files += [
-        Sent(CONFIG, config),
-        Sent(ENTRY_FILE, entry_json(entry)),
-        Sent(CARD, model_card(entry, record, repo, timm)),
-        Sent(results_path(entry), eval_results(entry, record)),
+    model = load_located(LocatedEntry(entry, run.folder), registry).model
+    timm = is_timm(model)
+    return [
+        *(RepoFile(file.path, run.folder / file.path, file.size, file.sha256) for file in entry.files),
+        RepoFile.of(CONFIG, timm_config(model, entry) if timm else plain_config(entry)),
+        RepoFile.of(ENTRY_FILE, entry_json(entry)),
+        RepoFile.of(CARD, model_card(entry, run.record, repo, timm)),
+        RepoFile.of(results_path(entry), eval_results(entry, run.record)),
     ]
-    return files
 
 
 def is_timm(model: nn.Module) -> bool:
@@ -97,7 +95,7 @@ def _shape(model: nn.Module) -> tuple[dict[str, Any], list[tuple[str, type]]]:
     return weights, [(name, type(module)) for name, module in model.named_modules()]
 
 
-def timm_config(model: Any, entry: Checkpoint) -> bytes:
+def timm_config(model: Any, entry: CheckpointEntry) -> bytes:
     """``config.json`` as timm writes it, with the input recipe of this checkpoint.
 
     Pictures are squashed to the size, as dfbench does it, and not cropped.
@@ -121,9 +119,9 @@ def timm_config(model: Any, entry: Checkpoint) -> bytes:
         return path.read_bytes()
 
 
-def plain_config(entry: Checkpoint) -> bytes:
+def plain_config(entry: CheckpointEntry) -> bytes:
     """``config.json`` of a network that only its detector can build; the Hub counts downloads by this file."""
-    document: Mapping[str, Any] = {
+    document = {
         "library_name": "dfbench",
         "detector": entry.detector,
         "preset": entry.preset,

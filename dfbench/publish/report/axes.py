@@ -46,7 +46,7 @@ def metric_axis(axis: Axes, values: np.ndarray, metric: str) -> None:
 
 
 def end_labels(axis: Axes, ends: Sequence[End]) -> None:
-    """Names and values beside the ends of curves, moved apart where they would cover each other."""
+    """Names and values next to the ends of curves, moved apart where they would cover each other."""
     low, high = axis.get_ylim()
     known = [end for end in ends if np.isfinite(end.value)]
     if any(line.get_label() == f"_{CHANCE}" for line in axis.lines):

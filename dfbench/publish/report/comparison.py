@@ -14,7 +14,6 @@ from dfbench.publish.plotting import (
     COLUMN,
     FAINT,
     MARKERS,
-    METRIC_NAMES,
     PAGE,
     Panel,
     colours,
@@ -43,7 +42,7 @@ class Difference:
     value: float
     low: float
     high: float
-    """The 95 % interval: videos drawn again, in pairs, and the spread over seeds where there are several."""
+    """The 95 % interval: videos redrawn, in pairs, and the spread over seeds where there are several."""
 
 
 def differences(methods: Sequence[Method]) -> list[list[Difference]]:
@@ -81,12 +80,12 @@ def _defined(sample: Sample) -> bool:
 
 def subject(methods: Sequence[Method]) -> str:
     """What a figure is of, for its second line."""
-    spec = methods[0].runs[0].spec
-    detectors = dict.fromkeys(run.spec["detector"] for method in methods for run in method.runs)
+    spec = methods[0].runs[0].record.spec
+    detectors = dict.fromkeys(run.record.spec.detector for method in methods for run in method.runs)
     seeds = sorted({len(method.runs) for method in methods})
     count = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
     means = "" if seeds[-1] == 1 else f" · mean of {count} seeds ± standard deviation"
-    return f"{', '.join(detectors)} · {spec['benchmark']} {spec['split']}{means}"
+    return f"{', '.join(detectors)} · {spec.benchmark} {spec.split}{means}"
 
 
 def matrices(methods: Sequence[Method]) -> Figure:
@@ -96,7 +95,7 @@ def matrices(methods: Sequence[Method]) -> Figure:
     for method in methods:
         seeds = f"seed {method.seeds[0]}" if len(method.runs) == 1 else f"mean of {len(method.runs)} seeds"
         panels.append(Panel(method.label, seeds, method.mean, method.spread))
-    return draw_matrices(panels, first.labels, first.headline)
+    return draw_matrices(panels, first.labels, first.record.headline)
 
 
 def curves(methods: Sequence[Method]) -> Figure | None:
@@ -104,7 +103,8 @@ def curves(methods: Sequence[Method]) -> Figure | None:
 
     A method that has its last row only (joint) is a dashed line at that height.
     """
-    names, metric = methods[0].runs[0].labels, methods[0].runs[0].headline
+    first = methods[0].runs[0]
+    names = first.labels
     size = len(names)
     if size < 2:
         return None
@@ -126,11 +126,11 @@ def curves(methods: Sequence[Method]) -> Figure | None:
         axis.set_xlabel("after training on" if index + columns >= panels else "")
         axis.tick_params(labelbottom=index + columns >= panels)
         if index % columns == 0:
-            axis.set_ylabel(METRIC_NAMES.get(metric, metric))
+            axis.set_ylabel(first.metric)
         titled(axis, "mean of those seen so far" if index == 0 else names[index - 1], "")
     for axis in axes.flat[:panels]:
-        metric_axis(axis, every, metric)
-    headed(figure, f"What becomes of each experience: {METRIC_NAMES.get(metric, metric)}", subject(methods))
+        metric_axis(axis, every, first.record.headline)
+    headed(figure, f"What becomes of each experience: {first.metric}", subject(methods))
     class_legend(figure, axes.flat[0], columns=min(4, len(methods)))
     return figure
 
@@ -179,8 +179,7 @@ def difference_plot(methods: Sequence[Method]) -> Figure | None:
     axis.invert_yaxis()
     axis.axhline(len(names) - 1.5, color=FAINT, linewidth=0.5)
     axis.grid(True, axis="x")
-    metric = methods[0].runs[0].headline
-    axis.set_xlabel(f"{METRIC_NAMES.get(metric, metric)} minus that of {reference.label}; bars: 95 % intervals")
+    axis.set_xlabel(f"{methods[0].runs[0].metric} minus that of {reference.label}; bars: 95 % intervals")
     headed(figure, f"At the end of the stream, against {reference.label}", subject(methods))
     class_legend(figure, axis, columns=min(3, len(others)))
     return figure

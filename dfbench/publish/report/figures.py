@@ -14,7 +14,6 @@ from dfbench.publish.plotting import (
     FAINT,
     INK,
     MARKERS,
-    METRIC_NAMES,
     PAGE,
     PALETTE,
     Panel,
@@ -25,7 +24,7 @@ from dfbench.publish.plotting import (
 )
 from dfbench.publish.report.axes import End, class_legend, end_labels, headed, metric_axis, stream_axis
 from dfbench.publish.report.runs import Run
-from dfbench.records.comparison import largest_loss
+from dfbench.records.comparison import most_forgotten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,16 +40,14 @@ CLASS_STYLES = (
 
 def subject(run: Run) -> str:
     """What a figure is of, for its second line."""
-    spec = run.spec
-    return f"{spec['detector']} · {spec['strategy']} · {spec['benchmark']} {spec['split']} · seed {spec['seed']}"
+    spec = run.record.spec
+    return f"{spec.detector} · {spec.strategy} · {spec.benchmark} {spec.split} · seed {spec.seed}"
 
 
 def matrix(run: Run) -> Figure:
     """R of the headline metric."""
-    metric = METRIC_NAMES.get(run.headline, run.headline)
-    return draw_matrices(
-        [Panel(f"{_start(metric)} on each test set", subject(run), run.matrix)], run.labels, run.headline
-    )
+    title = f"{run.metric[:1].upper()}{run.metric[1:]} on each test set"
+    return draw_matrices([Panel(title, subject(run), run.matrix)], run.labels, run.record.headline)
 
 
 def forgetting(run: Run) -> Figure | None:
@@ -62,7 +59,7 @@ def forgetting(run: Run) -> Figure | None:
     rows = np.flatnonzero(np.isfinite(R).any(1))
     if len(rows) < 2:
         return None
-    size, metric = len(names), METRIC_NAMES.get(run.headline, run.headline)
+    size = len(names)
     figure = new_figure(COLUMN + 0.4, 2.5 + 0.06 * max(0, size - 6))
     axis = figure.subplots()
     for j, (name, colour) in enumerate(zip(names, colours(size), strict=True)):
@@ -73,15 +70,15 @@ def forgetting(run: Run) -> Figure | None:
         axis.plot([j], [R[j, j]], marker="o", markersize=8, markerfacecolor="none", markeredgecolor=colour,
                   markeredgewidth=0.8, linestyle="none", clip_on=False)  # fmt: skip
     stream_axis(axis, names)
-    metric_axis(axis, R, run.headline)
-    axis.set_ylabel(metric)
+    metric_axis(axis, R, run.record.headline)
+    axis.set_ylabel(run.metric)
     end_labels(axis, [End(*end, size - 1) for end in zip(names, R[-1], colours(size), strict=True)])
-    titled(axis, f"What becomes of each experience: {metric}", subject(run))
+    titled(axis, f"What becomes of each experience: {run.metric}", subject(run))
     return figure
 
 
 def roc(run: Run) -> Figure | None:
-    """ROC curves of the final model, one an experience; None for other than two classes."""
+    """ROC curves of the final model, one per experience; None for other than two classes."""
     groups = _final(run)
     if not groups:
         return None
@@ -93,7 +90,7 @@ def roc(run: Run) -> Figure | None:
     axis.text(0.6, 0.57, "chance", color=FAINT, fontsize=7, rotation=45, rotation_mode="anchor", va="top")
     for j, (name, colour) in enumerate(zip(run.labels, colours(len(run.names)), strict=True)):
         group = groups.get(j)
-        value = run.record["per_experience"][j].get("frame_auc")
+        value = run.final[j].get("frame_auc")
         if group is None or value is None:
             continue
         false, true, _ = roc_curve(group.labels, group.scores)
@@ -112,7 +109,7 @@ def roc(run: Run) -> Figure | None:
 
 
 def histograms(run: Run) -> Figure | None:
-    """Scores of the final model by class, a panel an experience; None for other than two classes."""
+    """Scores of the final model by class, a panel per experience; None for other than two classes."""
     groups = _final(run)
     if not groups:
         return None
@@ -123,7 +120,7 @@ def histograms(run: Run) -> Figure | None:
     for axis in axes.flat[len(run.names) :]:
         axis.remove()
     for j, name in enumerate(run.labels):
-        axis, facts = axes.flat[j], run.record["per_experience"][j]
+        axis, facts = axes.flat[j], run.final[j]
         if (group := groups.get(j)) is not None:
             _histogram(axis, group, run.classes, facts.get("eer_threshold"), f"hist-{j}")
         value = facts.get("frame_auc")
@@ -141,22 +138,21 @@ def histograms(run: Run) -> Figure | None:
 
 def forgotten(run: Run) -> Figure | None:
     """Scores on the experience that was forgotten most: where it was best, and at the end; None where none was."""
-    loss = largest_loss(run.record)
-    if not run.two_class or loss is None or loss.final >= loss.best:
+    lost = most_forgotten(run.record)
+    if not run.two_class or lost is None or lost.final >= lost.best:
         return None
-    column = run.names.index(loss.experience)
-    # As largest_loss counts: the best among the models that had seen it.
+    column = run.names.index(lost.experience)
+    # As most_forgotten counts: the best among the models that had seen it.
     best = max(range(column, len(run.names) - 1), key=lambda i: (np.nan_to_num(run.matrix[i, column], nan=-1.0), i))
-    stages = [(best, loss.best), (len(run.names) - 1, loss.final)]
+    stages = [(best, lost.best), (len(run.names) - 1, lost.final)]
     figure = new_figure(COLUMN, 3.1)
     axes = figure.subplots(2, 1, sharex=True, sharey=True)
-    metric = METRIC_NAMES.get(run.headline, run.headline)
     for position, (axis, (row, value)) in enumerate(zip(axes, stages, strict=True)):
         group = run.scores.get(row, column)
         if group is None:
             return None
         _histogram(axis, group, run.classes, None, f"forgotten-{position}")
-        titled(axis, f"after {run.labels[row]}: {metric} {value:.3f}", "")
+        titled(axis, f"after {run.labels[row]}: {run.metric} {value:.3f}", "")
         axis.set_ylabel("share of class")
     axes[1].set_xlabel("P(fake)")
     axes[0].set_ylim(bottom=0)
@@ -166,38 +162,42 @@ def forgotten(run: Run) -> Figure | None:
 
 
 def stability_gap(run: Run) -> Figure | None:
-    """The headline metric inside the trainings; None where the record has no such measures (field ``within``).
+    """The headline metric inside the trainings; None where the record has no such measures (``mid_training``).
 
     De Lange et al. 2023 (arXiv 2205.13452): what was learned drops at once when the next training begins.
     """
-    points = [p for p in run.record.get("within") or () if p["metric"] == run.headline]
+    points = [p for p in run.record.mid_training or () if p.metric == run.record.headline]
     if not points:
         return None
     names, size = run.labels, len(run.names)
-    starts = np.concatenate([[0], np.cumsum(run.record["steps"])])
+    starts = np.concatenate([[0], np.cumsum(run.record.steps)])
     figure = new_figure(PAGE, 2.5)
     axis = figure.subplots()
-    steps = np.array([p["step"] for p in points])
-    values = np.array([p["values"] for p in points], dtype=float)
+    steps = np.array([p.step for p in points])
+    values = np.array([p.values for p in points], dtype=float)
     order = np.argsort(steps, kind="stable")
     for j, (name, colour) in enumerate(zip(names, colours(size), strict=True)):
         from_its_start = order[steps[order] >= starts[min(j, len(starts) - 1)]]
         axis.plot(
-            steps[from_its_start], values[from_its_start, j], color=colour, linewidth=1, label=name, gid=f"within-{j}"
+            steps[from_its_start],
+            values[from_its_start, j],
+            color=colour,
+            linewidth=1,
+            label=name,
+            gid=f"mid-training-{j}",
         )
     for index, start in enumerate(starts[:-1]):
         axis.axvline(start, color=FAINT, linewidth=0.6, linestyle=(0, (2, 2)))
         axis.annotate(f"{names[index]} →" if len(starts) > 2 else "", (start, 1), xycoords=("data", "axes fraction"),
                       xytext=(3, -7), textcoords="offset points", fontsize=7, color=FAINT)  # fmt: skip
-    metric_axis(axis, values, run.headline)
+    metric_axis(axis, values, run.record.headline)
     end = max(float(starts[-1]), float(steps.max()))
     axis.set_xlim(0, end)
-    metric = METRIC_NAMES.get(run.headline, run.headline)
     axis.set_xlabel("optimizer steps")
-    axis.set_ylabel(metric)
+    axis.set_ylabel(run.metric)
     last = zip(names, values[order[-1]], colours(size), strict=True)
     end_labels(axis, [End(*each, float(steps.max())) for each in last])
-    titled(axis, f"Stability gap: {metric} while training", subject(run))
+    titled(axis, f"Stability gap: {run.metric} while training", subject(run))
     return figure
 
 
@@ -232,7 +232,3 @@ def _histogram(axis: Axes, group: Group, classes: Sequence[str], eer_threshold: 
     if eer_threshold is not None:
         axis.axvline(eer_threshold, color=INK, linewidth=0.8, linestyle=":", label="threshold at EER")
     axis.set_xlim(0, 1)
-
-
-def _start(text: str) -> str:
-    return text if text[:1].isupper() else text[:1].upper() + text[1:]

@@ -6,44 +6,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dfbench.errors import DataError, UsageError
 from dfbench.evaluation import continual
-from dfbench.evaluation.scores import Scores
-from dfbench.evaluation.uncertainty import data_key, replicates
-from dfbench.files import sha256_of
-from dfbench.records.comparison import check_comparable, read_record
+from dfbench.records.comparison import check_comparable
+from dfbench.records.finished import FinishedRun
+from dfbench.records.seeds import by_seed, labels, mean_and_spread
+from dfbench.records.text import METRICS
 
-SCORES = "scores.parquet"
 LONGEST = 26
 """Letters of a name in a figure."""
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A finished run: its record and its scores."""
-
-    folder: Path
-    record: dict[str, Any]
-    scores: Scores
+class Run(FinishedRun):
+    """A finished run with what its figures ask for."""
 
     @property
-    def spec(self) -> dict[str, Any]:
-        """What was run."""
-        return dict(self.record["spec"])
-
-    @property
-    def headline(self) -> str:
-        """The metric that forgetting is computed on."""
-        return str(self.record["headline"])
+    def metric(self) -> str:
+        """The headline metric in words."""
+        return METRICS[self.record.headline]
 
     @property
     def names(self) -> list[str]:
         """The experiences, in order."""
-        return [str(e["name"]) for e in self.record["data"]["experiences"]]
+        return self.record.names
 
     @property
     def labels(self) -> list[str]:
@@ -53,23 +41,22 @@ class Run:
     @property
     def classes(self) -> list[str]:
         """Names of the classes."""
-        return [str(c) for c in self.record["data"]["classes"]]
+        return self.record.data.classes
 
     @property
     def two_class(self) -> bool:
         """Real and fake: scores are P(fake)."""
         return len(self.classes) == 2
 
+    @property
+    def final(self) -> list[dict[str, float | None]]:
+        """The final network's figures on each test set, by name."""
+        return [{k: v for k, v in each.items() if not isinstance(v, str)} for each in self.record.per_experience]
+
     @cached_property
     def matrix(self) -> np.ndarray:
         """R of the headline metric, float64 (T, T), nan where it was not measured."""
-        return np.array(self.record["matrix"][self.headline], dtype=float)
-
-    @cached_property
-    def replicates(self) -> np.ndarray:
-        """R of every bootstrap replicate, float64 (1000, T, T); replicate b of two runs on the same data is paired."""
-        data = data_key(self.spec["data_fingerprint"], self.spec["split"])
-        return replicates(self.scores, self.names, self.headline, len(self.classes), data)
+        return self.record.R()
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +84,7 @@ class Method:
     @property
     def seeds(self) -> list[int]:
         """The seeds, in order."""
-        return [int(run.spec["seed"]) for run in self.runs]
+        return [run.record.spec.seed for run in self.runs]
 
     @property
     def seen(self) -> np.ndarray:
@@ -107,93 +94,36 @@ class Method:
 
     def metric(self, name: str) -> tuple[float | None, float | None]:
         """Mean and sample standard deviation of a continual metric; None where undefined, and of one seed."""
-        values = [run.record["metrics"].get(name) for run in self.runs]
-        if any(value is None for value in values):
-            return None, None
-        return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
-def load_run(path: Path) -> Run:
-    """A finished run from its folder (or its ``record.json``).
-
-    Raises:
-        DataError: it is not finished, its scores are missing, or they are not the ones of the record.
-    """
-    record = read_record(path)
-    folder = path if path.is_dir() else path.parent
-    file = folder / SCORES
-    if not file.is_file():
-        raise DataError(f"{file}: the run's scores are missing; a report is drawn from a run's folder with its scores")
-    try:
-        expected = record["files"][SCORES]
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{folder / 'record.json'}: not a record of a run (it names no hash of {SCORES})") from error
-    if sha256_of(file) != expected:
-        raise DataError(f"{file} is damaged or of another run: its sha256 is not the one of the record")
-    run = Run(folder, record, Scores.read(file))
-    size = len(run.names)
-    if run.matrix.shape != (size, size) or len(record.get("per_experience", ())) != size:
-        raise DataError(f"{folder / 'record.json'}: not a record of a run (R is not {size}×{size})")
-    if any(max(group.trained_on, group.tested_on) >= size for group in run.scores):
-        raise DataError(f"{file}: scores of more experiences than the record's {size}")
-    return run
+        return mean_and_spread([run.record.metrics.get(name) for run in self.runs])
 
 
 def load_runs(paths: Sequence[Path]) -> list[Run]:
-    """Finished runs on the same data.
+    """Finished runs on the same data, their scores checked.
 
     Raises:
-        DataError: as :func:`load_run`, or the runs' data differ. UsageError: a run is given twice.
+        DataError: A run is not finished, its scores are missing or not those of the record, or the runs' data differ.
+        UsageError: A run is given twice.
     """
-    runs = [load_run(path) for path in paths]
-    names = [run.record["run"] for run in runs]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UsageError(f"{twice} is given twice: name each run once")
+    runs = [Run.open(path) for path in paths]
+    for number, run in enumerate(runs):
+        for other in runs[:number]:
+            if run.record.spec.training == other.record.spec.training:
+                raise UsageError(f"{run.record.run} is given twice: name each training once")
     check_comparable([run.record for run in runs])
-    if len({run.headline for run in runs}) > 1:
+    if len({run.record.headline for run in runs}) > 1:
         raise DataError("the runs have different headline metrics: they are not comparable")
+    for run in runs:
+        _ = run.scores
     return runs
 
 
 def gather(runs: Sequence[Run]) -> list[Method]:
     """The runs by what they share but the seed, in the order given, each with a label that tells it from the others."""
-    groups: dict[str, list[Run]] = {}
-    options: dict[str, dict[str, Any]] = {}
-    for run in runs:
-        flat = _flat({k: v for k, v in run.spec.items() if k != "seed"})
-        key = repr(sorted(flat.items()))
-        groups.setdefault(key, []).append(run)
-        options[key] = flat
-    differing = {
-        name for flat in options.values() for name in flat if len({repr(o.get(name)) for o in options.values()}) > 1
-    }
-    labels = {key: _label(flat, differing) for key, flat in options.items()}
-    return [
-        Method(labels[key], tuple(sorted(members, key=lambda run: run.spec["seed"]))) for key, members in groups.items()
-    ]
+    groups = by_seed(runs, lambda run: run.record.spec)
+    names = labels([group[0].record.spec for group in groups])
+    return [Method(name, group) for name, group in zip(names, groups, strict=True)]
 
 
 def average_per_seed(method: Method) -> list[float]:
     """The headline average of each seed."""
     return [continual.average(run.matrix) for run in method.runs]
-
-
-def _label(options: dict[str, Any], differing: set[str]) -> str:
-    parts = [options["detector"]] if "detector" in differing else []
-    parts += [options["preset"]] if "preset" in differing else []
-    parts.append(options["strategy"])
-    known = {"detector", "preset", "strategy"}
-    # An option that only one strategy has goes with its name; one that two share and set differently is told.
-    for name in sorted(differing - known):
-        same_strategy = name.startswith("strategy_config.") or name.startswith("detector_config.") or name == "memory"
-        if same_strategy and name in options:
-            parts.append(f"{name.rpartition('.')[2]}={options[name]}")
-    return " · ".join(map(str, parts))
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, item in value.items():
-        result |= _flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}
-    return result

@@ -8,25 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from dfbench.evaluation import uncertainty
 from dfbench.evaluation.detection import THRESHOLD
-from dfbench.evaluation.uncertainty import interval
-from dfbench.publish.plotting import METRIC_NAMES
-from dfbench.publish.report.comparison import differences
+from dfbench.publish.report.comparison import Difference, differences
 from dfbench.publish.report.runs import Method, Run
-from dfbench.records.text import NONE, number, seconds, size, with_spread
+from dfbench.records.seeds import flat
+from dfbench.records.text import METRICS, NONE, interval, number, seconds, signed, size, with_spread
 
-METRIC_WORDS = {
-    "average_auc": "average AUC",
-    "average_video_auc": "average video AUC",
-    "average_accuracy": "average accuracy",
-    "average": "average (headline)",
-    "average_incremental": "average incremental",
-    "learning_accuracy": "learning accuracy",
-    "bwt": "backward transfer (BWT)",
-    "fwt": "forward transfer (FWT)",
-    "forgetting": "forgetting",
-    "af": "average forgetting (AF)",
-}
 HIGHER_IS_WORSE = {"forgetting", "af"}
 
 
@@ -56,38 +44,40 @@ def matrix(caption: str, names: Sequence[str], values: np.ndarray, spread: np.nd
 
 
 def metrics(run: Run) -> Table:
-    """The continual metrics of a run, with the intervals that its record or its scores give."""
-    intervals = run.record.get("uncertainty") or {}
-    rows = []
-    for name, value in run.record["metrics"].items():
-        bounds = intervals.get("average" if name == f"average_{run.headline}" else name)
-        rows.append([METRIC_WORDS.get(name, name), number(value), _bounds(bounds)])
+    """The continual metrics of a run, with the intervals that its record gives."""
+    record = run.record
+    drawn = record.uncertainty
+    bounds = {name: getattr(drawn, name) for name in ("average", "forgetting", "bwt", "learning_accuracy")}
+    bounds[f"average_{record.headline}"] = drawn.average
+    rows = [
+        [METRICS.get(name, name), number(value), interval(*(bounds.get(name) or (None, None)))]
+        for name, value in record.metrics.items()
+    ]
     return _table("Continual metrics", ["metric", "value", "95 % interval (videos)"], rows)
 
 
 def per_experience(run: Run) -> Table:
     """What the final model does on each test set."""
     if not run.two_class:
-        rows = [[f["experience"], str(f["n"]), number(f["accuracy"])] for f in run.record["per_experience"]]
+        rows = [[name, str(f["n"]), number(f["accuracy"])] for name, f in zip(run.names, run.final, strict=True)]
         return _table("The final model on each test set", ["experience", "n", "accuracy"], rows)
     columns = {
         "frame_auc": "AUC", "video_auc": "video AUC", "average_precision": "AP", "eer": "EER",
         "eer_threshold": "threshold at EER", "accuracy": "accuracy", "accuracy_real": "on reals",
         "accuracy_fake": "on fakes", "log_loss": "log loss", "brier": "Brier", "ece": "ECE",
     }  # fmt: skip
-    drawn = [_bounds(interval(run.replicates[:, -1, j])) for j in range(len(run.names))]
+    drawn = [uncertainty.interval(run.replicates[:, -1, j]) or (None, None) for j in range(len(run.names))]
     rows = [
         [
-            f["experience"],
+            name,
             f"{f.get('n_real', NONE)} + {f.get('n_fake', NONE)}",
             str(f.get("n_videos") or NONE),
-            bounds,
+            interval(*bounds),
             *(number(f.get(key)) for key in columns),
         ]
-        for f, bounds in zip(run.record["per_experience"], drawn, strict=True)
+        for name, f, bounds in zip(run.names, run.final, drawn, strict=True)
     ]
-    headline = METRIC_NAMES.get(run.headline, run.headline)
-    head = ["experience", "real + fake", "videos", f"{headline}, 95 % interval", *columns.values()]
+    head = ["experience", "real + fake", "videos", f"{run.metric}, 95 % interval", *columns.values()]
     return _table(f"The final model on each test set (accuracy at threshold {THRESHOLD})", head, rows)
 
 
@@ -107,26 +97,19 @@ def score_quantiles(run: Run, pairs: Sequence[tuple[int, int]]) -> Table:
     return _table("P(fake) by class", head, rows)
 
 
-def within(run: Run) -> Table:
-    """Measures inside trainings, each as it was made."""
-    points = [p for p in run.record.get("within") or () if p["metric"] == run.headline]
-    rows = [[str(p["step"]), run.names[p["trained_on"]], *(number(v) for v in p["values"])] for p in points]
+def mid_training(run: Run) -> Table:
+    """Test sets scored in the middle of trainings."""
+    points = [p for p in run.record.mid_training or () if p.metric == run.record.headline]
+    rows = [[str(p.step), run.names[p.trained_on], *map(number, p.values)] for p in points]
     return _table("While training", ["step", "training on", *run.names], rows)
 
 
 def cost(run: Run) -> Table:
     """Time, steps and memory of each training."""
     record = run.record
-    at_once = len(record["steps"]) == 1 < len(run.names)
-    names = ["all at once"] if at_once else run.names
-    scored = record["seconds"]["evaluate"][-len(names) :]
-    columns = (
-        record["seconds"]["train"],
-        scored,
-        record["steps"],
-        record["memory"]["samples"],
-        record["memory"]["bytes"],
-    )
+    names = ["all at once"] if record.trained_at_once else run.names
+    scored = record.seconds.evaluate[-len(names) :]
+    columns = (record.seconds.train, scored, record.steps, record.memory.samples, record.memory.bytes)
     rows = [
         [name, seconds(train), seconds(score), str(steps), str(samples), size(stored)]
         for name, train, score, steps, samples, stored in zip(names, *columns, strict=False)
@@ -137,33 +120,39 @@ def cost(run: Run) -> Table:
 
 def facts(title: str, values: dict[str, Any]) -> Table:
     """Names and values, nested ones with dotted names."""
-    return _table(title, ["", ""], [[key, _plain(value)] for key, value in _flat(values).items()])
+    return _table(title, ["", ""], [[key, _plain(value)] for key, value in flat(values).items()])
 
 
 def data(run: Run) -> Table:
     """Sizes of the experiences."""
-    experiences = run.record["data"]["experiences"]
-    splits = list(dict.fromkeys(split for e in experiences for split in e if split != "name"))
-    cells = [[e["name"], *(" + ".join(str(n) for n in e.get(s, {}).values()) for s in splits)] for e in experiences]
     few = len(run.classes) <= 4
-    rows = cells if few else [[e["name"], *(str(sum(e.get(s, {}).values())) for s in splits)] for e in experiences]
+    sizes = [{"train": e.train, "val": e.val, "test": e.test} for e in run.record.data.experiences]
+    splits = [split for split in ("train", "val", "test") if any(e[split] for e in sizes)]
+
+    def cell(counts: dict[str, int]) -> str:
+        return " + ".join(map(str, counts.values())) if few else str(sum(counts.values()))
+
+    rows = ([name, *(cell(e[split]) for split in splits)] for name, e in zip(run.names, sizes, strict=True))
     kinds = f" ({' + '.join(run.classes)})" if few else f" (of {len(run.classes)} classes)"
     return _table(f"Samples of each experience{kinds}", ["experience", *splits], rows)
 
 
+def main_metrics(method: Method) -> list[str]:
+    """The metrics by which methods are compared, the headline average first."""
+    average = f"average_{method.runs[0].record.headline}"
+    return list(dict.fromkeys([average, "average_accuracy", "forgetting", "bwt", "fwt", "learning_accuracy"]))
+
+
 def methods(found: Sequence[Method]) -> Table:
     """Methods side by side: mean ± standard deviation over seeds."""
-    headline = found[0].runs[0].headline
-    names = list(
-        dict.fromkeys([f"average_{headline}", "average_accuracy", "forgetting", "bwt", "fwt", "learning_accuracy"])
-    )
+    names = main_metrics(found[0])
     rows = []
     for method in found:
-        stored = [run.record["memory"]["samples"][-1] for run in method.runs]
-        time = float(np.mean([run.record["seconds"]["total"] for run in method.runs]))
+        stored = [run.record.memory.samples[-1] for run in method.runs]
+        time = float(np.mean([run.record.seconds.total for run in method.runs]))
         cells = [with_spread(*method.metric(name)) for name in names]
         rows.append([method.label, ", ".join(map(str, method.seeds)), *cells, str(max(stored)), seconds(time)])
-    head = ["method", "seeds", *(METRIC_WORDS[name] for name in names), "samples stored", "time"]
+    head = ["method", "seeds", *(METRICS[name] for name in names), "samples stored", "time"]
     return _table("Methods side by side (mean ± standard deviation over seeds)", head, rows)
 
 
@@ -178,19 +167,14 @@ def final_values(found: Sequence[Method]) -> Table:
                  for j, v in enumerate(values)]  # fmt: skip
         rows.append([method.label, *cells])
         if gap:
-            told = [_signed(gap[j]) if j in gap else NONE for j in range(len(names))]
-            rows.append([f"{method.label} minus {found[0].label}", *told])
-    metric = METRIC_NAMES.get(found[0].runs[0].headline, found[0].runs[0].headline)
+            cells = [_with_interval(gap[j]) if j in gap else NONE for j in range(len(names))]
+            rows.append([f"{method.label} minus {found[0].label}", *cells])
+    metric = found[0].runs[0].metric
     return _table(f"{metric} on each experience at the end; differences with 95 % intervals", ["method", *names], rows)
 
 
-def _signed(difference: Any) -> str:
-    sign = "+" if difference.value > 0 else ""
-    return f"{sign}{number(difference.value)} [{number(difference.low)}, {number(difference.high)}]"
-
-
-def _bounds(bounds: Sequence[float] | None) -> str:
-    return NONE if bounds is None else f"{number(bounds[0])} – {number(bounds[1])}"
+def _with_interval(difference: Difference) -> str:
+    return f"{signed(difference.value)} [{number(difference.low)}, {number(difference.high)}]"
 
 
 def _plain(value: Any) -> str:
@@ -198,11 +182,4 @@ def _plain(value: Any) -> str:
         return NONE
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ", ".join(map(_plain, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, item in value.items():
-        result |= _flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}
-    return result
+    return ", ".join(map(_plain, value)) or NONE if isinstance(value, list | tuple) else str(value)

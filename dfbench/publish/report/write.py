@@ -37,12 +37,14 @@ def write_report(
     """Draw one run, or compare several on the same data, seeds of one spec averaged.
 
     Args:
-        to: folder of the report; without it ``report`` in the run's folder, or in the current one for several.
-        progress: told of each figure that is done, and of how many.
+        paths: The runs: their folders, or their records.
+        to: Folder of the report; without it ``report`` in the run's folder, or in the current one for several.
+        progress: Called after each figure with the number of those done and of all.
 
     Raises:
-        DataError: a run is not finished, its scores are missing or damaged, the runs' data differ.
-        UsageError: a run is given twice. StorageError: a file cannot be written.
+        DataError: A run is not finished, its scores are missing or damaged, or the runs' data differ.
+        UsageError: A run is given twice.
+        StorageError: A file cannot be written.
     """
     runs = load_runs(paths)
     methods = gather(runs)

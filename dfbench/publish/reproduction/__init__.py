@@ -1,4 +1,4 @@
-"""Published tables made again: recipes in YAML, their runs, and where the figures differ (``docs/reproduce.md``).
+"""Published tables, rerun: recipes in YAML, their runs, and the difference of the figures (``docs/reproduce.md``).
 
 Imported when plugins are registered, so it imports nothing heavy.
 """

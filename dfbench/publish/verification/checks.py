@@ -1,23 +1,23 @@
-"""Whether a record is true: its figures follow from its scores, its hashes from its files, its scores from its spec."""
+"""Whether a record is true: its figures follow from its scores, its hashes from its files, its name from its spec."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfbench.errors import DataError, DfbenchError
 from dfbench.evaluation.scores import Scores
 from dfbench.evaluation.summary import evaluate
 from dfbench.evaluation.uncertainty import data_key, decode, uncertainty
-from dfbench.records.record import Record, parse_record, read_json
+from dfbench.files import sha256_of
+from dfbench.records.finished import MISSING_ON_BOARD, FinishedRun
+from dfbench.records.record import SCORES, WEIGHTS, Record, matrix_of
 
 if TYPE_CHECKING:
     from dfbench.plugins import Registry
 
-SCORES, WEIGHTS, RECORD = "scores.parquet", "model.safetensors", "record.json"
 EXACT = 1e-9
 """Figures are recomputed in double precision; another order of summation may change the last digits."""
 _REPLICATES = 1e-6
@@ -34,74 +34,39 @@ class Finding:
     detail: str = ""
 
 
-@dataclass(frozen=True)
-class Source:
-    """A record where it lies: in the folder of its run, or on a leaderboard."""
-
-    path: Path
-    value: dict[str, Any]
-    record: Record
-
-    @classmethod
-    def open(cls, path: Path) -> Source:
-        """The record of a run's folder, or the file itself.
-
-        Raises:
-            DataError: there is none, or it breaks the schema.
-        """
-        file = path / RECORD if path.is_dir() else path
-        value = read_json(file)
-        return cls(file, value, parse_record(value, file))
-
-    @property
-    def scores(self) -> Path | None:
-        """The scores beside the record (a run's folder) or in ``../scores`` (a leaderboard)."""
-        beside = self.path.with_name(SCORES)
-        on_board = self.path.parent.parent / "scores" / f"{self.path.stem}.parquet"
-        return next((p for p in (beside, on_board) if p.is_file()), None)
-
-    @property
-    def weights(self) -> Path | None:
-        """The weights, if they are there."""
-        beside = self.path.with_name(WEIGHTS)
-        return beside if beside.is_file() else None
-
-
-def verify(source: Source, registry: Registry) -> list[Finding]:
+def verify(run: FinishedRun, registry: Registry) -> list[Finding]:
     """Everything that can be checked without training again, in the order of a reader's questions."""
-    record = source.record
-    findings = [_identity(record), _name(record), _fingerprint(record)]
-    findings += [_file(source.scores, SCORES, record), _file(source.weights, WEIGHTS, record)]
-    if source.scores is None:
-        missing = "cannot be computed: scores.parquet is neither beside the record nor in ../scores"
-        return [*findings, Finding("metrics", False, missing)]
+    record = run.record
+    findings = [_identity(record), _name(record), _fingerprint(record), _weights(run)]
+    if run.scores_file is None:
+        missing = None if run.on_board else False  # a leaderboard may be without its packs, a run has its scores
+        detail = MISSING_ON_BOARD if run.on_board else f"{SCORES} is not next to the record"
+        return [*findings, Finding("scores_sha256", missing, detail)]
     try:
-        scores = Scores.read(source.scores)
+        scores = run.read_scores()
     except DataError as error:
-        return [*findings, Finding("metrics", False, str(error))]
-    return findings + check_figures(source.value, record, scores, registry)
+        return [*findings, Finding("scores_sha256", False, str(error))]
+    findings.append(_hash("scores_sha256", record.scores_sha256, scores.digest()))
+    return findings + check_figures(record, scores, registry)
 
 
-def check_figures(value: Mapping[str, Any], record: Record, scores: Scores, registry: Registry) -> list[Finding]:
-    """Matrix, metrics, per-experience figures and uncertainty, each computed again from the scores."""
-    names, classes = [e.name for e in record.data.experiences], len(record.data.classes)
+def check_figures(record: Record, scores: Scores, registry: Registry) -> list[Finding]:
+    """Matrix, metrics, per-experience figures and uncertainty, each recomputed from the scores."""
+    names, classes = record.names, len(record.data.classes)
+    key = data_key(record.data.fingerprint, record.spec.split)
     try:
-        again = evaluate(scores, names, record.headline, classes)
-        drawn = uncertainty(
-            scores, names, record.headline, classes, data_key(record.data.fingerprint, record.spec.split)
-        )
+        recomputed = evaluate(scores, names, record.headline, classes)
+        drawn = uncertainty(scores, names, record.headline, classes, key)
     except DfbenchError as error:
         return [Finding("metrics", False, str(error))]
-    further = sorted(set(record.matrix) - set(again["matrix"]))
-    findings = [
-        _same("matrix", {k: v for k, v in value["matrix"].items() if k not in further}, again["matrix"]),
+    further = sorted(set(record.matrix) - set(recomputed["matrix"]))
+    return [
+        _same("matrix", {k: v for k, v in record.matrix.items() if k not in further}, recomputed["matrix"]),
         *(_further(name, record, scores, registry) for name in further),
-        _same("metrics", value["metrics"], again["metrics"]),
-        _same("per_experience", value["per_experience"], again["per_experience"]),
+        _same("metrics", record.metrics, recomputed["metrics"]),
+        _same("per_experience", record.per_experience, recomputed["per_experience"]),
+        _same_uncertainty(record.uncertainty.model_dump(), drawn),
     ]
-    if record.uncertainty is None:
-        return [*findings, Finding("uncertainty", None, "the record has none; 'leaderboard add' computes it")]
-    return [*findings, _same_uncertainty(value["uncertainty"], drawn)]
 
 
 def failures(findings: list[Finding]) -> list[Finding]:
@@ -109,13 +74,14 @@ def failures(findings: list[Finding]) -> list[Finding]:
     return [f for f in findings if f.ok is False]
 
 
+def _hash(what: str, stated: str, found: str) -> Finding:
+    ok = stated == found
+    return Finding(what, ok, "" if ok else f"the record says {stated[:12]}…, it is {found[:12]}…")
+
+
 def _identity(record: Record) -> Finding:
-    right = record.spec.identity
-    ok = record.identity == right
-    detail = (
-        "" if ok else f"the record says {record.identity[:12]}…, its spec gives {right[:12]}…: the spec was changed"
-    )
-    return Finding("identity", ok, detail)
+    found = _hash("identity", record.identity, record.spec.identity)
+    return found if found.ok else Finding("identity", False, f"{found.detail}: the spec was changed")
 
 
 def _name(record: Record) -> Finding:
@@ -130,38 +96,28 @@ def _fingerprint(record: Record) -> Finding:
     return Finding("data", ok, "" if ok else "benchmark and data fingerprint differ between 'spec' and 'data'")
 
 
-def _file(path: Path | None, name: str, record: Record) -> Finding:
-    from dfbench.files import sha256_of
-
-    what = f"sha256 of {name}"
-    if path is None:
-        return Finding(what, None, f"{name} is not there")
-    if name not in record.files:
-        return Finding(what, False, f"the record has no hash of {name}")
-    found = sha256_of(path)
-    stated = {record.files[name]}
-    if name == WEIGHTS and isinstance(record.detector.get("weights_sha256"), str):
-        stated.add(record.detector["weights_sha256"])
-    wrong = sorted(stated - {found})
-    return Finding(what, not wrong, f"{path} has {found[:12]}…, the record says {wrong[0][:12]}…" if wrong else "")
+def _weights(run: FinishedRun) -> Finding:
+    file = run.weights_file
+    if file is None:
+        return Finding("weights_sha256", None, f"{WEIGHTS} is not here")
+    return _hash("weights_sha256", run.record.weights_sha256, sha256_of(file))
 
 
 def _further(name: str, record: Record, scores: Scores, registry: Registry) -> Finding:
     """The matrix of a metric that a plugin brought."""
-    from dfbench.runs.record import matrix_of
-
     what = f"matrix.{name}"
     try:
         metric = registry.metrics.load(name)
-        return _same(what, record.matrix[name], matrix_of(name, metric, scores, len(record.data.experiences)))
+        return _same(what, record.matrix[name], matrix_of(name, metric, scores, len(record.names)))
     except (DfbenchError, ImportError) as error:
         return Finding(what, None, f"not checked: {error}")
 
 
-def _same_uncertainty(stated: Mapping[str, Any], again: Mapping[str, Any]) -> Finding:
+def _same_uncertainty(stated: Mapping[str, Any], recomputed: Mapping[str, Any]) -> Finding:
     try:
         pair = [
-            {**u, "replicates": None if (d := decode(u["replicates"])) is None else d.tolist()} for u in (stated, again)
+            {**u, "replicates": None if (d := decode(u["replicates"])) is None else d.tolist()}
+            for u in (stated, recomputed)
         ]
     except DataError as error:
         return Finding("uncertainty", False, str(error))

@@ -1,4 +1,4 @@
-"""Training a record's run again, and how far the two agree."""
+"""Rerunning the training of a record, and how far the two runs agree."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from dfbench.errors import DataError
-from dfbench.evaluation.scores import Scores
-from dfbench.publish.verification.checks import Source
 from dfbench.records.command import all_settings
-from dfbench.records.record import Environment, Record, parse_record
+from dfbench.records.finished import FinishedRun
+from dfbench.records.record import RECORD, Environment, Record, Verification
 
 if TYPE_CHECKING:
     from dfbench.plugins import Registry
-    from dfbench.runs.report import Reporter
+    from dfbench.runs.events import Listener
 
 TOLERANCE = 0.02
 """How far the headline average may be off where the environment differs; each experience thrice as far."""
@@ -22,11 +23,11 @@ TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class Rerun:
-    """What training again gave."""
+    """The outcome of a rerun."""
 
     agreement: Literal["identical", "tolerance", "differs"]
     difference: float
-    """Of the headline average, again minus recorded."""
+    """Of the headline average, rerun minus record."""
     largest: float
     """The largest absolute difference of an experience's final value."""
     tolerance: float
@@ -40,7 +41,7 @@ class Rerun:
     def sentence(self) -> str:
         """The verdict in words."""
         where = f"; what differs here: {', '.join(self.changed)}" if self.changed else "; the environment is the same"
-        off = f"average {self.difference:+.4f}, an experience by up to {self.largest:.4f}"
+        off = f"average {self.difference:+.4f}, single experiences by up to {self.largest:.4f}"
         if self.agreement == "identical":
             return "trained again: every score is identical"
         if self.agreement == "tolerance":
@@ -49,9 +50,9 @@ class Rerun:
 
 
 def rerun(
-    source: Source,
+    finished: FinishedRun,
     registry: Registry,
-    reporter: Reporter,
+    listener: Listener | None,
     out: Path,
     *,
     benchmark: str | None = None,
@@ -59,22 +60,30 @@ def rerun(
     data_root: Path | None = None,
     tolerance: float = TOLERANCE,
 ) -> Rerun:
-    """Train the record's spec again under ``out``, and compare scores, or else metrics.
+    """Train the record's spec once more under ``out``, and compare scores, or else metrics.
 
     Args:
-        benchmark: the stream's YAML file, where its name is not registered. device: the record's unless given.
+        finished: The run to repeat; its scores must be available.
+        registry: Where its detector, strategy and benchmark are looked up.
+        listener: Follows the training.
+        out: Folder for the new run's folder.
+        benchmark: The stream's YAML file, where its name is not registered.
+        device: The record's unless given.
+        data_root: Folder that holds the data sets.
+        tolerance: See :data:`TOLERANCE`.
 
     Raises:
-        DataError: the spec cannot be had again here (other data, an option that is new or gone): nothing is trained.
+        DataError: The spec cannot be repeated here (other data, an option that is new or gone): nothing is trained.
     """
     import torch
 
-    from dfbench.runs.runner import Request, prepare, run
+    from dfbench.runs.prepare import Request, prepare
+    from dfbench.runs.runner import run
 
-    record = source.record
+    record = finished.record
     spec = record.spec
-    if source.scores is None:
-        raise DataError(f"{source.path}: its scores are not there, so there is nothing to compare a new run with")
+    if finished.scores_file is None:
+        raise DataError(f"{finished.path}: its scores are not here, so there is nothing to compare a new run with")
     request = Request(
         detector=spec.detector,
         strategy=spec.strategy,
@@ -88,33 +97,33 @@ def rerun(
         data_root=data_root,
         tune=",".join(spec.tuned) or None,
     )
-    now = prepare(request, registry, reporter).spec
+    now = prepare(request, registry, listener).spec
     if now.identity != spec.identity:
         raise DataError(
-            f"{source.path}: the same run cannot be made here: {_changes(spec.model_dump(), now.model_dump())}"
+            f"{finished.path}: the same run cannot be made here: {_changes(spec.document(), now.document())}"
         )
     before = torch.get_num_threads()
     torch.set_num_threads(record.environment.threads or before)
     try:
-        again = run(request, registry, reporter)
+        run(request, registry, listener)
     finally:
         torch.set_num_threads(before)
-    return agreement(source, Path(again["path"]), tolerance)
+    return agreement(finished, FinishedRun.open(out / now.run_id / RECORD), tolerance)
 
 
-def agreement(source: Source, again: Path, tolerance: float = TOLERANCE) -> Rerun:
-    """Compare a record with another of the same spec, scores first."""
-    new = Source.open(again)
-    if source.scores is None or new.scores is None:
-        raise DataError(f"{source.path}: the scores of both runs are needed to compare them")
-    old_scores, new_scores = Scores.read(source.scores), Scores.read(new.scores)
-    difference, largest = _off(source.record, new.record)
-    if old_scores.digest() == new_scores.digest():
+def agreement(old: FinishedRun, new: FinishedRun, tolerance: float = TOLERANCE) -> Rerun:
+    """Compare a run with another of the same spec, scores first.
+
+    Raises:
+        DataError: The scores of one of them are missing or damaged.
+    """
+    difference, largest = _off(old.record, new.record)
+    if old.read_scores().digest() == new.read_scores().digest():
         kind: Literal["identical", "tolerance", "differs"] = "identical"
     else:
         kind = "tolerance" if abs(difference) <= tolerance and largest <= 3 * tolerance else "differs"
-    changed = changes(source.record.environment, new.record.environment)
-    return Rerun(kind, difference, largest, tolerance, changed, new.record.environment, again)
+    changed = changes(old.record.environment, new.record.environment)
+    return Rerun(kind, difference, largest, tolerance, changed, new.record.environment, new.path)
 
 
 def changes(a: Environment, b: Environment) -> tuple[str, ...]:
@@ -130,33 +139,34 @@ def changes(a: Environment, b: Environment) -> tuple[str, ...]:
     return tuple(found)
 
 
-def attach(value: dict[str, Any], found: Rerun | None, by: str | None) -> dict[str, Any]:
+def attach(record: Record, found: Rerun | None, by: str | None) -> Record:
     """The record with the status that the finding gives it: recomputed, or reproduced after a rerun that agrees."""
     import datetime
 
-    verification: dict[str, Any] = {"agreement": "scores"}
-    status = "recomputed"
-    if found is not None:
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    if found is None:
+        status, verification = "recomputed", Verification(agreement="scores", date=date, by=by)
+    elif found.agreement == "differs":
+        raise ValueError("a rerun that differs gives no status")
+    else:
         status = "reproduced"
-        verification = {
-            "agreement": found.agreement,
-            "difference": found.difference,
-            "tolerance": found.tolerance,
-            "environment": found.environment.model_dump(),
-        }
-    verification["date"] = datetime.datetime.now(datetime.UTC).date().isoformat()
-    verification["by"] = by
-    result = {**value, "status": status, "verification": verification}
-    parse_record(result, Path(str(value["run"])))  # what is written can be read
-    return result
+        verification = Verification(
+            agreement=found.agreement,
+            difference=found.difference,
+            tolerance=found.tolerance,
+            environment=found.environment,
+            date=date,
+            by=by,
+        )
+    changed = record.model_copy(update={"status": status, "verification": verification})
+    return Record.parse(changed.document(), record.run)  # what is written can be read
 
 
 def _off(a: Record, b: Record) -> tuple[float, float]:
     if a.average is None or b.average is None:
         return (0.0, 0.0) if a.average is b.average else (float("inf"), float("inf"))
-    last = zip(a.matrix[a.headline][-1], b.matrix[b.headline][-1], strict=True)
-    apart = [abs(x - y) for x, y in last if x is not None and y is not None]
-    return b.average - a.average, max(apart, default=0.0)
+    apart = np.abs(a.R()[-1] - b.R()[-1])
+    return b.average - a.average, float(np.nanmax(apart, initial=0.0))
 
 
 def _changes(then: dict[str, Any], now: dict[str, Any]) -> str:

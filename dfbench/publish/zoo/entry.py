@@ -1,23 +1,27 @@
-"""A zoo entry: everything one must know of a checkpoint to use it, trust it and cite it, in one typed YAML file."""
+"""A zoo entry: all that it takes to use a checkpoint, trust it and cite it, in one typed YAML file."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from dfbench.errors import DataError
-from dfbench.files import write_whole
+from dfbench.errors import DataError, first_problem
+from dfbench.files import sha256_of, write_whole
+from dfbench.records.record import Sha256
 
 ENTRY_FILE = "dfbench.json"
 """Name of the entry in a repository of the Hub and in a pulled folder."""
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".keras")
 """Suffixes of files that can run code when they are read; dfbench neither fetches nor opens one."""
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>\S+))?")
+"""``user/repo`` or ``user/repo@revision``."""
+
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=96)]
 RepoId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")]
@@ -62,7 +66,7 @@ class File(_Part):
 
 
 class Normalisation(_Part):
-    """Network input = (value / 255 − mean) / std, a number each for red, green and blue."""
+    """Network input = (value / 255 − mean) / std, each of red, green and blue."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -133,7 +137,7 @@ class Results(_Part):
     per_experience: dict[str, float | None]
 
 
-class Checkpoint(_Part):
+class CheckpointEntry(_Part):
     """A zoo entry. ``docs/zoo.md`` explains each field."""
 
     format: Literal[1] = 1
@@ -146,7 +150,7 @@ class Checkpoint(_Part):
     classes: tuple[str, ...] = Field(min_length=2)
     """Names of the classes in the order of the network's outputs."""
     hub: Hub | None = None
-    """null: the files lie beside this entry."""
+    """null: the files lie next to this entry."""
     files: tuple[File, ...] = Field(min_length=1)
     """The first one is the weights."""
     parameters: int = Field(ge=1)
@@ -156,14 +160,14 @@ class Checkpoint(_Part):
     training: Training
     results: Results
     records: tuple[str, ...]
-    """Run ids; the records are ``leaderboard/results/ID.json``, or ``record.json`` beside the weights."""
+    """Run ids; the records are ``leaderboard/results/ID.json``, or ``record.json`` next to the weights."""
     intended_use: str
     limits: str
     superseded_by: str | None = None
     """Name of a better checkpoint, if there is one."""
 
     @model_validator(mode="after")
-    def _weights_first(self) -> Checkpoint:
+    def _weights_first(self) -> CheckpointEntry:
         if not self.files[0].path.endswith(".safetensors"):
             raise ValueError(f"the first file must be the weights as .safetensors, not {self.files[0].path!r}")
         if len({file.path for file in self.files}) != len(self.files):
@@ -180,43 +184,61 @@ class Checkpoint(_Part):
         return self.model_dump(mode="json")
 
 
-def read_entry(path: Path) -> Checkpoint:
+def read_entry(path: Path) -> CheckpointEntry:
     """Read and check an entry (``.yaml`` or ``.json``).
 
     Raises:
-        DataError: the file is missing, is not YAML, or says something that an entry may not.
+        DataError: The file is missing, is not YAML, or says something that an entry may not.
     """
     try:
         text = path.read_text(encoding="utf-8")
-        return parse_entry(text, str(path))
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such zoo entry") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
+    return parse_entry(text, str(path))
 
 
-def parse_entry(text: str, origin: str) -> Checkpoint:
-    """An entry from its text; ``origin`` is named in errors (DataError)."""
+def parse_entry(text: str, origin: str) -> CheckpointEntry:
+    """An entry from its text; ``origin`` is named in errors (:class:`~dfbench.DataError`)."""
     try:
-        return Checkpoint.model_validate(yaml.safe_load(text))
+        return CheckpointEntry.model_validate(yaml.safe_load(text))
     except yaml.YAMLError as error:
         raise DataError(f"{origin}: not YAML ({' '.join(str(error).split())})") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise DataError(f"{origin}: {where}: {first['msg'].removeprefix('Value error, ')}") from error
+        raise DataError(f"{origin}: {first_problem(error)}") from error
 
 
-def entry_json(entry: Checkpoint) -> bytes:
+def entry_json(entry: CheckpointEntry) -> bytes:
     """The entry as the bytes of ``dfbench.json``; equal for equal entries."""
     return (json.dumps(entry.document(), indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def write_entry(entry: Checkpoint, path: Path) -> None:
-    """Write an entry as YAML, all at once.
+def write_entry(entry: CheckpointEntry, path: Path) -> None:
+    """Write an entry as YAML.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: It cannot be written.
     """
     text = yaml.safe_dump(entry.document(), sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
     write_whole(path, text.encode())
+
+
+def check_file(folder: Path, file: File, name: str) -> None:
+    """Compare a file in ``folder`` with what the entry ``name`` says of it.
+
+    Raises:
+        DataError: It is missing, or has another size or another sha256.
+    """
+    path = folder / file.path
+    try:
+        size = path.stat().st_size
+        found = "" if size != file.size else sha256_of(path)
+    except FileNotFoundError:
+        raise DataError(f"{name}: {path} is missing; fetch it with: dfbench zoo pull {name}") from None
+    except OSError as error:
+        raise DataError(f"{name}: {path}: cannot be read ({error.strerror or error})") from error
+    if size != file.size:
+        raise DataError(f"{name}: {path} has {size} bytes and not {file.size}: it is not the recorded file; not used")
+    if found != file.sha256:
+        raise DataError(f"{name}: {path} has sha256 {found[:12]}… and not {file.sha256[:12]}…; it is not used")

@@ -7,10 +7,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dfbench.errors import DataError, DfbenchError
-from dfbench.files import write_whole
+from dfbench.errors import DataError
+from dfbench.files import sha256_of, write_whole
+from dfbench.publish.zoo.checkpoint import detector_of
 from dfbench.publish.zoo.entry import (
-    Checkpoint,
+    CheckpointEntry,
     Decision,
     File,
     Input,
@@ -19,26 +20,29 @@ from dfbench.publish.zoo.entry import (
     Plugin,
     Results,
     Training,
+    check_file,
     write_entry,
 )
-from dfbench.records.comparison import read_record
-from dfbench.records.record import parse_record
+from dfbench.records.finished import FinishedRun
+from dfbench.records.record import RECORD, SCORES, WEIGHTS, Record
 
 if TYPE_CHECKING:
-    from dfbench.benchmarks.stream import Stream
+    import torch
+
     from dfbench.plugins import Registry
     from dfbench.training.detector import Detector
 
-WEIGHTS, RECORD, SCORES = "model.safetensors", "record.json", "scores.parquet"
 UNKNOWN = "unknown"
 INTENDED_USE = (
     "Research on deepfake detection and on what detectors forget; a starting point and a baseline. "
     "It is no evidence about a person or a recording."
 )
+PROBE_SIZE = (64, 64)
+"""(height, width) at which the input is measured where pictures have no size of their own."""
 
 
 def entry_from_run(
-    run: Path,
+    run: FinishedRun,
     registry: Registry,
     *,
     name: str | None = None,
@@ -48,144 +52,147 @@ def entry_from_run(
     crop_margin: float | None = None,
     face_detector: str | None = None,
     scores: bool = False,
-    benchmark: str | None = None,
-    data_root: Path | None = None,
-) -> Checkpoint:
-    """The entry of a finished run, its files beside it.
+) -> CheckpointEntry:
+    """The entry of a finished run whose files lie next to it.
+
+    The sha256 of the weights is the one that the record states; it is compared when they are loaded.
 
     Args:
-        run: the run's folder, with ``record.json`` and ``model.safetensors``.
-        name: of the checkpoint; detector, strategy and benchmark unless given.
+        run: The run, in its own folder.
+        registry: What is installed.
+        name: Of the checkpoint; detector, strategy and benchmark unless given.
         weights_licence: SPDX identifier; the data decide it, so nothing is assumed.
-        scores: name ``scores.parquet`` among the files too.
-        benchmark: the stream's YAML file, for a record that does not say how its pictures were stored.
+        intended_use: In words.
+        limits: In words; what the run does not show unless given.
+        crop_margin: Share of the face box's side that was added around it.
+        face_detector: What found the faces.
+        scores: Whether ``scores.parquet`` is among the files.
 
     Raises:
-        DataError: no finished run is there, its weights are not the recorded ones, or its record lacks
-            what cannot be found out otherwise. UsageError, PluginError: its detector is not here.
+        DataError: The run is not finished, its scores are not the recorded ones, or its average is undefined.
+        UsageError: Its detector is not installed.
+        PluginError: Its detector's plugin is broken.
     """
-    record = read_record(run)
-    checked = parse_record(record, run / RECORD)
-    spec = record["spec"]
-    metric = record["headline"]
-    if checked.average is None:
-        raise DataError(f"{run}: its average {metric} is undefined; there is nothing to publish")
-    if spec["detector"] not in registry.detectors:
-        raise DataError(f"{run}: its detector {spec['detector']!r} is not here: install the plugin that brings it")
-    files = [_file(run, n) for n in (WEIGHTS, RECORD, *([SCORES] if scores else []))]
-    recorded = record.get("files", {})
-    for file in files:
-        if file.path in recorded and recorded[file.path] != file.sha256:
-            raise DataError(f"{run / file.path} is not the file that the record names (another sha256)")
-    detector, native_size, unit = _detector(record, registry, benchmark, data_root, run)
-    model = detector.build()
-    size = detector.image_size or native_size
-    names = [e["name"] for e in record["data"]["experiences"]]
-    final = record["matrix"][metric][-1]
-    plugin = registry.detectors.plugin(spec["detector"])
-    return Checkpoint(
-        name=name or "-".join((spec["detector"], spec["strategy"], spec["benchmark"])),
-        summary=f"{spec['detector']} ({spec['preset']}) trained under {spec['strategy']} on {spec['benchmark']}",
-        detector=spec["detector"],
+    record, spec = run.record, run.record.spec
+    if spec.detector not in registry.detectors:
+        raise DataError(
+            f"{run.path}: its detector {spec.detector!r} is not installed: install the plugin that registers it"
+        )
+    plugin = registry.detectors.plugin(spec.detector)
+    entry = CheckpointEntry(
+        name=name or "-".join((spec.detector, spec.strategy, spec.benchmark)),
+        summary=f"{spec.detector} ({spec.preset}) trained under {spec.strategy} on {spec.benchmark}",
+        detector=spec.detector,
         plugin=Plugin(name=plugin.name, distribution=plugin.distribution, version=plugin.version),
-        preset=spec["preset"],
-        config=spec["detector_config"],
-        classes=tuple(record["data"]["classes"]),
-        files=tuple(files),
-        parameters=sum(p.numel() for p in model.parameters()),
+        preset=spec.preset,
+        config=spec.detector_config,
+        classes=tuple(record.data.classes),
+        files=_files(run, scores),
+        parameters=record.detector.parameters,
         input=Input(
-            native_size=native_size,
-            size=detector.image_size,
-            unit=unit,
-            normalisation=_normalisation(detector, size or (64, 64)),
+            native_size=record.input.native_size,
+            size=None,
+            unit=record.input.unit,
             crop_margin=crop_margin,
             face_detector=face_detector,
         ),
-        decision=Decision(
-            threshold=0.5,
-            ece=_mean(record, "ece"),
-            false_positive_rate=None if (kept := _mean(record, "accuracy_real")) is None else round(1 - kept, 6),
-        ),
+        decision=_decision(record),
         licence=Licence(code=_code_licence(plugin.distribution), weights=weights_licence),
-        training=Training(
-            benchmark=spec["benchmark"],
-            fingerprint=spec["data_fingerprint"],
-            experiences=tuple(names),
-            strategy=spec["strategy"],
-            strategy_config=spec["strategy_config"],
-            memory=spec["memory"],
-            seed=spec["seed"],
-        ),
-        results=Results(
-            metric=metric,
-            split=spec["split"],
-            average=checked.average,
-            forgetting=record["metrics"].get("forgetting"),
-            per_experience=dict(zip(names, final, strict=True)),
-        ),
-        records=(record["run"],),
+        training=_training(record),
+        results=_results(run),
+        records=(record.run,),
         intended_use=intended_use,
-        limits=limits or _limits(spec["benchmark"], names),
+        limits=limits or _limits(record),
     )
+    return entry.model_copy(update={"input": _measured(entry.input, detector_of(entry, registry))})
 
 
 def package_run(run: Path, zoo: Path, registry: Registry, **facts: Any) -> Path:
-    """Put a finished run into a zoo folder: ``NAME.yaml`` and ``weights/NAME.safetensors``; returns the entry's path.
+    """Put a finished run into a zoo folder: ``NAME.yaml`` and ``weights/NAME.safetensors``.
 
-    For a checkpoint small enough to ship with its plugin. ``facts`` as :func:`entry_from_run`.
+    For a checkpoint small enough to ship with its plugin.
+
+    Args:
+        run: The run's folder.
+        zoo: The folder; made where it does not exist.
+        registry: What is installed.
+        facts: As :func:`entry_from_run`.
+
+    Returns:
+        The path of the entry.
     """
-    entry = entry_from_run(run, registry, **facts)
-    inside = f"weights/{entry.name}.safetensors"
-    write_whole(zoo / inside, (run / WEIGHTS).read_bytes())
+    entry = entry_from_run(FinishedRun.open(run), registry, **facts)
+    check_file(run, entry.weights, entry.name)
+    weights = entry.weights.model_copy(update={"path": f"weights/{entry.name}.safetensors"})
+    write_whole(zoo / weights.path, (run / WEIGHTS).read_bytes())
     path = zoo / f"{entry.name}.yaml"
-    weights = entry.weights.model_copy(update={"path": inside})
     write_entry(entry.model_copy(update={"files": (weights,)}), path)
     return path
 
 
-def _detector(
-    record: dict[str, Any], registry: Registry, benchmark: str | None, data_root: Path | None, run: Path
-) -> tuple[Detector, tuple[int, int] | None, tuple[int, ...]]:
-    """The detector as it was in the run, the pictures' native size, and the shape of a unit.
-
-    Records say both; for older ones the benchmark is opened.
-    """
-    from dfbench.training.detector import Task
-
-    spec = record["spec"]
-    kind: type[Detector] = registry.detectors.load(spec["detector"])
-    options = {k: v for k, v in spec["detector_config"].items() if k != "pretrained"}
-    if "pretrained" in kind.Config.model_fields:
-        options["pretrained"] = False
-    config = kind.Config.model_validate(options)
-    classes = tuple(record["data"]["classes"])
-    experiences = len(record["data"]["experiences"])
-    said = record.get("input")
-    if said is not None:
-        size = said["native_size"]
-        native_size = None if size is None else (int(size[0]), int(size[1]))
-        return kind(config, Task(classes, native_size, experiences)), native_size, tuple(said["unit"])
-    stream = _stream(spec, registry, benchmark, data_root, run)
-    detector = kind(config, Task(classes, stream.native_size, experiences))
-    units = detector.units(stream.samples, stream.experiences[0].rows[spec["split"]], training=False)
-    return detector, stream.native_size, tuple(units.rows.shape[1:])
+def _files(run: FinishedRun, scores: bool) -> tuple[File, ...]:
+    """Weights, record and, if asked for, scores; the sha256 of the weights is the recorded one."""
+    weights = File(path=WEIGHTS, sha256=run.record.weights_sha256, size=_path(run, WEIGHTS).stat().st_size)
+    others = [_path(run, name) for name in ((RECORD, SCORES) if scores else (RECORD,))]
+    if scores:
+        _ = run.scores  # reading them compares them with the record
+    hashed = (File(path=path.name, sha256=sha256_of(path), size=path.stat().st_size) for path in others)
+    return (weights, *hashed)
 
 
-def _stream(
-    spec: dict[str, Any], registry: Registry, benchmark: str | None, data_root: Path | None, run: Path
-) -> Stream:
-    from dfbench.runs.report import Reporter
-    from dfbench.runs.runner import open_stream
+def _path(run: FinishedRun, name: str) -> Path:
+    path = run.folder / name
+    if not path.is_file():
+        raise DataError(f"{path} is missing: only a finished run can be published")
+    return path
 
-    try:
-        stream = open_stream(benchmark or spec["benchmark"], registry, data_root, Reporter())
-    except DfbenchError as error:
-        raise DataError(
-            f"{run}: the record does not say how its pictures were stored, and its benchmark cannot be opened: {error}"
-        ) from error
-    if stream.fingerprint != spec["data_fingerprint"]:
-        raise DataError(f"{run}: {stream.name!r} holds other data here than the run had (another fingerprint)")
-    return stream
+
+def _decision(record: Record) -> Decision:
+    real = _mean(record, "accuracy_real")
+    return Decision(
+        threshold=0.5,
+        ece=_mean(record, "ece"),
+        false_positive_rate=None if real is None else round(1 - real, 6),
+    )
+
+
+def _mean(record: Record, key: str) -> float | None:
+    """Mean of a figure of the final network over the test sets."""
+    values = [float(value) for row in record.per_experience if (value := row.get(key)) is not None]
+    return round(sum(values) / len(values), 6) if values else None
+
+
+def _training(record: Record) -> Training:
+    spec = record.spec
+    return Training(
+        benchmark=spec.benchmark,
+        fingerprint=spec.data_fingerprint,
+        experiences=tuple(record.names),
+        strategy=spec.strategy,
+        strategy_config=spec.strategy_config,
+        memory=spec.memory,
+        seed=spec.seed,
+    )
+
+
+def _results(run: FinishedRun) -> Results:
+    record = run.record
+    if record.average is None:
+        raise DataError(f"{run.path}: its average {record.headline} is undefined; there is nothing to publish")
+    return Results(
+        metric=record.headline,
+        split=record.spec.split,
+        average=record.average,
+        forgetting=record.metrics.get("forgetting"),
+        per_experience=dict(zip(record.names, record.matrix[record.headline][-1], strict=True)),
+    )
+
+
+def _measured(recipe: Input, detector: Detector) -> Input:
+    """The recipe with what only the detector knows: the size it asks for, and the normalisation."""
+    size = detector.image_size
+    normalisation = _normalisation(detector, size or recipe.native_size or PROBE_SIZE)
+    return recipe.model_copy(update={"size": size, "normalisation": normalisation})
 
 
 def _normalisation(detector: Detector, size: tuple[int, int]) -> Normalisation | None:
@@ -218,24 +225,10 @@ def _rounded(values: Iterable[Any]) -> tuple[float, ...]:
     return tuple(round(float(value), 4) for value in values)
 
 
-def _file(run: Path, name: str) -> File:
-    from dfbench.files import sha256_of
-
-    path = run / name
-    if not path.is_file():
-        raise DataError(f"{path} is missing: only a finished run can be published")
-    return File(path=name, sha256=sha256_of(path), size=path.stat().st_size)
-
-
-def _mean(record: dict[str, Any], key: str) -> float | None:
-    values = [row[key] for row in record["per_experience"] if row.get(key) is not None]
-    return round(sum(values) / len(values), 6) if values else None
-
-
-def _limits(benchmark: str, names: list[str]) -> str:
+def _limits(record: Record) -> str:
     return (
-        f"Trained and tested on {benchmark} alone ({', '.join(names)}). What it does on other forgeries, cameras, "
-        "compressions, ages and skin tones was not measured. P(fake) is not calibrated."
+        f"Trained and tested on {record.spec.benchmark} alone ({', '.join(record.names)}). What it does on other "
+        "forgeries, cameras, compressions, ages and skin tones was not measured. P(fake) is not calibrated."
     )
 
 

@@ -19,8 +19,8 @@ from dfbench.data.loader import Batch, UnitLoader
 from dfbench.data.units import Units
 from dfbench.errors import DataError, UsageError
 from dfbench.plugins import registry
-from dfbench.runs.report import Reporter
-from dfbench.runs.runner import Request, run
+from dfbench.runs.prepare import Request
+from dfbench.runs.runner import run
 from dfbench.training.dataset import experiences_of, unit_dataset
 from dfbench.training.template import LoopTemplate
 from tests.conftest import dfbench
@@ -108,8 +108,8 @@ class Observed(DFDC3):
                 "trunk": copy.deepcopy({k: v for k, v in model.state_dict().items() if "classifier" not in k}),
                 "head": model.a.classifier.weight.detach().clone(),
                 "training": {name for name, m in model.named_modules() if m.training and not list(m.children())},
-                "lr": [group["lr"] for group in self.loop._template.optimizer.param_groups],
-                "optimizer": id(self.loop._template.optimizer.members[0]),
+                "lr": [group["lr"] for group in self.loop._host.optimizer.param_groups],
+                "optimizer": id(self.loop._host.optimizer.members[0]),
             }
         )
         return super().loss(model, data)
@@ -196,9 +196,9 @@ def test_two_lifted_rows_move_as_the_one_row_of_the_original() -> None:
 def test_joint_training_multiplies_budget_warm_up_and_decay(clip_stream: Path, tmp_path: Path) -> None:
     settings = [f"{k}={v}" for k, v in SMALL.items()]
     asked = Request("dfdc3", "joint", str(clip_stream), settings=settings, device="cpu", out=tmp_path)
-    record = run(asked, registry(), Reporter())
-    assert record["steps"] == [30]
-    assert record["detector"]["pretrained"] is False
+    record = run(asked, registry())
+    assert record.steps == [30]
+    assert record.detector.facts["pretrained"] is False
 
 
 def test_results_do_not_depend_on_the_number_of_workers(
@@ -209,7 +209,7 @@ def test_results_do_not_depend_on_the_number_of_workers(
     for workers in ("0", "2"):
         monkeypatch.setenv("DFBENCH_WORKERS", workers)
         asked = Request("dfdc3", "replay", str(clip_stream), settings=settings, device="cpu", out=tmp_path / workers)
-        hashes.add(run(asked, registry(), Reporter())["detector"]["weights_sha256"])
+        hashes.add(run(asked, registry()).weights_sha256)
     assert len(hashes) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,43 +11,75 @@ import pytest
 from dfbench.errors import DataError
 from dfbench.plugins import registry
 from dfbench.publish.board.add import add
+from dfbench.publish.board.manifest import read_manifest
 from dfbench.publish.board.table import read_board
-from dfbench.publish.verification.checks import Source, failures, verify
+from dfbench.publish.verification.checks import failures, verify
+from dfbench.records.finished import FinishedRun
+from dfbench.records.packed_scores import PackedRun, packed_runs
 from tests.publish.board_runs import make_run, read_record, write_record
 
 
-def files(board: Path) -> set[str]:
-    return {str(p.relative_to(board)) for p in board.rglob("*") if p.is_file()}
+def files(board: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(board)): p.read_bytes() for p in board.rglob("*") if p.is_file()}
+
+
+def packs(board: Path) -> list[set[str]]:
+    """The runs in each pack."""
+    return [{run for run, _ in packed_runs(p)} for p in sorted(board.glob("scores/*.parquet"))]
 
 
 def test_a_run_is_copied_with_its_scores_and_becomes_recomputed(tmp_path: Path) -> None:
     folder, board = make_run(tmp_path / "runs"), tmp_path / "board"
     (added,) = add([folder], board, registry())
-    assert files(board) == {f"results/{folder.name}.json", f"scores/{folder.name}.parquet"}
+    committed = FinishedRun.open(added.path)
+    pack = f"scores/simple_cnn-replay-three-{committed.record.spec.row_id}.parquet"
+    assert set(files(board)) == {f"results/{folder.name}.json", pack, "scores.json"}
     assert added.new
     record = json.loads(added.path.read_text())
     original = read_record(folder)
     assert record["status"] == "recomputed"
-    assert {k: v for k, v in record.items() if k in original} == original  # nothing of it was changed
-    assert (board / "scores" / f"{folder.name}.parquet").read_bytes() == (folder / "scores.parquet").read_bytes()
-    committed = Source.open(added.path)
+    assert record == original | {"status": "recomputed", "settings": record["settings"]}
+    assert committed.scores_file == board / pack
+    assert committed.scores.to_table().equals(FinishedRun.open(folder).scores.to_table())
     assert not failures(verify(committed, registry()))  # anybody can verify a committed row
     assert read_board(board).tables[0].runs == 1
 
 
-def test_a_record_without_intervals_is_given_them(tmp_path: Path) -> None:
-    with_, without = make_run(tmp_path / "a"), make_run(tmp_path / "b", sure=False)
-    (added,) = add([without / "record.json"], tmp_path / "board", registry())
-    assert json.loads(added.path.read_text())["uncertainty"] == read_record(with_)["uncertainty"]
+def test_seeds_of_one_row_share_a_pack_and_the_manifest_says_so(tmp_path: Path) -> None:
+    board = tmp_path / "board"
+    runs = [make_run(tmp_path / "runs", name, seed) for name in ("gem", "replay") for seed in range(3)]
+    add(runs[:2], board, registry())
+    add(runs[2:], board, registry())
+    assert packs(board) == [{run.name for run in runs[:3]}, {run.name for run in runs[3:]}]
+    for path, pack in read_manifest(board).items():
+        assert pack.is_at(board / path)
+        assert pack.runs == {run: FinishedRun.open(board / "results" / f"{run}.json").record.scores_sha256
+                             for run in pack.runs}  # fmt: skip
 
 
-def test_adding_twice_changes_nothing(tmp_path: Path) -> None:
-    folder, board = make_run(tmp_path / "runs"), tmp_path / "board"
-    (first,) = add([folder], board, registry())
-    before = first.path.read_bytes()
-    (second,) = add([folder], board, registry())
-    assert not second.new
-    assert first.path.read_bytes() == before
+def test_adding_twice_or_in_another_order_changes_nothing(tmp_path: Path) -> None:
+    runs, board = [make_run(tmp_path / "runs", seed=seed) for seed in range(3)], tmp_path / "board"
+    add(runs, board, registry())
+    before = files(board)
+    assert not any(added.new for added in add(runs, board, registry()))
+    assert files(board) == before
+    for run in reversed(runs):
+        add([run], tmp_path / "other", registry())
+    assert files(tmp_path / "other") == before
+
+
+def test_a_seed_is_not_added_where_the_scores_of_the_others_were_left_out(tmp_path: Path) -> None:
+    first, second = (make_run(tmp_path / "runs", seed=seed) for seed in range(2))
+    board = tmp_path / "board"
+    add([first], board, registry())
+    before = files(board)
+    (pack,) = board.glob("scores/*.parquet")
+    pack.unlink()
+    with pytest.raises(DataError, match=r"its scores are not here; 'dfbench leaderboard pull"):
+        add([second], board, registry())
+    assert not pack.exists()
+    add([first], board, registry())  # it brings them back
+    assert files(board) == before
 
 
 def test_a_claim_to_be_reproduced_is_not_taken_over_but_kept_once_given(tmp_path: Path) -> None:
@@ -64,7 +97,7 @@ def test_a_claim_to_be_reproduced_is_not_taken_over_but_kept_once_given(tmp_path
     assert json.loads(again.path.read_text())["status"] == "reproduced"
 
 
-def test_notes_on_leaks_are_told_and_marked(tmp_path: Path) -> None:
+def test_notes_on_leaks_are_reported_and_marked(tmp_path: Path) -> None:
     note = "pictures that occur in more than one split under different names: 28"
     board = tmp_path / "board"
     (added,) = add([make_run(tmp_path / "runs", notes=(note,))], board, registry())
@@ -103,7 +136,7 @@ def test_other_data_than_the_rows_already_there_are_refused(tmp_path: Path) -> N
 def test_a_run_without_scores_is_refused(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
     (folder / "scores.parquet").unlink()
-    assert "scores.parquet is not beside it" in refused(tmp_path, folder)
+    assert "scores.parquet is not next to it" in refused(tmp_path, folder)
 
 
 def test_a_tampered_metric_is_refused(tmp_path: Path) -> None:
@@ -128,4 +161,46 @@ def test_the_same_spec_with_other_scores_is_refused_unless_replaced(tmp_path: Pa
         add([other], board, registry())
     (added,) = add([other], board, registry(), replace=True)
     assert json.loads(added.path.read_text())["metrics"] == read_record(other)["metrics"]
-    assert not failures(verify(Source.open(added.path), registry()))
+    assert not failures(verify(FinishedRun.open(added.path), registry()))
+    assert packed_runs(next(board.glob("scores/*"))) == {PackedRun(added.run, read_record(other)["scores_sha256"])}
+
+
+def test_seeds_that_are_added_at_the_same_time_are_all_in_the_pack(tmp_path: Path) -> None:
+    runs, board = [make_run(tmp_path / "runs", seed=seed) for seed in range(4)], tmp_path / "board"
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda run: add([run], board, registry()), runs))
+    assert packs(board) == [{run.name for run in runs}]
+    assert [set(pack.runs) for pack in read_manifest(board).values()] == packs(board)
+
+
+class Killed(BaseException):
+    """What no code catches, as ``kill -9`` would be."""
+
+
+@pytest.mark.parametrize("writes", range(5))
+def test_whenever_a_replacement_is_cut_short_every_record_has_its_scores(
+    writes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pack, manifest, record, pack, manifest: the process ends before one of these five gets its name."""
+    board = tmp_path / "board"
+    add([make_run(tmp_path / "a", seed=0), make_run(tmp_path / "a", seed=1)], board, registry())
+    other = make_run(tmp_path / "b", strength=2.5)
+    done = 0
+
+    def replace(source: Path, target: Path) -> None:
+        nonlocal done
+        if done == writes:
+            raise Killed
+        done += 1
+        Path(source).rename(target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dfbench.files.os.replace", replace)
+        with pytest.raises(Killed):
+            add([other], board, registry(), replace=True)
+    for path in board.glob("results/*.json"):
+        assert not failures(verify(FinishedRun.open(path), registry()))
+    add([other], board, registry(), replace=True)
+    clean = tmp_path / "clean"
+    add([make_run(tmp_path / "c", seed=1), other], clean, registry())
+    assert files(board) == files(clean)

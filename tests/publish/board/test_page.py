@@ -16,7 +16,7 @@ from dfbench.publish.board.add import add
 from dfbench.publish.board.build import pages, write
 from dfbench.publish.board.page import embedded, page
 from dfbench.publish.board.table import Board, make_board, read_board
-from dfbench.records.record import parse_record
+from dfbench.records.record import Record
 from tests.publish.board_runs import make_run, make_runs, read_record
 from tests.publish.browser import browser
 
@@ -159,7 +159,7 @@ def test_a_row_has_a_page_of_its_own(seen: Seen, board: Path) -> None:
     assert "OMP_NUM_THREADS=1 dfbench eval -d simple_cnn" in detail.locator("pre").first.inner_text()
     assert records[0]["data"]["fingerprint"] in detail.inner_text()
     assert "torch 2.15.0" in detail.inner_text()
-    assert records[0]["files"]["scores.parquet"] in detail.inner_text()
+    assert records[0]["scores_sha256"] in detail.inner_text()
     assert detail.get_by_role("link", name="seed 1").get_attribute("href") == f"results/{seed['run']}.json"
 
 
@@ -393,7 +393,7 @@ def test_a_thousand_records_are_a_page_of_a_few_megabytes(tmp_path: Path) -> Non
     records = []
     for n in range(1000):
         value = json.loads(json.dumps(base[n % 5]))
-        record = parse_record(value, tmp_path)
+        record = Record.parse(value, tmp_path)
         spec = record.spec.model_copy(update={"strategy": f"method{n // 3}", "seed": n % 3})
         records.append(record.model_copy(update={"spec": spec, "identity": spec.identity, "run": spec.run_id}))
     board = make_board(records)

@@ -10,8 +10,9 @@ import pytest
 from dfbench.errors import DataError
 from dfbench.publish.board.build import pages
 from dfbench.publish.board.data import page_data
-from dfbench.publish.board.table import Board, Row, make_board, read_board
-from dfbench.records.record import Record, parse_record, read_reported
+from dfbench.publish.board.reported import read_reported
+from dfbench.publish.board.table import Board, BoardRow, make_board, read_board
+from dfbench.records.record import Record
 from tests.conftest import ROOT
 from tests.publish.board_runs import make_run, make_runs, read_record, write_record
 
@@ -27,7 +28,7 @@ rows: [{strategy: LwF, values: ["67.34", "−.69"]}]
 
 
 def records(*folders: Path) -> list[Record]:
-    return [parse_record(read_record(f), f) for f in folders]
+    return [Record.read(f) for f in folders]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return make_runs(tmp_path_factory.mktemp("runs"))
 
 
-def named(board: Board) -> dict[str, Row]:
+def named(board: Board) -> dict[str, BoardRow]:
     (table,) = board.tables
     return {row.first.spec.strategy: row for row in table.rows}
 
@@ -51,7 +52,8 @@ def test_seeds_of_one_spec_are_one_row(runs: list[Path]) -> None:
     assert row.average.spread is not None
     assert row.average.low is not None
     assert row.average.low < row.average.mean
-    assert row.mean(r.spec.seed for r in row.records) == 1
+    assert [r.spec.seed for r in row.records] == [0, 1, 2]
+    assert {row.id} == {r.spec.row_id for r in row.records}
     assert row.metric("forgetting")[0] == pytest.approx(
         sum(read_record(f)["metrics"]["forgetting"] for f in runs if "replay" in f.name) / 3
     )
@@ -121,6 +123,13 @@ def test_a_row_is_the_least_verified_of_its_runs(runs: list[Path]) -> None:
     assert board.tables[0].rows[0].status == "recomputed"
 
 
+def test_one_training_is_not_on_the_board_twice(runs: list[Path]) -> None:
+    found = records(*runs[:2])
+    measured = found[0].spec.model_copy(update={"eval_every": 5})  # the same weights, another record
+    with pytest.raises(DataError, match="the same training is on the board twice"):
+        make_board([*found, found[0].model_copy(update={"spec": measured, "run": measured.run_id})])
+
+
 def test_validation_results_have_no_place(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="val split"):
         make_board(records(make_run(tmp_path, split="val")))
@@ -136,7 +145,9 @@ def test_validation_results_have_no_place(tmp_path: Path) -> None:
         ({"headline": "charm"}, "headline"),
         ({"memory": {}}, "memory"),
         ({"status": "believe me"}, "status"),
-        ({"files": {"scores.parquet": "x"}}, "files"),
+        ({"scores_sha256": "x"}, "scores_sha256"),
+        ({"files": {}}, "files"),
+        ({"uncertainty": None}, "uncertainty"),
         ({"spec": {"detector": "x"}}, "spec"),
         ({"metrics": {"average": "much"}}, "metrics"),
     ],
@@ -144,7 +155,7 @@ def test_validation_results_have_no_place(tmp_path: Path) -> None:
 def test_a_record_that_breaks_the_schema_is_named_with_the_field(change: dict, said: str, tmp_path: Path) -> None:
     value = {**read_record(make_run(tmp_path)), **change}
     with pytest.raises(DataError, match=said) as error:
-        parse_record(value, Path("there.json"))
+        Record.parse(value, "there.json")
     assert str(error.value).startswith("there.json: ")
 
 

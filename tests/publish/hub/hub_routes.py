@@ -96,6 +96,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         url = urlsplit(self.path)
         path, self.query = unquote(url.path), parse_qs(url.query)
+        path = path.replace("/api/datasets/", "/api/models/datasets/")  # as everywhere else: datasets/user/repo
         with self.server.lock:
             self.server.asked.append((method, path))
         try:
@@ -161,7 +162,7 @@ class Handler(BaseHTTPRequestHandler):
         asked = json.loads(body)
         owner = asked.get("organization") or "me"
         self._may_write(owner)
-        repo = f"{owner}/{asked['name']}"
+        repo = f"{'datasets/' * (asked.get('type') == 'dataset')}{owner}/{asked['name']}"
         if repo in self.server.repos:
             raise _Refusal(409, "", "You already created this model repo")
         made = Repo(private=asked.get("visibility") == "private" or bool(asked.get("private")))
@@ -205,7 +206,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def preupload(self, body: bytes, repo: str, revision: str) -> None:
         _, _, files = self._at(repo, revision)
-        self._may_write(repo.split("/")[0])
+        self._may_write(repo.split("/")[-2])
         rows = []
         for asked in json.loads(body)["files"]:
             path, old = asked["path"], files.get(asked["path"])
@@ -216,7 +217,7 @@ class Handler(BaseHTTPRequestHandler):
         self._json({"files": rows})
 
     def batch(self, body: bytes, repo: str) -> None:
-        self._may_write(repo.split("/")[0])
+        self._may_write(repo.split("/")[-2])
         objects = []
         for asked in json.loads(body)["objects"]:
             if asked["oid"] not in self.server.blobs:
@@ -238,7 +239,7 @@ class Handler(BaseHTTPRequestHandler):
         self._json({})
 
     def commit(self, body: bytes, repo: str, revision: str) -> None:
-        self._may_write(repo.split("/")[0])
+        self._may_write(repo.split("/")[-2])
         hub = self.server
         if hub.hold is not None:
             hub.held.set()
@@ -292,7 +293,7 @@ class Handler(BaseHTTPRequestHandler):
         self._send(status, content[start:], headers)
 
 
-_ID = r"(?P<repo>[\w.-]+/[\w.-]+)"
+_ID = r"(?P<repo>(datasets/)?[\w.-]+/[\w.-]+)"
 ROUTES: list[tuple[str, str, Callable[..., None]]] = [
     ("GET", "/api/whoami-v2", Handler.whoami),
     ("POST", "/api/repos/create", Handler.create),

@@ -1,4 +1,6 @@
-"""A small Hugging Face Hub on 127.0.0.1: the routes that huggingface_hub calls for models, in memory.
+"""A small Hugging Face Hub on 127.0.0.1: the routes that huggingface_hub calls for models and data sets, in memory.
+
+A data set is kept under ``datasets/user/repo``.
 
 What it does not cover: the Xet upload and download path (tests turn Xet off, so the client speaks LFS),
 multipart uploads, redirects to a CDN, rate limits, the Hub's own rules about cards, names, sizes and

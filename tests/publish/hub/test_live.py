@@ -13,7 +13,7 @@ import pytest
 
 from dfbench.plugins import Registry
 from dfbench.publish.hub.push import publish_run
-from dfbench.publish.zoo.checkpoint import load
+from dfbench.publish.zoo.resolve import open_checkpoint
 
 REPO = os.environ.get("DFBENCH_LIVE_HUB", "")
 
@@ -22,6 +22,6 @@ REPO = os.environ.get("DFBENCH_LIVE_HUB", "")
 def test_the_real_hub(finished: Path, known: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DFBENCH_CACHE", str(tmp_path))
     done = publish_run(finished, REPO, known, private=True)
-    assert load(f"{REPO}@{done.commit}", known).entry == done.entry
+    assert open_checkpoint(f"{REPO}@{done.commit}", known).entry == done.entry
     again = publish_run(finished, REPO, known)
     assert (again.changed, again.commit) == (False, done.commit)

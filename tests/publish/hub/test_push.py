@@ -15,10 +15,13 @@ from typing import Any
 import pytest
 
 from dfbench.errors import DataError, HubError, UsageError
+from dfbench.files import sha256_of
 from dfbench.plugins import Registry
 from dfbench.publish.hub.push import plan, publish_run
-from dfbench.publish.zoo.checkpoint import load
+from dfbench.publish.zoo import entry, from_run
 from dfbench.publish.zoo.entry import parse_entry
+from dfbench.publish.zoo.resolve import open_checkpoint
+from dfbench.records.record import Record
 from tests.publish.hub.hub_server import READER, Hub, Repo, sha256
 
 REPO = "me/small"
@@ -58,7 +61,7 @@ def test_what_was_pushed_loads_and_is_the_same_network(run: Path, hub: Hub, know
     import torch
 
     publish_run(run, REPO, known)
-    there, here = load(REPO, known), load(str(run), known)
+    there, here = open_checkpoint(REPO, known), open_checkpoint(str(run), known)
     assert there.entry.hub is not None
     for a, b in zip(there.model.state_dict().values(), here.model.state_dict().values(), strict=True):
         assert torch.equal(a, b)
@@ -161,6 +164,20 @@ def test_planning_sends_nothing(run: Path, hub: Hub, known: Registry) -> None:
     assert hub.asked == []
 
 
+def test_planning_reads_the_record_and_hashes_each_file_once(
+    run: Path, known: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed, read = [], []
+    monkeypatch.setattr(from_run, "sha256_of", lambda path: hashed.append(path.name) or sha256_of(path))
+    monkeypatch.setattr(entry, "sha256_of", lambda path: hashed.append(path.name) or sha256_of(path))
+    parse = Record.parse
+    monkeypatch.setattr(Record, "parse", lambda value, origin: read.append(origin) or parse(value, origin))
+    what = plan(run, REPO, known, scores=True)
+    assert {file.path: len(file.sha256) for file in what.files}.keys() == {*ALWAYS, "scores.parquet"}
+    assert sorted(hashed) == ["model.safetensors", "record.json", "scores.parquet"]
+    assert read == [run / "record.json"]
+
+
 def test_without_a_token(run: Path, hub: Hub, known: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(HubError, match=r"hf auth login"):
@@ -205,7 +222,7 @@ def test_weights_that_are_not_the_recorded_ones_are_not_sent(run: Path, hub: Hub
     weights = bytearray((run / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (run / "model.safetensors").write_bytes(weights)
-    with pytest.raises(DataError, match=r"not the file that the record names"):
+    with pytest.raises(DataError, match=r"has sha256 .* and not .*; it is not used"):
         publish_run(run, REPO, known)
     assert hub.asked == []
 

@@ -15,12 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
+from dfbench.data.pictures import read_picture
 from dfbench.plugins import Registry, load_plugins
 from dfbench.publish.hub.push import plan, publish_run
 from dfbench.publish.hub.repository import is_timm
-from dfbench.publish.zoo.checkpoint import load
-from dfbench.runs.report import Reporter
-from dfbench.runs.runner import Request, run
+from dfbench.publish.zoo.predictor import Predictor
+from dfbench.publish.zoo.resolve import open_checkpoint
+from dfbench.runs.prepare import Request
+from dfbench.runs.runner import run
 from tests.cli.harness import install, plugins_of
 from tests.publish.hub.hub_server import WRITER, Hub
 
@@ -78,9 +80,11 @@ def registry(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry
 @pytest.fixture(scope="module")
 def finished_timm(plugin: Path, tiny_stream: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch, plugins_of(plugin, patch):
-        request = Request("timmed", "naive", str(tiny_stream), settings=("epochs=1",), device="cpu",
-                          out=tmp_path_factory.mktemp("runs"))  # fmt: skip
-        return Path(run(request, load_plugins(), Reporter())["path"]).parent
+        out = tmp_path_factory.mktemp("runs")
+        request = Request("timmed", "naive", str(tiny_stream), settings=("epochs=1",), device="cpu", out=out)
+        run(request, load_plugins())
+    (record,) = out.glob("*/record.json")
+    return record.parent
 
 
 @pytest.fixture
@@ -92,15 +96,9 @@ def picture(tmp_path: Path) -> Path:
 
 def ours(path: Path, run_folder: Path, registry: Registry) -> list[float]:
     """What dfbench says of the picture."""
-    from dfbench.data.loader import Batch
-    from dfbench.data.pictures import read_picture, resize
-
-    detector, model, entry = load(str(run_folder), registry)
-    assert entry.input.picture_size == (48, 64)
-    pixels = torch.from_numpy(resize(read_picture(path), *entry.input.picture_size).copy())[None]
-    zeros = torch.zeros(1, dtype=torch.int64)
-    with torch.no_grad():
-        return detector.predict(model, Batch(pixels, zeros, zeros, zeros))[0].tolist()
+    predictor = Predictor(open_checkpoint(str(run_folder), registry), torch.device("cpu"))
+    assert predictor.entry.input.picture_size == (48, 64)
+    return predictor.predict_proba(read_picture(path))[0].tolist()
 
 
 def timms(source: str, picture: Path, **environment: str) -> dict[str, Any]:
@@ -155,7 +153,7 @@ def test_the_card_says_so(finished_timm: Path, registry: Registry) -> None:
 def test_a_network_of_ones_own_is_not_timms(finished: Path, known: Registry) -> None:
     from dfbench import Task
 
-    assert not is_timm(load(str(finished), known).model)
+    assert not is_timm(open_checkpoint(str(finished), known).model)
     xception = known.detectors.load("xception")
     assert is_timm(xception(xception.Config(pretrained=False), Task()).build())
 

@@ -17,14 +17,14 @@ from dfbench.publish.plotting import rendered, style
 from dfbench.publish.report import comparison, figures
 from dfbench.publish.report.axes import spread_out
 from dfbench.publish.report.comparison import AVERAGE, differences
-from dfbench.publish.report.runs import Run, gather, load_run, load_runs
+from dfbench.publish.report.runs import Run, gather, load_runs
 from tests.publish.report_runs import NAMES, make_run
 from tests.publish.test_plotting import SVG, texts
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return load_run(make_run(tmp_path_factory.mktemp("runs")))
+    return Run.open(make_run(tmp_path_factory.mktemp("runs")))
 
 
 def svg(draw: Callable[[Any], Any], what: Any) -> bytes:
@@ -74,7 +74,7 @@ def test_the_area_under_a_drawn_roc_curve_is_its_auc(run: Run) -> None:
     for j, name in enumerate(NAMES):
         curve = points(content, f"roc-{j}")
         x, y = ((v - v.min()) / (v.max() - v.min()) for v in curve.T)
-        auc = run.record["per_experience"][j]["frame_auc"]
+        auc = run.record.per_experience[j]["frame_auc"]
         assert float(np.trapezoid(y, x)) == pytest.approx(auc, abs=1e-3)
         assert f"{name}: AUC {auc:.3f}, n = 40" in found
 
@@ -111,21 +111,21 @@ def test_before_and_after_show_the_experience_that_was_forgotten_most(run: Run) 
 def test_a_stability_gap_is_drawn_where_it_was_measured_and_nowhere_else(run: Run, tmp_path: Path) -> None:
     assert figures.stability_gap(run) is None
     values = [[0.5, 0.5, 0.5], [0.9, 0.5, 0.5], [0.55, 0.7, 0.5], [0.8, 0.9, 0.5], [0.7, 0.8, 0.95]]
-    within = [
-        {"trained_on": min(k // 2, 2), "done": 5, "step": step, "metric": "auc", "values": row}
-        for k, (step, row) in enumerate(zip((0, 9, 12, 19, 29), values, strict=True))
+    measures = [
+        {"number": on + 1, "trained_on": on, "done": 5, "step": step, "metric": "auc", "values": row}
+        for on, step, row in zip((0, 0, 1, 1, 2), (0, 9, 12, 19, 29), values, strict=True)
     ]
-    measured = load_run(make_run(tmp_path, within=within))
+    measured = Run.open(make_run(tmp_path, mid_training=measures))
     content = svg(figures.stability_gap, measured)
-    curve = points(content, "within-0")
+    curve = points(content, "mid-training-0")
     assert same_shape(curve[:, 1], np.array(values)[:, 0])
     assert same_shape(curve[:, 0], np.array([0, 9, 12, 19, 29]))
-    assert len(points(content, "within-1")) == 3  # from its own training on
+    assert len(points(content, "mid-training-1")) == 3  # from its own training on
     assert "optimizer steps" in texts(content)
 
 
 def test_a_joint_run_has_no_curves(tmp_path: Path) -> None:
-    joint = load_run(make_run(tmp_path, "joint", joint=True))
+    joint = Run.open(make_run(tmp_path, "joint", joint=True))
     assert figures.forgetting(joint) is None
     assert figures.forgotten(joint) is None
     assert figures.matrix(joint) is not None
@@ -133,14 +133,14 @@ def test_a_joint_run_has_no_curves(tmp_path: Path) -> None:
 
 
 def test_more_than_two_classes_have_a_matrix_and_curves_alone(tmp_path: Path) -> None:
-    many = load_run(make_run(tmp_path, classes=4))
+    many = Run.open(make_run(tmp_path, classes=4))
     given = {name for name, draw in figures.FIGURES.items() if draw(many) is not None}
     assert given == {"matrix", "forgetting"}
 
 
 def test_long_streams_are_drawn_too(tmp_path: Path) -> None:
     names = tuple(f"a rather long name {k}" for k in range(12))
-    many = load_run(make_run(tmp_path, names=names))
+    many = Run.open(make_run(tmp_path, names=names))
     for name, draw in figures.FIGURES.items():
         with style():
             figure = draw(many)
@@ -162,7 +162,7 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 def test_seeds_are_averaged_with_their_spread(several: list[Run]) -> None:
     naive, replay, joint = gather(several)
     assert [(m.label, m.seeds) for m in (naive, replay, joint)] == [("naive", [0, 1]), ("replay", [0]), ("joint", [0])]
-    values = [run.record["metrics"]["forgetting"] for run in several[:2]]
+    values = [run.record.metrics["forgetting"] for run in several[:2]]
     assert naive.metric("forgetting") == pytest.approx((np.mean(values), np.std(values, ddof=1)))
     assert replay.metric("forgetting")[1] is None
     assert joint.metric("forgetting") == (None, None)
@@ -171,16 +171,8 @@ def test_seeds_are_averaged_with_their_spread(several: list[Run]) -> None:
 
 
 def test_methods_are_told_apart_by_what_differs(tmp_path: Path) -> None:
-    import json
-
-    a = make_run(tmp_path, "replay")
-    record = json.loads((a / "record.json").read_text())
-    record["spec"]["memory"], record["run"] = 99, "other"
-    b = tmp_path / "other"
-    b.mkdir()
-    (b / "record.json").write_text(json.dumps(record))
-    (b / "scores.parquet").write_bytes((a / "scores.parquet").read_bytes())
-    assert [m.label for m in gather(load_runs([a, b]))] == ["replay · memory=12", "replay · memory=99"]
+    runs = [make_run(tmp_path, "replay"), make_run(tmp_path, "replay", memory=99)]
+    assert [m.label for m in gather(load_runs(runs))] == ["replay · memory=12", "replay · memory=99"]
 
 
 def test_overlaid_curves_are_the_means_over_seeds(several: list[Run]) -> None:

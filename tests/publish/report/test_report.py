@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from dfbench.errors import DataError, StorageError, UsageError
-from dfbench.publish.report.runs import load_run
+from dfbench.publish.report.runs import load_runs
 from dfbench.publish.report.write import Report, write_report
 from tests.publish.browser import browser
 from tests.publish.report_runs import NAMES, make_run, read_record, write_record
@@ -80,7 +80,7 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Repor
     return runs, write_report(runs, folder / "compared")
 
 
-def test_it_lies_beside_the_record_with_every_figure(one: tuple[Path, Report]) -> None:
+def test_it_lies_next_to_the_record_with_every_figure(one: tuple[Path, Report]) -> None:
     folder, report = one
     assert report.page == folder / "report" / "report.html"
     assert set(report.figures) == {"matrix", "forgetting", "roc", "forgotten", "histograms"}
@@ -162,7 +162,7 @@ def test_names_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
         assert f"a leak in {HOSTILE}" in "".join(page.texts)
 
 
-def test_sources_that_were_not_committed_are_told(tmp_path: Path) -> None:
+def test_sources_that_were_not_committed_are_named(tmp_path: Path) -> None:
     folder = make_run(tmp_path, git={"commit": "1" * 40, "dirty": True})
     text = write_report([folder]).page.read_text(encoding="utf-8")
     assert "changes that were not committed" in text
@@ -211,20 +211,26 @@ def test_scores_that_are_missing_or_not_the_records(tmp_path: Path) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot read the scores .*scores\.parquet"):
+        load_runs([folder])
+    file.write_bytes((make_run(tmp_path, seed=1) / "scores.parquet").read_bytes())
     with pytest.raises(DataError, match=r"scores\.parquet is damaged or of another run"):
-        load_run(folder)
+        load_runs([folder])
     file.unlink()
-    with pytest.raises(DataError, match=r"scores\.parquet: the run's scores are missing"):
-        load_run(folder / "record.json")
+    with pytest.raises(DataError, match=r"record\.json: scores\.parquet is .*next to"):
+        load_runs([folder / "record.json"])
 
 
 def test_records_that_are_none(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
     record = read_record(folder)
-    for broken in ({**record, "files": {}}, {**record, "per_experience": []}):
+    for broken, reason in (
+        ({**record, "files": {}}, "files: Extra inputs"),
+        ({**record, "per_experience": []}, "per_experience has 0 entries for 3 experiences"),
+    ):
         write_record(folder, broken)
-        with pytest.raises(DataError, match="not a record of a run"):
-            load_run(folder)
+        with pytest.raises(DataError, match=rf"record\.json: .*{reason}"):
+            load_runs([folder])
 
 
 def test_runs_on_other_data(tmp_path: Path) -> None:
@@ -234,8 +240,10 @@ def test_runs_on_other_data(tmp_path: Path) -> None:
 
 def test_a_run_given_twice(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
-    with pytest.raises(UsageError, match="is given twice"):
-        write_report([folder, folder])
+    measured = make_run(tmp_path, spec={**read_record(folder)["spec"], "eval_every": 5}, run="measured")
+    for other in (folder, measured):  # one training, whatever is measured in the middle of it
+        with pytest.raises(UsageError, match="is given twice"):
+            write_report([folder, other])
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -12,25 +12,28 @@ import pytest
 from dfbench.errors import DataError
 from dfbench.evaluation.scores import Scores
 from dfbench.plugins import registry
-from dfbench.publish.verification.checks import Source, difference, failures, verify
+from dfbench.publish.board.add import add
+from dfbench.publish.verification.checks import difference, failures, verify
 from dfbench.publish.verification.rerun import agreement, attach, rerun
-from dfbench.runs.report import Reporter
-from dfbench.runs.runner import Request, run
+from dfbench.records.finished import FinishedRun
+from dfbench.records.packed_scores import PackedRun, write_pack
+from dfbench.runs.prepare import Request
+from dfbench.runs.runner import run
 from tests.publish.board_runs import hash_of, make_run, read_record, write_record
 
 SMALL = ["image_size=32", "epochs=1", "batch_size=8", "width=4"]
 
 
 def found_wrong(folder: Path) -> dict[str, str]:
-    return {f.what: f.detail for f in failures(verify(Source.open(folder), registry()))}
+    return {f.what: f.detail for f in failures(verify(FinishedRun.open(folder), registry()))}
 
 
 def test_an_honest_record_is_right(tmp_path: Path) -> None:
-    findings = verify(Source.open(make_run(tmp_path)), registry())
+    findings = verify(FinishedRun.open(make_run(tmp_path)), registry())
     assert {f.what for f in findings if f.ok} == {
-        "identity", "run", "data", "sha256 of scores.parquet", "matrix", "metrics", "per_experience", "uncertainty",
+        "identity", "run", "data", "scores_sha256", "matrix", "metrics", "per_experience", "uncertainty",
     }  # fmt: skip
-    assert [f.what for f in findings if f.ok is None] == ["sha256 of model.safetensors"]  # not there
+    assert [f.what for f in findings if f.ok is None] == ["weights_sha256"]  # not there
     assert not failures(findings)
 
 
@@ -53,7 +56,7 @@ def test_a_tampered_score_is_caught_by_its_hash_and_by_every_figure(tmp_path: Pa
     folder = make_run(tmp_path)
     tampered_scores(folder)
     wrong = found_wrong(folder)
-    assert set(wrong) == {"sha256 of scores.parquet", "matrix", "metrics", "per_experience", "uncertainty"}
+    assert set(wrong) == {"scores_sha256", "matrix", "metrics", "per_experience", "uncertainty"}
     assert "matrix.auc[2][0]: the record says" in wrong["matrix"]
 
 
@@ -61,7 +64,7 @@ def test_tampered_scores_with_their_new_hash_are_caught_by_the_figures(tmp_path:
     folder = make_run(tmp_path)
     tampered_scores(folder)
     record = read_record(folder)
-    record["files"]["scores.parquet"] = hash_of(folder / "scores.parquet")
+    record["scores_sha256"] = Scores.read(folder / "scores.parquet").digest()
     write_record(folder, record)
     assert set(found_wrong(folder)) == {"matrix", "metrics", "per_experience", "uncertainty"}
 
@@ -96,7 +99,7 @@ def other_replicates(record: dict[str, Any]) -> None:
 
 
 def change_hash(record: dict[str, Any]) -> None:
-    record["files"]["scores.parquet"] = "0" * 64
+    record["scores_sha256"] = "0" * 64
 
 
 def change_spec(record: dict[str, Any]) -> None:
@@ -121,7 +124,7 @@ def change_fingerprint(record: dict[str, Any]) -> None:
         (change_experience, {"per_experience"}),
         (narrow_interval, {"uncertainty"}),
         (other_replicates, {"uncertainty"}),
-        (change_hash, {"sha256 of scores.parquet"}),
+        (change_hash, {"scores_sha256"}),
         (change_spec, {"identity", "run"}),
         (change_seed, {"identity", "run"}),
         (change_fingerprint, {"data", "uncertainty"}),
@@ -140,20 +143,39 @@ def test_what_was_tampered_with_is_named(
 def test_other_weights_than_recorded_are_caught(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
     (folder / "model.safetensors").write_bytes(b"weights")
-    assert set(found_wrong(folder)) == {"sha256 of model.safetensors"}
+    assert set(found_wrong(folder)) == {"weights_sha256"}
     record = read_record(folder)
-    record["files"]["model.safetensors"] = record["detector"]["weights_sha256"] = hash_of(folder / "model.safetensors")
+    record["weights_sha256"] = hash_of(folder / "model.safetensors")
     write_record(folder, record)
     assert not found_wrong(folder)
 
 
-def test_damaged_and_missing_scores_are_told(tmp_path: Path) -> None:
+def test_damaged_and_missing_scores_are_reported(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
     path = folder / "scores.parquet"
     path.write_bytes(path.read_bytes()[:-200])
-    assert "damaged" in found_wrong(folder)["metrics"]
+    assert "damaged" in found_wrong(folder)["scores_sha256"]
     path.unlink()
-    assert "cannot be computed" in found_wrong(folder)["metrics"]
+    assert "is not next to the record" in found_wrong(folder)["scores_sha256"]
+
+
+def test_scores_that_a_leaderboard_leaves_out_are_not_checked_and_those_of_another_run_are_wrong(
+    tmp_path: Path,
+) -> None:
+    board = tmp_path / "board"
+    (added,) = add([make_run(tmp_path)], board, registry())
+    (pack,) = board.glob("scores/*.parquet")
+    other = FinishedRun.open(make_run(tmp_path / "b", strength=2.5))
+    write_pack(pack, {PackedRun(added.run, other.record.scores_sha256): other.scores})
+    assert "does not hold these scores" in found_wrong(added.path)["scores_sha256"]
+    pack.write_bytes(pack.read_bytes()[:-100])
+    assert "damaged" in found_wrong(added.path)["scores_sha256"]
+    pack.unlink()
+    findings = {f.what: f for f in verify(FinishedRun.open(added.path), registry())}
+    assert not failures(list(findings.values()))
+    assert findings["scores_sha256"].ok is None
+    assert "dfbench leaderboard pull" in findings["scores_sha256"].detail
+    assert findings["identity"].ok
 
 
 def test_differences_say_where() -> None:
@@ -170,27 +192,31 @@ def trained(tiny_stream: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """A small run, really trained."""
     out = tmp_path_factory.mktemp("trained")
     request = Request("simple_cnn", "replay", str(tiny_stream), settings=SMALL, device="cpu", out=out, seed=3)
-    return Path(run(request, registry(), Reporter())["path"]).parent
+    run(request, registry())
+    (folder,) = out.iterdir()
+    return folder
 
 
 def test_a_real_run_is_right_with_plugins_metrics_and_weights(trained: Path) -> None:
-    findings = verify(Source.open(trained), registry())
+    findings = verify(FinishedRun.open(trained), registry())
     assert all(f.ok for f in findings), findings
-    assert {"matrix.ap", "matrix.balanced_accuracy", "sha256 of model.safetensors"} <= {f.what for f in findings}
+    assert {"matrix.ap", "matrix.balanced_accuracy", "weights_sha256"} <= {f.what for f in findings}
 
 
 def test_a_small_row_is_made_again_exactly(trained: Path, tiny_stream: Path, tmp_path: Path) -> None:
-    source = Source.open(trained)
-    found = rerun(source, registry(), Reporter(), tmp_path, benchmark=str(tiny_stream))
+    source = FinishedRun.open(trained)
+    found = rerun(source, registry(), None, tmp_path, benchmark=str(tiny_stream))
     assert found.agreement == "identical"
     assert found.difference == found.largest == 0
-    again = Source.open(found.path)
+    again = FinishedRun.open(found.path)
     assert again.path.parent != trained
-    assert again.record.files == source.record.files
-    written = attach(source.value, found, "somebody")
-    assert written["status"] == "reproduced"
-    assert written["verification"]["environment"]["device"] == "cpu"
-    assert written["verification"]["by"] == "somebody"
+    assert again.record.scores_sha256 == source.record.scores_sha256
+    assert again.record.weights_sha256 == source.record.weights_sha256
+    written = attach(source.record, found, "somebody")
+    assert written.status == "reproduced"
+    assert written.verification is not None
+    assert written.verification.environment == again.record.environment
+    assert written.verification.by == "somebody"
 
 
 def test_scores_that_no_training_gave_are_not_reproduced(trained: Path, tiny_stream: Path, tmp_path: Path) -> None:
@@ -202,14 +228,14 @@ def test_scores_that_no_training_gave_are_not_reproduced(trained: Path, tiny_str
         scores.append(g.trained_on, g.tested_on, g.samples, g.videos, g.labels, g.labels * 0.8 + 0.1, g.labels)
     (fake / "scores.parquet").unlink()
     scores.write(fake / "scores.parquet")
-    again = Source.open(trained)
-    found = agreement(Source.open(fake), again.path)
+    again = FinishedRun.open(trained)
+    found = agreement(FinishedRun.open(fake), again)
     assert found.agreement == "identical" or found.difference == 0  # its record still claims the true metrics
     record = read_record(fake)
     record["metrics"]["average"] = 1.0
     record["matrix"]["auc"] = [[1.0] * 3] * 3
     write_record(fake, record)
-    found = agreement(Source.open(fake), again.path)
+    found = agreement(FinishedRun.open(fake), again)
     assert found.agreement == "differs"
     assert "NOT reproduced" in found.sentence
 
@@ -219,7 +245,7 @@ def test_what_cannot_be_made_again_is_refused_before_training(trained: Path, tmp
     text = tiny_stream.read_text().replace("root: .", f"root: {tiny_stream.parent}")
     other.write_text(text.replace("memory: 12", "memory: 10"))
     with pytest.raises(DataError, match=r"the data are others.*memory was 12, is 10"):
-        rerun(Source.open(trained), registry(), Reporter(), tmp_path / "out", benchmark=str(other))
+        rerun(FinishedRun.open(trained), registry(), None, tmp_path / "out", benchmark=str(other))
     assert not (tmp_path / "out").exists()
 
 
@@ -230,7 +256,7 @@ def test_another_environment_is_named(trained: Path, tmp_path: Path) -> None:
     record["environment"]["packages"]["torch"] = "2.14.0"
     record["environment"]["threads"] = 8
     write_record(other, record)
-    found = agreement(Source.open(other), trained / "record.json")
+    found = agreement(FinishedRun.open(other), FinishedRun.open(trained))
     assert found.agreement == "identical"
     assert "threads 8 → 1" in found.changed
     assert any(text.startswith("torch 2.14.0 → ") for text in found.changed)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from dfbench.errors import DataError
-from dfbench.publish.zoo.entry import Checkpoint, entry_json, parse_entry, read_entry, write_entry
+from dfbench.publish.zoo.entry import CheckpointEntry, entry_json, parse_entry, read_entry, write_entry
 
 ENTRY: dict[str, Any] = {
     "name": "cnn-replay",
@@ -49,7 +49,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 
 def test_an_entry_comes_back_as_it_was(tmp_path: Path) -> None:
-    entry = Checkpoint.model_validate(ENTRY)
+    entry = CheckpointEntry.model_validate(ENTRY)
     write_entry(entry, tmp_path / "e.yaml")
     assert read_entry(tmp_path / "e.yaml") == entry
     assert parse_entry(entry_json(entry).decode(), "json") == entry
@@ -102,6 +102,6 @@ def test_what_is_no_entry_at_all(text: str, tmp_path: Path) -> None:
 
 
 def test_an_entry_cannot_be_changed() -> None:
-    entry = Checkpoint.model_validate(ENTRY)
+    entry = CheckpointEntry.model_validate(ENTRY)
     with pytest.raises(ValueError, match="frozen"):
         entry.parameters = 6  # type: ignore[misc]

@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 
 from dfbench.errors import DataError
+from dfbench.evaluation.scores import Scores
 from dfbench.plugins import Registry
-from dfbench.publish.zoo.from_run import _normalisation, entry_from_run
+from dfbench.publish.zoo.entry import CheckpointEntry
+from dfbench.publish.zoo.from_run import _normalisation, entry_from_run, package_run
+from dfbench.records.finished import FinishedRun
+from dfbench.records.record import Record
 from tests.publish.hub.hub_server import sha256
 
 
@@ -26,21 +30,25 @@ def rewrite(folder: Path, change: Any) -> None:
     (folder / "record.json").write_text(json.dumps(record))
 
 
+def entry_of(folder: Path, known: Registry, **facts: Any) -> CheckpointEntry:
+    return entry_from_run(FinishedRun.open(folder), known, **facts)
+
+
 def test_the_facts_are_those_of_the_record(finished: Path, known: Registry) -> None:
-    entry = entry_from_run(finished, known, scores=True)
-    record = json.loads((finished / "record.json").read_text())
-    spec = record["spec"]
-    assert (entry.detector, entry.preset, entry.config) == ("simple_cnn", "default", spec["detector_config"])
-    assert (entry.training.strategy, entry.training.strategy_config) == ("replay", spec["strategy_config"])
+    entry = entry_of(finished, known, scores=True)
+    record = Record.read(finished)
+    spec = record.spec
+    assert (entry.detector, entry.preset, entry.config) == ("simple_cnn", "default", spec.detector_config)
+    assert (entry.training.strategy, entry.training.strategy_config) == ("replay", spec.strategy_config)
     assert (entry.training.memory, entry.training.seed) == (12, 0)
-    assert entry.training.fingerprint == record["data"]["fingerprint"]
+    assert entry.training.fingerprint == record.data.fingerprint
     assert entry.training.experiences == ("s0", "s1", "s2")
-    assert entry.records == (record["run"],)
-    assert entry.parameters == record["detector"]["parameters"]
-    assert list(entry.results.per_experience.values()) == record["matrix"]["auc"][-1]
+    assert entry.records == (record.run,)
+    assert entry.parameters == record.detector.parameters
+    assert list(entry.results.per_experience.values()) == record.matrix["auc"][-1]
     assert (entry.results.average, entry.results.forgetting) == (
-        record["metrics"]["average_auc"],
-        record["metrics"]["forgetting"],
+        record.metrics["average_auc"],
+        record.metrics["forgetting"],
     )
     for file in entry.files:
         content = (finished / file.path).read_bytes()
@@ -49,64 +57,53 @@ def test_the_facts_are_those_of_the_record(finished: Path, known: Registry) -> N
 
 
 def test_the_input_recipe_is_measured(finished: Path, known: Registry) -> None:
-    recipe = entry_from_run(finished, known).input
+    recipe = entry_of(finished, known).input
     assert (recipe.native_size, recipe.size, recipe.unit) == ((32, 32), None, ())
     assert recipe.normalisation is not None
     assert (recipe.normalisation.mean, recipe.normalisation.std) == ((0.5,) * 3, (0.5,) * 3)
 
 
-def test_a_false_positive_rate_and_a_calibration_error_are_told(finished: Path, known: Registry) -> None:
-    decision = entry_from_run(finished, known).decision
-    record = json.loads((finished / "record.json").read_text())
-    reals = [row["accuracy_real"] for row in record["per_experience"]]
+def test_a_false_positive_rate_and_a_calibration_error_are_stated(finished: Path, known: Registry) -> None:
+    decision = entry_of(finished, known).decision
+    rows = Record.read(finished).per_experience
+    reals = [row["accuracy_real"] for row in rows]
     assert decision.false_positive_rate == pytest.approx(1 - sum(reals) / 3, abs=1e-6)
-    assert decision.ece == pytest.approx(sum(row["ece"] for row in record["per_experience"]) / 3, abs=1e-6)
+    assert decision.ece == pytest.approx(sum(row["ece"] for row in rows) / 3, abs=1e-6)
 
 
 def test_a_licence_of_the_weights_is_never_assumed(finished: Path, known: Registry) -> None:
-    entry = entry_from_run(finished, known)
+    entry = entry_of(finished, known)
     assert entry.licence.weights == "unknown"
     assert entry.licence.code == "Apache-2.0"
-
-
-def test_an_older_record_takes_the_benchmark(folder: Path, known: Registry, tiny_stream: Path) -> None:
-    """One that does not say how its pictures were stored."""
-    new = entry_from_run(folder, known)
-    rewrite(folder, lambda record: record.pop("input"))
-    with pytest.raises(DataError, match=r"does not say how its pictures were stored.* unknown benchmark 'tiny'"):
-        entry_from_run(folder, known)
-    old = entry_from_run(folder, known, benchmark=str(tiny_stream))
-    assert old.input == new.input
-
-
-def test_other_data_than_the_run_had(folder: Path, known: Registry, tiny_stream: Path) -> None:
-    def change(record: dict[str, Any]) -> None:
-        record.pop("input")
-        record["spec"]["data_fingerprint"] = "0" * 64
-
-    rewrite(folder, change)
-    with pytest.raises(DataError, match="holds other data here"):
-        entry_from_run(folder, known, benchmark=str(tiny_stream))
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "record.json"])
 def test_a_run_that_is_not_finished(name: str, folder: Path, known: Registry) -> None:
     (folder / name).unlink()
     with pytest.raises(DataError, match=r"finished"):
-        entry_from_run(folder, known)
+        entry_of(folder, known)
 
 
 def test_scores_that_were_tampered_with(folder: Path, known: Registry) -> None:
-    with (folder / "scores.parquet").open("ab") as file:
-        file.write(b"x")
-    with pytest.raises(DataError, match=r"scores.parquet is not the file that the record names"):
-        entry_from_run(folder, known, scores=True)
+    path = folder / "scores.parquet"
+    Scores(list(Scores.read(path))[1:]).write(path)
+    with pytest.raises(DataError, match=r"scores.parquet is damaged or of another run"):
+        entry_of(folder, known, scores=True)
+
+
+def test_weights_that_were_tampered_with_are_not_packaged(folder: Path, known: Registry, tmp_path: Path) -> None:
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    with pytest.raises(DataError, match=r"has sha256 .* and not .*; it is not used"):
+        package_run(folder, tmp_path / "zoo", known)
+    assert not (tmp_path / "zoo").exists()
 
 
 def test_a_detector_that_is_not_here(folder: Path, known: Registry) -> None:
     rewrite(folder, lambda record: record["spec"].update(detector="gone"))
-    with pytest.raises(DataError, match="its detector 'gone' is not here"):
-        entry_from_run(folder, known)
+    with pytest.raises(DataError, match="its detector 'gone' is not installed"):
+        entry_of(folder, known)
 
 
 def test_a_normalisation_is_stated_only_where_it_is_one(known: Registry) -> None:

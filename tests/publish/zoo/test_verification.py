@@ -11,31 +11,34 @@ import pytest
 
 from dfbench.files import sha256_of
 from dfbench.plugins import Registry
-from dfbench.publish.zoo.checkpoint import Located, find
+from dfbench.publish.zoo.checkpoint import LocatedEntry
+from dfbench.publish.zoo.resolve import resolve
 from dfbench.publish.zoo.verification import verify
 
 
 @pytest.fixture
-def located(finished: Path, known: Registry, tmp_path: Path) -> Located:
-    return find(str(shutil.copytree(finished, tmp_path / finished.name)), known)
+def located(finished: Path, known: Registry, tmp_path: Path) -> LocatedEntry:
+    return resolve(str(shutil.copytree(finished, tmp_path / finished.name)), known)
 
 
-def told(located: Located, known: Registry, stream: Path | None = None, **options: Any) -> dict[str, tuple[str, str]]:
+def found_by(
+    located: LocatedEntry, known: Registry, stream: Path | None = None, **options: Any
+) -> dict[str, tuple[str, str]]:
     benchmark = None if stream is None else str(stream)
     checks = verify(located, known, benchmark=benchmark, device="cpu", **options)
     return {check.name: (check.status, check.detail) for check in checks}
 
 
-def with_results(located: Located, **change: Any) -> Located:
+def with_results(located: LocatedEntry, **change: Any) -> LocatedEntry:
     results = located.entry.results.model_copy(update=change)
     weights_only = located.entry.files[:1]
-    return Located(located.entry.model_copy(update={"results": results, "files": weights_only}), located.folder)
+    return LocatedEntry(located.entry.model_copy(update={"results": results, "files": weights_only}), located.folder)
 
 
-def test_a_right_one_passes_and_its_scores_are_predicted_again(
-    located: Located, known: Registry, tiny_stream: Path
+def test_a_right_one_passes_and_its_scores_are_recomputed(
+    located: LocatedEntry, known: Registry, tiny_stream: Path
 ) -> None:
-    found = told(located, known, tiny_stream)
+    found = found_by(located, known, tiny_stream)
     assert {name: status for name, (status, _) in found.items()} == {
         "files": "ok",
         "network": "ok",
@@ -45,22 +48,22 @@ def test_a_right_one_passes_and_its_scores_are_predicted_again(
     assert f"average auc {located.entry.results.average:.6f}" in found["scores"][1]
 
 
-def test_a_better_score_than_it_has_is_found_out(located: Located, known: Registry, tiny_stream: Path) -> None:
+def test_a_better_score_than_it_has_is_found_out(located: LocatedEntry, known: Registry, tiny_stream: Path) -> None:
     results = located.entry.results
     name, value = next(iter(results.per_experience.items()))
     assert value is not None
     lied = with_results(located, per_experience={**results.per_experience, name: value - 0.01})
-    status, detail = told(lied, known, tiny_stream)["scores"]
+    status, detail = found_by(lied, known, tiny_stream)["scores"]
     assert status == "failed"
     assert f"auc on {name} is {value:.4f}, and {value - 0.01:.4f} was recorded" in detail
 
 
-def test_a_better_average_is_found_out(located: Located, known: Registry, tiny_stream: Path) -> None:
+def test_a_better_average_is_found_out(located: LocatedEntry, known: Registry, tiny_stream: Path) -> None:
     lied = with_results(located, average=located.entry.results.average - 0.01)
-    assert told(lied, known, tiny_stream)["scores"][0] == "failed"
+    assert found_by(lied, known, tiny_stream)["scores"][0] == "failed"
 
 
-def test_other_weights_are_found_out(located: Located, known: Registry, tiny_stream: Path) -> None:
+def test_other_weights_are_found_out(located: LocatedEntry, known: Registry, tiny_stream: Path) -> None:
     """With a hash that fits them: the scores tell."""
     import torch
     from safetensors.torch import load_file, save_file
@@ -72,16 +75,16 @@ def test_other_weights_are_found_out(located: Located, known: Registry, tiny_str
         update={"sha256": sha256_of(located.weights), "size": located.weights.stat().st_size}
     )
     entry = located.entry.model_copy(update={"files": (weights,)})
-    found = told(Located(entry, located.folder), known, tiny_stream)
+    found = found_by(LocatedEntry(entry, located.folder), known, tiny_stream)
     assert [found[n][0] for n in ("files", "network", "record", "scores")] == ["ok", "ok", "skipped", "failed"]
 
 
-def test_a_wrong_hash_ends_it(located: Located, known: Registry, tiny_stream: Path) -> None:
+def test_a_wrong_hash_ends_it(located: LocatedEntry, known: Registry, tiny_stream: Path) -> None:
     located.weights.write_bytes(located.weights.read_bytes() + b"x")
-    assert [(n, s) for n, (s, _) in told(located, known, tiny_stream).items()] == [("files", "failed")]
+    assert [(n, s) for n, (s, _) in found_by(located, known, tiny_stream).items()] == [("files", "failed")]
 
 
-def test_a_record_of_another_run_is_found_out(located: Located, known: Registry) -> None:
+def test_a_record_of_another_run_is_found_out(located: LocatedEntry, known: Registry) -> None:
     path = located.folder / "record.json"
     record = json.loads(path.read_text())
     record["spec"]["seed"] = 7
@@ -90,22 +93,22 @@ def test_a_record_of_another_run_is_found_out(located: Located, known: Registry)
         f.model_copy(update={"sha256": sha256_of(path), "size": path.stat().st_size}) if f.path == "record.json" else f
         for f in located.entry.files
     )
-    changed = Located(located.entry.model_copy(update={"files": files}), located.folder)
-    assert told(changed, known)["record"] == ("failed", "seed of record.json is not that of the entry")
+    changed = LocatedEntry(located.entry.model_copy(update={"files": files}), located.folder)
+    assert found_by(changed, known)["record"] == ("failed", "seed of record.json is not that of the entry")
 
 
-def test_without_the_benchmark_the_scores_are_skipped(located: Located, known: Registry) -> None:
-    status, detail = told(located, known)["scores"]
+def test_without_the_benchmark_the_scores_are_skipped(located: LocatedEntry, known: Registry) -> None:
+    status, detail = found_by(located, known)["scores"]
     assert status == "skipped"
-    assert "not at hand: unknown benchmark 'tiny'" in detail
-    assert "scores" not in told(located, known, scores=False)
+    assert "not available: unknown benchmark 'tiny'" in detail
+    assert "scores" not in found_by(located, known, scores=False)
 
 
-def test_other_data_are_found_out(located: Located, known: Registry, tmp_path: Path) -> None:
+def test_other_data_are_found_out(located: LocatedEntry, known: Registry, tmp_path: Path) -> None:
     from tests.conftest import write_stream
 
     other = tmp_path / "other"
     other.mkdir()
-    status, detail = told(located, known, write_stream(other, pairs=11))["scores"]
+    status, detail = found_by(located, known, write_stream(other, pairs=11))["scores"]
     assert status == "failed"
     assert "holds other data" in detail

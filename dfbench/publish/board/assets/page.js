@@ -326,7 +326,7 @@
       make("a", { href: `results/${encodeURIComponent(run.run)}.json` }, `seed ${run.seed}`), num(run.average), ends(run.interval), num(run.forgetting), ends(run.forgetting_interval),
       `${whole(run.seconds.total)} s`, run.steps ? whole(run.steps) : "–", bytes(run.peak[0]), make("span", { class: `state ${run.status}` }, run.status),
     ]);
-    return full(card("Seeds", "Each links to its record; its scores lie in scores/ under the same name. Intervals are over videos.",
+    return full(card("Seeds", "Each links to its record; the scores of all of them are one file in scores/. Intervals are over videos.",
       scrolled("Seeds", plain("Runs of this row", [["run", ""], [`average ${METRIC[table.headline]}`, "num"], ["95 % interval", "num"], ["forgetting", "num"], ["95 % interval", "num"], ["time", "num"], ["steps", "num"], ["peak memory", "num"], ["status", ""]], lines))));
   }
   function copyButton(text) {

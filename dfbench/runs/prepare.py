@@ -1,0 +1,168 @@
+"""From what a user asks for to what can be run: names looked up, options validated, data opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from dfbench.benchmarks.stream import Stream, load_stream
+from dfbench.errors import UsageError
+from dfbench.plugins import Registry
+from dfbench.records import spec as specs
+from dfbench.records.record import Metric
+from dfbench.records.spec import RunSpec
+from dfbench.runs.environment import choose_device
+from dfbench.runs.events import EventStream, Listener
+from dfbench.training.detector import Detector, Task
+from dfbench.training.strategies import Strategy
+
+DEFAULT_BENCHMARK = "forge5"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for. Names are looked up in the registry; ``benchmark`` may be a YAML file.
+
+    Without a benchmark it is the detector's own choice, else :data:`DEFAULT_BENCHMARK`; without a
+    preset the detector chooses by the device.
+    """
+
+    detector: str
+    strategy: str
+    benchmark: str | None = None
+    preset: str | None = None
+    settings: Sequence[str] | Mapping[str, Any] = ()
+    """``KEY=VALUE`` texts as ``--set`` takes them, or key → value."""
+    seed: int = 0
+    split: Literal["test", "val"] = "test"
+    device: str = "auto"
+    out: Path = Path("runs")
+    data_root: Path | None = None
+    fresh: bool = False
+    eval_every: int | None = None
+    """Optimizer steps from one evaluation in the middle of a training to the next; None: there is none."""
+    eval_samples: int | None = None
+    """Test units of each experience in those evaluations; None: all."""
+    log: Sequence[str] = ()
+    """Loggers, each ``NAME[:key=value,key=value]``; not part of the spec."""
+    tune: str | None = None
+    """``measure`` speed settings and take the fastest, or their names (``bf16,channels_last``), or ``plain``."""
+
+    def __post_init__(self) -> None:
+        if self.eval_samples is not None and self.eval_every is None:
+            raise UsageError("--eval-samples goes with --eval-every")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request with everything looked up and checked."""
+
+    spec: RunSpec
+    stream: Stream
+    detector: Detector
+    strategy: Strategy
+    device: torch.device
+    metrics: dict[str, Metric]
+    """Further metrics of a test set, by name."""
+    measure: bool = False
+    """The speed settings are still to be measured."""
+    tuning: dict[str, Any] | None = None
+    """How the speed settings were found, for the record; None where none were asked for."""
+
+
+def prepare(request: Request, registry: Registry, listener: Listener | None = None) -> Prepared:
+    """Look everything up and make the spec; nothing is trained or written.
+
+    Raises:
+        DfbenchError: A name, an option, the device or the data are wrong.
+    """
+    device = choose_device(request.device)
+    detector_type: type[Detector] = registry.detectors.load(request.detector)
+    strategy_type: type[Strategy] = registry.strategies.load(request.strategy)
+    metrics = {name: registry.metrics.load(name) for name in registry.metrics}
+    tuned = specs.parse_tuned(request.tune) if request.tune is not None else ()
+    detector_settings, strategy_settings = specs.parse_settings(request.settings)
+    chosen = request.preset or detector_type.default_preset(device)
+    strategy_config = specs.strategy_config(strategy_type, request.strategy, strategy_settings)
+
+    def configure(budget: dict[str, Any]) -> tuple[str, Any]:
+        return specs.detector_config(detector_type, request.detector, chosen, detector_settings, budget, strategy_type)
+
+    # Validated twice: the budget is known only when the data are open, and that may take minutes, after which nobody
+    # wants to read that an option was mistyped.
+    configure({})
+    events = EventStream(listener)
+    benchmark = request.benchmark or registry.detectors[request.detector].benchmark or DEFAULT_BENCHMARK
+    stream = open_stream(benchmark, registry, request.data_root, events)
+    budget = {k: v for k, v in stream.budget.model_dump().items() if v is not None and k in specs.DETECTOR_BUDGET}
+    preset, config = configure(budget)
+    for key in budget.keys() - detector_type.Config.model_fields.keys():
+        events.notice(f"{stream.name} sets {key}: {budget[key]}, which {request.detector} does not have: not used")
+    if not request.preset and len(detector_type.presets) > 1:
+        others = ", ".join(name for name in detector_type.presets if name != preset)
+        events.notice(f"preset {preset} of {request.detector} on {stream.name} (--preset for {others})")
+    spec = RunSpec(
+        detector=request.detector,
+        preset=preset,
+        detector_config=config.model_dump(mode="json"),
+        strategy=request.strategy,
+        strategy_config=strategy_config.model_dump(mode="json"),
+        benchmark=stream.name,
+        data_fingerprint=stream.fingerprint,
+        memory=specs.memory_budget(stream, strategy_config),
+        split=request.split,
+        seed=request.seed,
+        tuned=tuned or (),
+        eval_every=request.eval_every,
+        eval_samples=request.eval_samples,
+    )
+    task = Task(classes=stream.classes, native_size=stream.native_size, experiences=len(stream.experiences))
+    tuning = None if request.tune is None else {"chosen": list(spec.tuned), "scores": config.precision}
+    detector, strategy = detector_type(config, task), strategy_type(strategy_config)
+    return Prepared(spec, stream, detector, strategy, device, metrics, tuned is None, tuning)
+
+
+def open_stream(name: str, registry: Registry, data_root: Path | None, listener: Listener | None = None) -> Stream:
+    """Load a benchmark by name or YAML path, with all registered sources.
+
+    Args:
+        name: Of the benchmark, or the path of a stream's file.
+        registry: What plugins brought.
+        data_root: Folder that holds the data sets.
+        listener: Receives progress, and the stream's notes as notices.
+    """
+    events = EventStream(listener)
+    is_file = Path(name).suffix.lower() in (".yaml", ".yml")
+    stream = load_stream(
+        name,
+        sources=_RegisteredSources(registry),
+        benchmarks={} if is_file else {name: registry.benchmarks[name].target},
+        data_root=data_root,
+        progress=events.data,
+    )
+    for note in stream.notes:
+        events.notice(note)
+    return stream
+
+
+class _RegisteredSources(Mapping[str, Any]):
+    """The registered sources by name, each imported when it is asked for."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._names = registry.sources
+
+    def __getitem__(self, name: str) -> Any:
+        return self._names.load(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
