@@ -6,7 +6,10 @@ listed in ``__init__.pyi`` and imported when first used, so that ``import dfbenc
 
 import lazy_loader
 
+from dfbench import avalanche_config
+
 __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __all__ += ["__version__"]
+avalanche_config.install()

@@ -48,6 +48,7 @@ from .training.detector import DetectorConfig as DetectorConfig
 from .training.detector import EpochConfig as EpochConfig
 from .training.detector import Task as Task
 from .training.loop import Loop as Loop
+from .training.modeling import copy_network as copy_network
 from .training.modeling import lift_one_logit as lift_one_logit
 from .training.modeling import normalize as normalize
 from .training.protocol import Training as Training

@@ -8,6 +8,7 @@ and ends with the error's ``exit_code``. The codes are listed in ``docs/cli.md``
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,34 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
+_DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""They turn the direction of writing, so that a name reads as another one."""
+
+
+def is_control(char: str) -> bool:
+    """Whether a character steers a terminal or a reader instead of being seen, or is half of one (a surrogate)."""
+    return unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") or char in _DIRECTIONS
+
+
+def printable(text: str) -> str:
+    r"""The text with control characters other than line ends and tabs written out.
+
+    >>> print(printable("a\x1b[31mb"))
+    a\x1b[31mb
+    """
+    if text.isprintable():
+        return text
+    return "".join(ascii(c)[1:-1] if is_control(c) and c not in "\n\t" else c for c in text)
+
+
 class DfbenchError(Exception):
     """A failure that the user can fix; the message is one line."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The message; names from files of strangers may be in it, so control characters are written out."""
+        return printable(super().__str__())
 
 
 class UsageError(DfbenchError):
@@ -73,6 +98,15 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     hint = f" did you mean {' or '.join(map(repr, near))}?" if near else ""
     return UsageError(f"unknown {kind} {name!r}:{hint} Known: {', '.join(names) or 'none'}")
+
+
+def in_one_line(error: BaseException) -> str:
+    """The message with its lines joined; empty where there is none.
+
+    >>> in_one_line(ValueError("weights not found:\\n  w.pth"))
+    'weights not found: w.pth'
+    """
+    return " ".join(str(error).split())
 
 
 def first_problem(error: ValidationError) -> str:

@@ -22,7 +22,7 @@ from typing import Any, Generic, TypeVar
 import pluggy
 
 from dfbench import hookspecs
-from dfbench.errors import PluginError, unknown
+from dfbench.errors import Interrupted, PluginError, in_one_line, unknown
 from dfbench.hookspecs import (
     BenchmarkEntry,
     CommandEntry,
@@ -35,8 +35,11 @@ from dfbench.hookspecs import (
     StrategyEntry,
     ZooEntry,
 )
+from dfbench.plugin_imports import importing
 
 GROUP = "dfbench"
+OWN = "dfbench-deepfake"
+"""The distribution whose plugins are our own."""
 E = TypeVar("E", bound=Entry)
 
 
@@ -67,13 +70,15 @@ class EntryTable(Mapping[str, E]):
     Args:
         kind: what the entries are, in the singular, for error messages.
         registered: all entries, in the order of registration.
-        not_loaded: plugins that are broken or disabled. The error for an unknown name lists them, since one of
-            them may have it.
+        not_loaded: plugins that are broken or disabled, or register nothing. The error for an unknown name lists
+            them, since one of them may have it.
     """
 
     def __init__(self, kind: str, registered: Iterable[Registration[E]], not_loaded: Iterable[Plugin] = ()) -> None:
         self.kind = kind
-        self._not_loaded = [f"plugin {p.name!r} is {p.status}" for p in not_loaded]
+        self._not_loaded = [
+            f"plugin {p.name!r} {'registers nothing' if p.status == 'loaded' else f'is {p.status}'}" for p in not_loaded
+        ]
         self._all: dict[str, list[Registration[E]]] = {}
         for item in registered:
             self._all.setdefault(item.entry.name, []).append(item)
@@ -88,9 +93,10 @@ class EntryTable(Mapping[str, E]):
         if len(found) < 2:
             return ""
         owners = " and ".join(f"plugin {r.plugin.name!r} ({r.plugin.distribution})" for r in found)
+        foreign = [r for r in found if r.plugin.distribution != OWN] or found
         return (
             f"{self.kind} {name!r} is registered twice, by {owners}: "
-            f"disable one with DFBENCH_DISABLE_PLUGINS={found[-1].plugin.name}"
+            f"disable one with DFBENCH_DISABLE_PLUGINS={foreign[-1].plugin.name}"
         )
 
     def _one(self, name: str) -> Registration[E]:
@@ -118,21 +124,39 @@ class EntryTable(Mapping[str, E]):
         """The plugin that registered ``name``."""
         return self._one(name).plugin
 
-    def load(self, name: str) -> Any:
+    def load(self, name: str, base: type | None = None) -> Any:
         """Import the target of ``name``.
+
+        Args:
+            name: Of the entry.
+            base: What the target must be a subclass of.
 
         Raises:
             UsageError: the name is unknown.
-            PluginError: it is registered twice, or its target cannot be imported.
+            PluginError: it is registered twice, or its target cannot be imported or is something else.
         """
         found = self._one(name)
         try:
-            return import_target(found.entry.target)
-        except Exception as error:
-            raise PluginError(
-                f"{self.kind} {name!r} of plugin {found.plugin.name!r} ({found.plugin.distribution}) "
-                f"cannot be loaded from {found.entry.target!r}: {_reason(error)}"
-            ) from error
+            with importing(found.plugin.name, found.plugin.distribution, target=True):
+                target = import_target(found.entry.target)
+        except Interrupted:
+            raise
+        except (Exception, SystemExit) as error:
+            raise self._fault(found, f"cannot be loaded from {found.entry.target!r}: {_reason(error)}") from error
+        if base is not None and not (isinstance(target, type) and issubclass(target, base)):
+            raise self.fault(
+                name, f"{found.entry.target!r} is {_kind(target)}, not a subclass of dfbench.{base.__name__}"
+            )
+        return target
+
+    def fault(self, name: str, what: str) -> PluginError:
+        """The error for what is wrong with a registered target."""
+        return self._fault(self._one(name), what)
+
+    def _fault(self, found: Registration[E], what: str) -> PluginError:
+        plugin = found.plugin
+        where = f"plugin {plugin.name!r} ({plugin.distribution})"
+        return PluginError(f"{self.kind} {found.entry.name!r} of {where}: {what}")
 
 
 @dataclass
@@ -149,6 +173,10 @@ class Registry:
     loggers: EntryTable[LoggerEntry] = field(default_factory=lambda: EntryTable("logger", ()))
     reproductions: EntryTable[ReproductionEntry] = field(default_factory=lambda: EntryTable("reproduction", ()))
     commands: EntryTable[CommandEntry] = field(default_factory=lambda: EntryTable("command", ()))
+
+    def tables(self) -> list[EntryTable[Any]]:
+        """The entries of every kind."""
+        return [getattr(self, kind) for kind in _HOOKS]
 
 
 _HOOKS: dict[str, tuple[str, type[Entry]]] = {
@@ -183,14 +211,15 @@ def load_plugins(entry_points: Iterable[metadata.EntryPoint] | None = None) -> R
     plugins: list[Plugin] = []
     found: dict[str, list[Registration[Any]]] = {kind: [] for kind in _HOOKS}
 
-    own = Plugin("builtin", "dfbench.builtin", "dfbench-deepfake", _version("dfbench-deepfake"), "loaded")
+    own = Plugin("builtin", "dfbench.builtin", OWN, _version(OWN), "loaded")
     plugins.append(_add(manager, own, importlib.import_module("dfbench.builtin"), found))
     for point in _unique(metadata.entry_points(group=GROUP) if entry_points is None else entry_points):
         plugins.append(_load(manager, point, found))
 
     registry = Registry(plugins)
+    without = [p for p in plugins if p.status != "loaded" or p.reason]
     for kind, (singular, _) in _HOOKS.items():
-        setattr(registry, kind, EntryTable(singular, found[kind], [p for p in plugins if p.status != "loaded"]))
+        setattr(registry, kind, EntryTable(singular, found[kind], without))
     return registry
 
 
@@ -209,8 +238,9 @@ def _load(
     if blocked:
         return _with(plugin, "disabled", blocked)
     try:
-        module = point.load()
-    except KeyboardInterrupt:
+        with importing(plugin.name, plugin.distribution):
+            module = point.load()
+    except Interrupted:
         raise
     except BaseException as error:  # SystemExit too: a plugin must not end the program
         return _with(plugin, "broken", _reason(error))
@@ -229,14 +259,15 @@ def _add(
     if manager.is_registered(module):
         return _with(plugin, "broken", f"plugin {manager.get_name(module)!r} is the same module")
     try:
-        manager.register(module, name=plugin.name)
-        manager.check_pending()
-        for kind, (_, entry_type) in _HOOKS.items():
-            hook = getattr(manager.hook, f"register_{kind}")
-            for impl in hook.get_hookimpls():
-                if impl.plugin is module:
-                    collected += [(kind, e) for e in _entries(impl.function(), entry_type, f"register_{kind}")]
-    except KeyboardInterrupt:
+        with importing(plugin.name, plugin.distribution):
+            manager.register(module, name=plugin.name)
+            manager.check_pending()
+            for kind, (_, entry_type) in _HOOKS.items():
+                hook = getattr(manager.hook, f"register_{kind}")
+                for impl in hook.get_hookimpls():
+                    if impl.plugin is module:
+                        collected += [(kind, e) for e in _entries(impl.function(), entry_type, f"register_{kind}")]
+    except Interrupted:
         raise
     except BaseException as error:  # SystemExit too: a plugin must not end the program
         if manager.is_registered(module):
@@ -244,7 +275,7 @@ def _add(
         return _with(plugin, "broken", _reason(error))
     for kind, entry in collected:
         found[kind].append(Registration(entry, plugin))
-    return plugin
+    return plugin if collected else _with(plugin, "loaded", "registers nothing: is @hookimpl missing?")
 
 
 def _entries(returned: Any, entry_type: type[Entry], hook: str) -> list[Entry]:
@@ -289,7 +320,12 @@ def _with(plugin: Plugin, status: str, reason: str) -> Plugin:
 
 
 def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0] if str(error) else type(error).__name__
+    text = in_one_line(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _kind(target: Any) -> str:
+    return f"the class {target.__name__}" if isinstance(target, type) else f"a {type(target).__name__}"
 
 
 def _version(distribution: str) -> str:

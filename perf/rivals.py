@@ -28,7 +28,6 @@ from dfbench.data.loader import UnitLoader, epoch_order
 from dfbench.plugins import registry
 from dfbench.training.dataset import experiences_of
 from dfbench.training.modeling import linear_heads
-from dfbench.training.strategies import Need
 from dfbench.training.template import LoopTemplate
 
 CPU = torch.device("cpu")
@@ -128,7 +127,7 @@ class Ours:
             loader=UnitLoader(units, experience, Stored(pictures), CPU),
             plugins=[*self.strategy.plugins(context), Told(step)],
             effects=self.strategy.effects,
-            needs_logits=Need.LOGITS in self.strategy.needs,
+            needs=self.strategy.needs,
             whole_stream=self.strategy.whole_stream,
         )
         groups = (

@@ -180,10 +180,10 @@ RIVALS: dict[str, Rival] = {
     "joint": ({}, lambda _: [], JointTraining),
     "gem": ({}, lambda _: [GEMPlugin(MEMORY // SMALL.experiences, 0.5)], SupervisedTemplate),
     "agem": ({"sample_size": 32}, lambda _: [AGEMPlugin(MEMORY // SMALL.experiences, 32)], SupervisedTemplate),
-    "ewc": ({"strength": 10.0}, lambda _: [EWCPlugin(10.0)], SupervisedTemplate),
+    "ewc": ({"strength": 10.0, "fisher": "batch"}, lambda _: [EWCPlugin(10.0)], SupervisedTemplate),
     "si": ({"strength": 1.0}, lambda _: [SynapticIntelligencePlugin(1.0)], SupervisedTemplate),
-    "lwf": ({}, lambda _: [LwFPlugin(1.0, 2.0)], SupervisedTemplate),
-    "cwr_star": ({}, lambda model: [CWRStarPlugin(model)], SupervisedTemplate),
+    "lwf": ({"teacher": "train"}, lambda _: [LwFPlugin(1.0, 2.0)], SupervisedTemplate),
+    "cwr_star": ({"bias": False}, lambda model: [CWRStarPlugin(model)], SupervisedTemplate),
 }
 """Options of dfbench's strategy; native Avalanche's plugins; its template."""
 

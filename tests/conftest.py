@@ -7,6 +7,7 @@ import importlib
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -39,6 +40,17 @@ def _one_thread():
 
     torch.set_num_threads(1)
     os.environ.setdefault("DFBENCH_WORKERS", "0")  # and so few units that a process takes longer to start
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interruptible():
+    """Processes started in the background (``nohup make test &``) inherit that Ctrl-C is ignored, and pass it on.
+
+    Tests interrupt this process and those that they start; a handler is not inherited, so these get Python's own.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")
@@ -128,9 +140,14 @@ class Done:
         return json.loads(self.out)
 
 
+def python_path_of(*folders: Path) -> str:
+    """``PYTHONPATH`` of a process that sees these folders first."""
+    return os.pathsep.join([*map(str, folders), *filter(None, [os.environ.get("PYTHONPATH", "")])])
+
+
 def dfbench(*args: object, cwd: Path | None = None, python_path: tuple[Path, ...] = (), **env: str) -> Done:
     """Run the real command in a process of its own."""
-    paths = os.pathsep.join([*map(str, python_path), *filter(None, [os.environ.get("PYTHONPATH", "")])])
+    paths = python_path_of(*python_path)
     done = subprocess.run(
         [sys.executable, "-m", "dfbench", *map(str, args)],
         cwd=cwd,

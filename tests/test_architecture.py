@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 CORE = sorted((ROOT / "dfbench").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 FLOORS = [
-    {"errors", "files", "hookspecs", "plugins"},
+    {"avalanche_config", "documents", "errors", "files", "hookspecs", "plugin_faults", "plugin_imports", "plugins"},
     {"data"},
     {"forge", "benchmarks"},
     {"training", "evaluation"},

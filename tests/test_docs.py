@@ -168,6 +168,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("warmed", "agem", []),
         ("moving", "lwf", ["length=1", "epochs=1"]),
         ("lifted", "cwr_star", ["epochs=1"]),
+        ("taught", "replay", []),
         ("foreign", "replay", []),
         ("tiny", "anchor", ["epochs=1", "batch_size=8"]),
     ],

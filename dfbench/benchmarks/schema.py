@@ -6,7 +6,6 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -17,7 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from dfbench.errors import UsageError, first_problem
+from dfbench.documents import read_yaml
+from dfbench.errors import DataError, UsageError, first_problem
 
 Scalar = str | int
 Name = Annotated[str, Field(min_length=1)]
@@ -34,7 +34,7 @@ class Budget(BaseModel):
         batch_size: units per batch.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     memory: Annotated[int, Field(ge=0)] | None = None
     memory_per_experience: Annotated[int, Field(ge=0)] | None = None
@@ -61,7 +61,7 @@ class Pieces(BaseModel):
         growing: experience k has the pieces 1 to k instead of piece k.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     parts: PositiveInt
     shuffle: bool = False
@@ -84,7 +84,7 @@ class ExperienceSpec(BaseModel):
         seed: seed of that draw.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     name: Name
     source: Name
@@ -107,6 +107,8 @@ class ExperienceSpec(BaseModel):
             raise ValueError("part and parts belong together, as in {part: 3, parts: 10}")
         if self.part and self.parts and max(self.part) > self.parts:
             raise ValueError(f"part {max(self.part)} of {self.parts} parts")
+        if self.part and len(set(self.part)) < len(self.part):
+            raise ValueError(f"part: {self.part} names a piece twice")
         return self
 
     @property
@@ -197,15 +199,9 @@ def _entries(spec: StreamSpec) -> list[dict[str, Any]]:
 
 def _load_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UsageError(f"{path}{line}: not YAML ({getattr(error, 'problem', None) or error})") from None
+        content = read_yaml(path)
+    except DataError as error:
+        raise UsageError(str(error)) from None
     if not isinstance(content, dict):
         raise UsageError(f"{path}: not a stream; a stream file has keys like name and experiences")
     return content

@@ -29,7 +29,7 @@ def select(samples: Samples, spec: ExperienceSpec) -> dict[str, np.ndarray]:
     by_split = {split: rows[samples.split[rows] == split] for split in SPLITS}
     if spec.part is not None and spec.parts is not None:
         pieces = cut(samples, by_split["train"], spec.parts, seed=spec.seed if spec.shuffle else None)
-        by_split["train"] = np.concatenate([pieces[number - 1] for number in sorted(set(spec.part))])
+        by_split["train"] = np.concatenate([pieces[number - 1] for number in sorted(spec.part)])
     return by_split
 
 
@@ -59,12 +59,12 @@ def spread_frames(samples: Samples, rows: np.ndarray, frames: int) -> np.ndarray
     """At most ``frames`` rows of each video: the middles of as many equal stretches of it.
 
     The first N frames of a video would be nearly one picture. Rows without a video are all kept. Fakes made
-    from one video count as videos of their own, distinguished by method and label.
+    from one video count as videos of their own, distinguished by method and label, as do videos of two sources.
     """
-    videos: dict[tuple[str, str, int], list[int]] = defaultdict(list)
+    videos: dict[tuple[str, str, str, int], list[int]] = defaultdict(list)
     for row in rows.tolist():
         video = samples.video[row] or f"\0{row}"
-        videos[video, samples.method[row], int(samples.label[row])].append(row)
+        videos[samples.source[row], video, samples.method[row], int(samples.label[row])].append(row)
     kept: list[int] = []
     for members in videos.values():
         if len(members) > frames:

@@ -12,6 +12,7 @@ import click
 
 from dfbench import __version__
 from dfbench.errors import DfbenchError, PluginError, StorageError
+from dfbench.plugin_faults import named
 from dfbench.plugins import registry
 
 
@@ -68,7 +69,8 @@ def main(args: list[str] | None = None) -> None:
     # --debug is accepted anywhere on the line, where people put it after an error.
     arguments = ["--debug"] * debug + [a for a in arguments if a != "--debug"]
     try:
-        code = cli.main(args=arguments, prog_name="dfbench", standalone_mode=False)
+        with named(registry):
+            code = cli.main(args=arguments, prog_name="dfbench", standalone_mode=False)
     except DfbenchError as error:
         _fail(str(error), error.exit_code, debug)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -85,8 +87,7 @@ def main(args: list[str] | None = None) -> None:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             _fail(f"cannot write: {error.strerror}; free some space", StorageError.exit_code, debug)
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
-        _fail(f"unexpected {text} (--debug shows where; please report it)", 1, debug)
+        _fail(f"unexpected {type(error).__name__}: {error} (--debug shows where; please report it)", 1, debug)
     else:
         sys.exit(code if isinstance(code, int) else 0)
 

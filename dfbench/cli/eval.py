@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from dfbench.cli.output import Grid
     from dfbench.records.record import Record
 
 
@@ -113,18 +114,32 @@ def _publish(record: Record, push_to: str | None) -> dict[str, Any]:
     return {"published": {what: where for what, where in places.items() if where}}
 
 
+def _matrix(record: Record, width: int) -> Grid:
+    """The R matrix; its columns are numbered where there is too little room for their names."""
+    from dfbench.cli.output import number, table
+
+    names, values = record.names, record.matrix[record.headline]
+    title = f"{record.run}: {record.headline} on each experience's {record.spec.split} set"
+
+    def grid(heads: list[str], labels: list[str], every: bool) -> Grid:
+        known = [every or any(value is not None for value in row) for row in values]
+        rows = [[label, *map(number, row)] for label, row, k in zip(labels, values, known, strict=True) if k]
+        return table(title, ["trained to \\ tested on", *heads], rows, numbers_from=1)
+
+    named = grid(names, names, every=False)
+    if named.fits(width):
+        return named
+    numbers = [str(i + 1) for i in range(len(names))]
+    # With rows that were not measured, too: they say which name a number stands for.
+    return grid(numbers, [f"{n} {name}" for n, name in zip(numbers, names, strict=True)], every=True)
+
+
 def print_result(record: Record) -> None:
     """The R matrix and the summary as tables."""
     from dfbench.cli.output import console, number, table
 
     out, spec, headline = console(), record.spec, record.headline
-    rows = [
-        [name, *map(number, row)]
-        for name, row in zip(record.names, record.matrix[headline], strict=True)
-        if any(value is not None for value in row)
-    ]
-    title = f"{record.run}: {headline} on each experience's {spec.split} set"
-    out.print(table(title, ["trained to \\ tested on", *record.names], rows, numbers_from=1))
+    out.print(_matrix(record, out.width))
     shown = [f"average_{headline}", "average_accuracy", "forgetting", "bwt", "fwt", "learning_accuracy"]
     values = [[m, number(record.metrics[m])] for m in dict.fromkeys(shown)]
     out.print(table("", ["metric", "value"], values, numbers_from=1))

@@ -38,8 +38,6 @@ def show(board: Path, benchmark: str | None, sort: str, as_json: bool) -> None:
 
     ★ is the best continual row, ≈ one that is not significantly worse; bounds (∎) saw all data.
     """
-    from rich.markup import escape
-
     from dfbench.cli.output import console, print_json, table
     from dfbench.errors import unknown
     from dfbench.publish.board.cells import LEGEND, TEXT_COLUMNS, cells, columns
@@ -57,11 +55,11 @@ def show(board: Path, benchmark: str | None, sort: str, as_json: bool) -> None:
         return
     out = console()
     for each in tables:
-        rows = [[escape(cell) for cell in cells(each, row).line()] for row in _sorted(each, sort)]
-        title = escape(f"{each.key}: {len(each.rows)} rows, {each.runs} runs")
+        rows = [cells(each, row).line() for row in _sorted(each, sort)]
+        title = f"{each.key}: {len(each.rows)} rows, {each.runs} runs"
         out.print(table(title, columns(each), rows, numbers_from=TEXT_COLUMNS))
     if not tables:
-        out.print(f"{escape(str(board))} has no records yet: dfbench leaderboard add RUN")
+        out.print(f"{board} has no records yet: dfbench leaderboard add RUN")
     else:
         out.print(LEGEND)
 
@@ -71,22 +69,26 @@ def show(board: Path, benchmark: str | None, sort: str, as_json: bool) -> None:
 @click.option("--to", "board", default=FOLDER, show_default=True, type=click.Path(path_type=Path),
               help="Folder of the leaderboard.")  # fmt: skip
 @click.option("--replace", is_flag=True, help="Let a run take the place of one with the same spec but other scores.")
+@click.option("--no-data", is_flag=True, help="Do not compare the scored samples with the benchmark's data.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
-def add(runs: tuple[Path, ...], board: Path, replace: bool, as_json: bool) -> None:
+def add(runs: tuple[Path, ...], board: Path, replace: bool, no_data: bool, as_json: bool) -> None:
     """Check finished RUNS (folders or record.json files), copy their records, and pack their scores by row.
 
-    Schema, spec, hashes and data are checked, and every metric is recomputed from the scores. If one run fails,
-    none is copied. Then run 'dfbench leaderboard build'.
+    Schema, spec, hashes and data are checked, and every metric is recomputed from the scores. Where the benchmark's
+    data are available, the scored samples and labels must be its own. If one run fails, none is copied. Then run
+    'dfbench leaderboard build'.
     """
     from rich.progress import Progress
 
     from dfbench.cli.output import print_json
     from dfbench.plugins import registry
     from dfbench.publish.board.add import add as add_runs
+    from dfbench.publish.verification.samples import SampleCheck
 
+    samples = None if no_data else SampleCheck(registry())
     with _bar(*Progress.get_default_columns()) as bar:
         task = bar.add_task("checking", total=len(runs))
-        added = add_runs(runs, board, registry(), replace, lambda done: bar.update(task, completed=done))
+        added = add_runs(runs, board, registry(), replace, lambda done: bar.update(task, completed=done), samples)
     for one in added:
         for note in one.notes:
             click.echo(f"{one.run}: marked on the board: {note}", err=True)

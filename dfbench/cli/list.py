@@ -61,6 +61,4 @@ def command(kind: str, as_json: bool) -> None:
 
 
 def _text(value: object) -> str:
-    from rich.markup import escape
-
-    return escape(", ".join(value) if isinstance(value, tuple | list) else str(value))
+    return ", ".join(value) if isinstance(value, tuple | list) else str(value)

@@ -16,6 +16,8 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
 def list_plugins(as_json: bool) -> None:
     """Every plugin with its distribution, status and, if it is broken or disabled, the reason."""
+    from rich.text import Text
+
     from dfbench.cli.output import console, print_json, table
     from dfbench.plugins import registry
 
@@ -24,13 +26,8 @@ def list_plugins(as_json: bool) -> None:
         print_json([asdict(plugin) for plugin in plugins])
         return
     colours = {"loaded": "green", "broken": "red", "disabled": "yellow"}
-    rows = [
-        [
-            p.name,
-            f"{p.distribution} {p.version}".strip(),
-            f"[{colours[p.status]}]{p.status}[/]",
-            p.reason.replace("[", r"\["),
-        ]
+    rows: list[list[str | Text]] = [
+        [p.name, f"{p.distribution} {p.version}".strip(), Text(p.status, style=colours[p.status]), p.reason]
         for p in plugins
     ]
     console().print(table("", ["plugin", "distribution", "status", "reason"], rows))

@@ -178,12 +178,12 @@ def watching(total: int | None = None) -> Iterator[Watcher]:
     Args:
         total: How many runs follow each other, each after a :meth:`Watcher.begin`; None: one.
     """
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False)
     if not console.is_terminal:
         yield Watcher(None, total)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # names of experiences
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

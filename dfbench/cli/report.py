@@ -20,13 +20,14 @@ def command(runs: tuple[Path, ...], to: Path | None, as_json: bool) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from dfbench.cli.output import console, print_json
+    from dfbench.cli.output import console, note_numbered, print_json
     from dfbench.publish.report.write import write_report
     from dfbench.records.comparison import describe_forgetting
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("drawing", total=None)
         report = write_report(runs, to, lambda done, total: bar.update(task, completed=done, total=total))
+    note_numbered(report.numbered)
     sentence = describe_forgetting([run.record for method in report.methods for run in method.runs])
     if as_json:
         print_json(
@@ -50,7 +51,7 @@ def command(runs: tuple[Path, ...], to: Path | None, as_json: bool) -> None:
         )
         return
     out = console()
-    out.print(sentence, markup=False, highlight=False)
+    out.print(sentence, highlight=False)
     for name, files in report.figures.items():
-        out.print(f"{name}: {', '.join(map(str, files.values()))}", markup=False, highlight=False)
-    out.print(f"page: {report.page}", markup=False, highlight=False)
+        out.print(f"{name}: {', '.join(map(str, files.values()))}", highlight=False)
+    out.print(f"page: {report.page}", highlight=False)

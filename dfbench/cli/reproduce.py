@@ -94,17 +94,13 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def _print(result: Result, page: Path) -> None:
-    from rich.markup import escape
-
     from dfbench.cli.output import console, table
     from dfbench.publish.reproduction.page import cells
 
     out = console()
     for each in result.tables:
-        rows = [
-            [escape(cell).replace(" ± ", "±") for cell in row] for row in cells(each, f"  {result.recipe.short_name}")
-        ]
+        rows = [[cell.replace(" ± ", "±") for cell in row] for row in cells(each, f"  {result.recipe.short_name}")]
         seeds = ", ".join(map(str, result.seeds))
-        title = escape(f"Table {each.table.key}: {each.table.title} (%, seeds {seeds})")
+        title = f"Table {each.table.key}: {each.table.title} (%, seeds {seeds})"
         out.print(table(title, ["", *each.table.columns], rows, numbers_from=1))
     out.print(f"page: {page}")

@@ -54,7 +54,7 @@ def _describe(known: Registry, kind: str, name: str) -> dict[str, Any]:
                 f"{entry.target}: cannot be read ({error.strerror})"
             ) from error
         return result
-    target = names.load(name)
+    target = _target(known, kind, name)
     result["about"] = (target.__doc__ or "").strip().splitlines()[0] if target.__doc__ else ""
     if kind == "detector":
         result["presets"] = target.presets
@@ -74,6 +74,23 @@ def _describe(known: Registry, kind: str, name: str) -> dict[str, Any]:
     return result
 
 
+def _target(known: Registry, kind: str, name: str) -> Any:
+    """What is registered, checked to be of its kind where that has a base class."""
+    if kind == "detector":
+        from dfbench.training.detector import load_detector
+
+        return load_detector(known, name)
+    if kind == "strategy":
+        from dfbench.training.strategies import Strategy
+
+        return known.strategies.load(name, Strategy)
+    if kind == "logger":
+        from dfbench.runs.loggers import Logger
+
+        return known.loggers.load(name, Logger)
+    return getattr(known, f"{kind}s").load(name)
+
+
 def _default(field: FieldInfo) -> Any:
     """A default as JSON holds it; None where the option must be given."""
     from pydantic_core import to_jsonable_python
@@ -86,28 +103,25 @@ def _type(annotation: Any) -> str:
 
 
 def _print(description: dict[str, Any]) -> None:
-    from rich.markup import escape
+    from rich.text import Text
 
     from dfbench.cli.output import console, table
 
     out = console()
     plugin = f"plugin {description['plugin']} ({description['distribution']})"
-    out.print(f"[bold]{escape(description['name'])}[/] – {description['kind']} of {escape(plugin)}")
+    out.print(Text.assemble((description["name"], "bold"), f" – {description['kind']} of {plugin}"))
     for key in ("summary", "about", "paper"):
         if description.get(key):
-            out.print(escape(str(description[key])))
+            out.print(str(description[key]))
     for need in description.get("needs", []):
         out.print(f"needs: {need}")
     if "presets" in description:
-        rows = [[escape(name), escape(", ".join(f"{k}={v}" for k, v in values.items()) or "the defaults below")]
+        rows = [[name, ", ".join(f"{k}={v}" for k, v in values.items()) or "the defaults below"]
                 for name, values in description["presets"].items()]  # fmt: skip
         out.print(table("", ["preset", "sets"], rows))
     if "options" in description:
-        rows = [
-            [key, escape(o["type"]), escape(str(o["default"])), escape(o["about"])]
-            for key, o in description["options"].items()
-        ]
+        rows = [[key, o["type"], str(o["default"]), o["about"]] for key, o in description["options"].items()]
         set_by = f"--log {description['name']}:" if description["kind"] == "logger" else "--set"
         out.print(table("", [set_by, "type", "default", ""], rows))
     if "file" in description:
-        out.print(escape(description["file"]))
+        out.print(description["file"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import click
 if TYPE_CHECKING:
     from dfbench.plugins import Registry
     from dfbench.publish.verification.rerun import Rerun
+    from dfbench.publish.verification.samples import SampleCheck
     from dfbench.records.finished import FinishedRun
 
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
               help="How far the average may be off where scores differ; thrice that per experience.")  # fmt: skip
 @click.option("--from", "dataset", metavar="USER/DATASET",
               help="Fetch scores that a leaderboard's records lack from this data set of the Hub.")  # fmt: skip
+@click.option("--no-data", is_flag=True, help="Do not compare the scored samples with the benchmark's data.")
 @click.option("--write", is_flag=True, help="Write the status into the record: recomputed or reproduced.")
 @click.option("--by", help="Who verified, for the record.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
@@ -40,11 +43,15 @@ def command(
     data_root: Path | None,
     tolerance: float,
     dataset: str | None,
+    no_data: bool,
     write: bool,
     by: str | None,
     as_json: bool,
 ) -> None:
     """Check RECORDS (folders of runs or .json files): every metric from the scores, every hash, the spec.
+
+    Where the benchmark's data are available, the scored samples and their labels must be its own (forge5 is rendered
+    for that, once: --no-data leaves this out).
 
     A leaderboard's scores may be left out of its checkout: nothing is fetched unless --from says where they lie. Exit
     code 0 when all that can be checked is right, 1 otherwise, and where --from did not give the scores of a record.
@@ -61,10 +68,11 @@ def command(
         _fetch(runs, dataset)
     options = {"benchmark": benchmark, "device": device, "data_root": data_root, "tolerance": tolerance}
     results = []
-    for run in runs:
-        results.append(_verify(run, registry(), rerun, out, options, write, by))
-        if not as_json:
-            _print(results[-1])
+    with contextlib.nullcontext() if no_data else sample_check(registry(), data_root, benchmark) as samples:
+        for run in runs:
+            results.append(_verify(run, registry(), samples, rerun, out, options, write, by))
+            if not as_json:
+                _print(results[-1])
     if as_json:
         print_json(results)
     unchecked = [result["run"] for result in results if result["ok"] is None]
@@ -95,16 +103,26 @@ def _fetch(runs: list[FinishedRun], dataset: str) -> None:
             click.echo(f"{board / path}: {done.refused.get(path, 'scores.json does not name it')}", err=True)
 
 
+@contextlib.contextmanager
+def sample_check(known: Registry, data_root: Path | None = None, benchmark: str | None = None) -> Iterator[SampleCheck]:
+    """What compares scored samples with their data, and shows on stderr that data are rendered or read."""
+    from dfbench.cli.progress import watching
+    from dfbench.publish.verification.samples import SampleCheck
+
+    with watching() as watcher:
+        yield SampleCheck(known, data_root, benchmark, watcher)
+
+
 def _verify(
-    run: FinishedRun, known: Registry, again: bool, out: Path | None, options: dict[str, Any], write: bool,
-    by: str | None,
+    run: FinishedRun, known: Registry, samples: SampleCheck | None, again: bool, out: Path | None,
+    options: dict[str, Any], write: bool, by: str | None,
 ) -> dict[str, Any]:  # fmt: skip
     """What is printed of one run; its ``ok`` is None where its scores are not here. Writes its status if asked to."""
     from dfbench.publish.verification.checks import failures, verify
     from dfbench.publish.verification.rerun import attach
     from dfbench.records.record import STATUSES
 
-    findings = verify(run, known)
+    findings = verify(run, known, samples)
     right = False if failures(findings) else None if run.scores_file is None else True
     found, written = None, False
     if again and right:
@@ -128,7 +146,7 @@ def _verify(
         "rerun": None if found is None else {
             "agreement": found.agreement, "average_difference": found.difference,
             "largest_difference": found.largest, "tolerance": found.tolerance,
-            "changed": list(found.changed), "sentence": found.sentence,
+            "counts": list(found.counts), "changed": list(found.changed), "sentence": found.sentence,
         },
     }  # fmt: skip
 
@@ -146,16 +164,16 @@ def _train_again(run: FinishedRun, known: Registry, place: Path, options: dict[s
 
 
 def _print(result: dict[str, Any]) -> None:
-    from rich.markup import escape
+    from rich.text import Text
 
     from dfbench.cli.output import console
 
     out = console()
-    out.print(f"[bold]{escape(result['run'])}[/]")
-    words = {True: "[green]right[/]", False: "[red]WRONG[/]", None: "[yellow]not checked[/]"}
+    out.print(Text(result["run"], style="bold"))
+    words = {True: ("right", "green"), False: ("WRONG", "red"), None: ("not checked", "yellow")}
     for finding in result["findings"]:
-        detail = f": {escape(finding['detail'])}" if finding["detail"] else ""
-        out.print(f"  {words[finding['ok']]} {escape(finding['what'])}{detail}")
+        detail = f": {finding['detail']}" if finding["detail"] else ""
+        out.print(Text.assemble("  ", words[finding["ok"]], f" {finding['what']}{detail}"))
     if result["rerun"]:
-        out.print(f"  {escape(result['rerun']['sentence'])}")
+        out.print(f"  {result['rerun']['sentence']}")
     out.print(f"  status: {result['status']}{' (written)' if result['written'] else ''}")

@@ -26,8 +26,6 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
 def list_checkpoints(as_json: bool) -> None:
     """Every checkpoint of the zoo: what it is, what it reached, and whether its files are on this machine."""
-    from rich.markup import escape
-
     from dfbench.cli.output import console, number, print_json, table
     from dfbench.errors import DfbenchError
     from dfbench.plugins import registry
@@ -46,12 +44,12 @@ def list_checkpoints(as_json: bool) -> None:
         cells = [name, f"{entry.detector} {entry.preset}", entry.training.strategy, entry.training.benchmark,
                  number(entry.results.average), f"{entry.weights.size / 1e6:.1f}", entry.licence.weights,
                  "yes" if found.present else "no", known.zoo.plugin(name).distribution]  # fmt: skip
-        rows.append([escape(cell) for cell in cells])
+        rows.append(cells)
     if as_json:
         print_json(listed)
         return
     columns = ["name", "detector", "strategy", "trained on", "average", "MB", "licence", "here", "from"]
-    console().print(table("", columns, rows))
+    console().print(table("", columns, rows, keys=1))
 
 
 @command.command("show", short_help="Everything that is known of a checkpoint.")
@@ -60,7 +58,6 @@ def list_checkpoints(as_json: bool) -> None:
 def show(name: str, as_json: bool) -> None:
     """Everything that is known of a checkpoint."""
     import yaml
-    from rich.markup import escape
 
     from dfbench.cli.output import console, print_json
 
@@ -69,10 +66,8 @@ def show(name: str, as_json: bool) -> None:
         print_json({**found.entry.document(), "here": found.present, "weights": str(found.weights)})
         return
     text = yaml.safe_dump(found.entry.document(), sort_keys=False, allow_unicode=True, width=110)
-    console().print(escape(text.rstrip()))
-    console().print(
-        f"weights: {escape(str(found.weights))}{'' if found.present else ' (dfbench zoo pull fetches them)'}"
-    )
+    console().print(text.rstrip())
+    console().print(f"weights: {found.weights}{'' if found.present else ' (dfbench zoo pull fetches them)'}")
 
 
 @command.command("pull", short_help="Fetch a checkpoint and check its sha256.")
@@ -109,7 +104,7 @@ def pull(name: str, target: Path | None, as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Show every file and the model card; send nothing.")
 @click.option("--private", is_flag=True, help="Make a new repository private.")
 @click.option("--parent", metavar="COMMIT", help="Refuse if the repository is at any other commit than this.")
-@click.option("--name", help="Name of the checkpoint (default: detector-strategy-benchmark).")
+@click.option("--name", help="Name of the checkpoint (default: detector-strategy-benchmark, made plain).")
 @click.option("--licence", "weights_licence", default="unknown", show_default=True,
               help="Licence of the weights, as the training data allow it (SPDX, e.g. apache-2.0).")  # fmt: skip
 @click.option("--limits", help="What the checkpoint must not be used for or cannot do, in your words.")
@@ -183,10 +178,10 @@ def verify(
     if as_json:
         print_json([{"name": name, "checks": [vars(c) for c in checks]} for name, checks in results.items()])
     else:
-        from rich.markup import escape
+        from rich.text import Text
 
         colours = {"ok": "green", "failed": "red", "skipped": "yellow"}
-        rows = [[escape(name), c.name, f"[{colours[c.status]}]{c.status}[/]", escape(c.detail)]
+        rows = [[name, c.name, Text(c.status, style=colours[c.status]), c.detail]
                 for name, checks in results.items() for c in checks]  # fmt: skip
         console().print(table("", ["checkpoint", "check", "", ""], rows))
     wrong = [f"{name}: {c.detail}" for name, checks in results.items() for c in checks if c.status == "failed"]
@@ -210,8 +205,6 @@ def _files(plan: Plan) -> list[dict[str, Any]]:
 
 
 def _show_plan(plan: Plan, as_json: bool) -> None:
-    from rich.markup import escape
-
     from dfbench.cli.output import console, print_json, table
 
     card = next(file.content for file in plan.files if file.path == "README.md")
@@ -221,4 +214,4 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
         return
     rows = [[file["path"], f"{file['size']:,}", file["sha256"]] for file in _files(plan)]
     console().print(table(f"would be sent to {plan.repo}", ["file", "bytes", "sha256"], rows))
-    console().print(escape(card.decode()))
+    console().print(card.decode())

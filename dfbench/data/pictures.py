@@ -20,6 +20,9 @@ from dfbench.errors import DataError
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 """Suffixes (lower case) of the files that a folder source reads as pictures."""
 
+VIDEOS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv"})
+"""Suffixes (lower case) of files that are videos: their frames must be extracted first."""
+
 # Formats that PIL decodes by itself; for EPS, say, it would start Ghostscript on an untrusted file.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 
@@ -63,6 +66,8 @@ def read_bytes(path: Path, name: str | None = None) -> bytes:
         PictureError: the file cannot be read.
     """
     try:
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise PictureError(f"{name or path}: not a file")
         return path.read_bytes()
     except OSError as error:
         raise PictureError(f"{name or path}: cannot be read ({error.strerror or error})") from None

@@ -79,6 +79,8 @@ class Samples:
                 raise ValueError(f"column {field.name!r} has shape {column.shape}, not ({len(self.sample)},)")
             column.flags.writeable = False
             object.__setattr__(self, field.name, column)
+            if column.dtype == object:
+                _check_text(field.name, column)
         if len(set(self.sample)) != len(self):
             raise DataError(f"two rows have the same sample name {_first_duplicate(self.sample)!r}")
         wrong = set(self.split) - set(SPLITS)
@@ -222,6 +224,29 @@ class Samples:
             line = unicodedata.normalize("NFC", json.dumps(row, ensure_ascii=False))
             digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
         return digest.hexdigest()
+
+
+def printable(name: str) -> str:
+    """A name as one line of text: bytes that are not UTF-8 and control characters are escaped.
+
+    >>> printable("caf\\udce9.png")
+    'caf\\\\xe9.png'
+    """
+    return "".join(c if c.isprintable() else _escaped(c) for c in name)
+
+
+def _escaped(character: str) -> str:
+    """Python spells a byte that is not UTF-8 as a lone surrogate from U+DC80 to U+DCFF."""
+    code = ord(character)
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ascii(character)[1:-1]
+
+
+def _check_text(name: str, column: np.ndarray) -> None:
+    try:
+        "".join(map(str, column)).encode()
+    except UnicodeEncodeError:
+        wrong = next(value for value in map(str, column) if value != value.encode("utf-8", "ignore").decode())
+        raise DataError(f"{name} '{printable(wrong)}' is not UTF-8: rename the file or folder") from None
 
 
 def _column(name: str, values: list[Any]) -> np.ndarray:

@@ -8,7 +8,7 @@ touches what the buffer holds.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,6 +57,69 @@ class Units:
         return Units(self.rows[index], self.labels[index], self.target[index])
 
 
+def units_of_experiences(
+    make: Callable[[np.ndarray], Units],
+    samples: Samples,
+    experiences: Mapping[str, np.ndarray],
+    split: str,
+    classes: Sequence[str],
+) -> tuple[list[Units], list[str]]:
+    """A detector's units of every experience, with what they leave out.
+
+    Args:
+        make: the detector's units of some rows.
+        samples: the stream's table.
+        experiences: name → rows of the split.
+        split: its name, for messages.
+        classes: names of the classes, by label.
+
+    Returns:
+        the units of each experience, and a line for the user where some videos or pictures are in no unit.
+
+    Raises:
+        DataError: an experience has no units, or units of one class only where its samples have more.
+    """
+    parts, left_out = [], []
+    for name, rows in experiences.items():
+        try:
+            units = make(rows)
+        except DataError as error:
+            raise DataError(f"experience {name!r}, {split}: {error}") from None
+        counts = _left_out(samples, rows, units, classes)
+        if len(np.unique(units.labels)) < min(2, len(np.unique(samples.label[rows]))):
+            raise DataError(
+                f"experience {name!r}: the {split} units of this detector have one class; they leave out "
+                f"{' and '.join(counts)} (videos too short for a clip, pictures without an aligned partner)"
+            )
+        left_out += [f"{name}: {', '.join(counts)}"] if counts else []
+        parts.append(units)
+    if not left_out:
+        return parts, []
+    why = "too short for a clip, or without an aligned partner"
+    return parts, [f"left out of the {split} units of this detector, {why}: {'; '.join(left_out)}"]
+
+
+def _left_out(samples: Samples, rows: np.ndarray, units: Units, classes: Sequence[str]) -> list[str]:
+    """What is in no unit, by class: whole videos, and pictures of none. "3 of 6 real videos"."""
+    used = set(units.rows.reshape(-1).tolist())
+    if used >= set(np.asarray(rows).tolist()):
+        return []
+    keys = video_keys(samples)
+    every: dict[tuple[int, str], set[object]] = defaultdict(set)
+    found: dict[tuple[int, str], set[object]] = defaultdict(set)
+    for row in np.asarray(rows, dtype=np.int64).tolist():
+        kind = (int(samples.label[row]), "videos" if keys[row] else "pictures")
+        thing = (samples.source[row], keys[row]) if keys[row] else row
+        every[kind].add(thing)
+        if row in used:
+            found[kind].add(thing)
+    return [
+        f"{len(things) - len(found[kind])} of {len(things)} {classes[kind[0]]} {kind[1]}"
+        for kind, things in sorted(every.items())
+        if len(found[kind]) < len(things)
+    ]
+
+
 def concat(parts: Sequence[Units]) -> Units:
     """Join units of one shape (ValueError otherwise)."""
     shapes = {p.rows.shape[1:] for p in parts}
@@ -93,23 +156,43 @@ def clips(samples: Samples, rows: np.ndarray, length: int, stride: int | None = 
 def pairs(samples: Samples, rows: np.ndarray) -> Units:
     """One unit per fake: the real it was made from (same ``pair`` key), and the fake. Shape (U, 2).
 
+    Where one key stands for whole videos, frames are aligned by their number: a fake frame whose real is
+    not there is in no pair.
+
     Raises:
-        DataError: the samples hold no aligned pair.
+        DataError: the samples hold no aligned pair, or a key has two reals of one frame.
     """
-    rows = np.asarray(rows, dtype=np.int64)
-    real: dict[str, int] = {}
-    fakes: list[tuple[int, str]] = []
-    for row, key, label in zip(rows, samples.pair[rows], samples.label[rows], strict=True):
-        if not key:
-            continue
-        if label == 0:
-            real[key] = int(row)
-        else:
-            fakes.append((int(row), key))
-    found = [(real[key], row) for row, key in fakes if key in real]
+    ordered = np.asarray(rows, dtype=np.int64).tolist()
+    members: dict[str, list[int]] = defaultdict(list)
+    for row in ordered:
+        if samples.pair[row]:
+            members[samples.pair[row]].append(row)
+    videos = video_keys(samples)
+    real_of: dict[int, int] = {}
+    for same_key in members.values():
+        real_of |= _aligned(samples, videos, same_key)
+    found = [(real_of[row], row) for row in ordered if row in real_of]
     if not found:
         raise DataError("no aligned real–fake pairs (column 'pair') in this split: this detector trains on pairs")
     return _pair_units(np.array(found, dtype=np.int64))
+
+
+def _aligned(samples: Samples, videos: np.ndarray, rows: list[int]) -> dict[int, int]:
+    """Fake → real of one pair key: the only real, or that of the same frame where the key spans several frames."""
+    reals = [row for row in rows if samples.label[row] == 0]
+    fakes = [row for row in rows if samples.label[row] != 0]
+    in_videos = [videos[fake] for fake in fakes if videos[fake]]
+    if len(reals) == 1 and len(set(in_videos)) == len(in_videos):
+        return dict.fromkeys(fakes, reals[0])
+    of_frame: dict[int, int] = {}
+    for real in reals:
+        frame = int(samples.frame[real])
+        if (other := of_frame.setdefault(frame, real)) != real:
+            raise DataError(
+                f"pair {samples.pair[real]!r}: {samples.sample[other]} and {samples.sample[real]} are two reals of "
+                f"frame {frame}; number the frames, or give each aligned picture a pair key of its own"
+            )
+    return {fake: of_frame[frame] for fake in fakes if (frame := int(samples.frame[fake])) in of_frame}
 
 
 def clip_pairs(samples: Samples, rows: np.ndarray, length: int, stride: int | None = None) -> Units:

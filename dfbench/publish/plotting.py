@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from rich.cells import cell_len
 
 from dfbench.errors import UsageError
 from dfbench.files import write_whole
+from dfbench.publish import glyphs
 from dfbench.records.record import Record
 from dfbench.records.text import METRICS, number
 
@@ -35,7 +38,7 @@ MARKERS = "os^DvPX"
 
 STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
+    "font.sans-serif": [glyphs.MAIN],
     "font.size": 7.5,
     "text.color": INK,
     "text.parse_math": False,  # names of experiences are names, dollars and all
@@ -98,11 +101,28 @@ def colours(count: int) -> list[Any]:
     return [matplotlib.colormaps["viridis"](x) for x in np.linspace(0.05, 0.9, count)]
 
 
-def rendered(figure: Figure, kind: str, transparent: bool = False) -> bytes:
-    """A figure as ``svg``, ``png`` (300 dpi) or ``pdf``, the same bytes each time: no dates, no random ids."""
+def rendered(figure: Figure, kind: str, transparent: bool = False, names: Sequence[str] = ()) -> bytes:
+    """A figure as ``svg``, ``png`` (300 dpi) or ``pdf``, the same bytes each time: no dates, no random ids.
+
+    SVG keeps every text, and its reader has the fonts. Letters of which no font is installed are numbers in the others.
+
+    Args:
+        figure: What to write.
+        kind: ``svg``, ``png`` or ``pdf``.
+        transparent: Without a background.
+        names: Of the experiences; the second one's number is 2 in every figure.
+    """
+    import matplotlib
+    from matplotlib.text import Text
+
     nothing = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}, "pdf": {"CreationDate": None}}
     buffer = io.BytesIO()
-    with style():
+    whole = "".join(artist.get_text() for artist in figure.findobj(Text) if isinstance(artist, Text))
+    with style(), warnings.catch_warnings(), contextlib.ExitStack() as stack:
+        matplotlib.rcParams["font.sans-serif"] = [glyphs.MAIN, *glyphs.fallbacks(whole)]
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # of SVG, which is only measured with it
+        if kind != "svg":
+            stack.enter_context(glyphs.drawable(figure, names))
         figure.savefig(
             buffer, format=kind, dpi=300, transparent=transparent, facecolor="none" if transparent else "white",
             metadata=nothing[kind],
@@ -141,14 +161,15 @@ def matrix_figure(records: Sequence[Record], path: Path) -> None:
         title = f"{spec.detector} · {spec.strategy} · seed {spec.seed}"
         panels.append(Panel(title, f"average {number(record.average)}{lost}", record.R()))
     with style():
-        write_whole(path, rendered(draw_matrices(panels, records[0].names, records[0].headline), kind))
+        figure = draw_matrices(panels, records[0].names, records[0].headline)
+        write_whole(path, rendered(figure, kind, names=records[0].names))
 
 
 def draw_matrices(panels: Sequence[Panel], names: Sequence[str], metric: str) -> Figure:
     """R matrices as heat maps on one colour scale, as many in a row as a page is wide."""
     size = len(names)
     cell = 0.44 if all(panel.spread is None for panel in panels) else 0.48
-    longest = max(map(len, names))
+    longest = max(map(cell_len, names))
     side, label = cell * size, min(0.055 * longest, 1.4)
     columns = min(len(panels), max(1, int((PAGE - label - 0.9) / (side + 0.35))))
     rows = -(-len(panels) // columns)

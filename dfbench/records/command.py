@@ -11,7 +11,7 @@ from dfbench.benchmarks.schema import read_stream_file
 from dfbench.errors import DfbenchError
 from dfbench.plugins import Registry
 from dfbench.records.record import Record
-from dfbench.records.spec import DETECTOR_BUDGET, STRATEGY_PREFIX, RunSpec, parse_settings
+from dfbench.records.spec import DETECTOR_BUDGET, MEASURES, STRATEGY_PREFIX, RunSpec, parse_settings
 
 
 def all_settings(spec: RunSpec) -> list[str]:
@@ -45,12 +45,17 @@ def needed_settings(spec: RunSpec, registry: Registry) -> list[str] | None:
 
 
 def command(record: Record) -> str:
-    """The shell line, every part of it quoted. Settings that do not fit the spec are passed over for all of them."""
+    """The shell line, every part of it quoted. Settings that do not fit the spec are passed over for all of them.
+
+    A benchmark is given by its name: where the stream came from a file of the user's, the line needs its path instead.
+    """
     spec = record.spec
     settings = record.settings if record.settings is not None and _fit(record.settings, spec) else all_settings(spec)
     words = ["dfbench", "eval", "-d", spec.detector, "--preset", spec.preset, "-s", spec.strategy]
     words += ["-b", spec.benchmark, "--seed", str(spec.seed)]
     words += ["--split", spec.split] * (spec.split != "test") + ["--device", record.environment.device]
+    for option, value in (("tune", ",".join(spec.tuned)), *((name, getattr(spec, name)) for name in MEASURES)):
+        words += [f"--{option.replace('_', '-')}", str(value)] * bool(value)
     for setting in settings:
         words += ["--set", setting]
     threads = record.environment.threads
@@ -70,17 +75,19 @@ def _budget(benchmark: str, registry: Registry) -> tuple[Mapping[str, Any], tupl
 
 
 def _fit(settings: list[str], spec: RunSpec) -> bool:
+    return set(settings) <= set(all_settings(spec))  # never parsed: they may come from a stranger
+
+
+def _means(plain: str, key: str, value: str) -> bool:
+    """Whether a setting without quotes is read as this text; YAML takes some for dates, lists or numbers."""
     try:
-        detector, strategy = parse_settings(settings)
-    except DfbenchError:
+        return parse_settings([plain]) in (({key: value}, {}), ({}, {key: value}))
+    except (DfbenchError, ValueError, RecursionError):
         return False
-    return all(k in spec.detector_config and spec.detector_config[k] == v for k, v in detector.items()) and all(
-        k in spec.strategy_config and spec.strategy_config[k] == v for k, v in strategy.items()
-    )
 
 
 def _setting(prefix: str, key: str, value: Any) -> str:
     plain = f"{prefix}{key}={value}"
-    if isinstance(value, str) and value and parse_settings([plain]) in (({key: value}, {}), ({}, {key: value})):
+    if isinstance(value, str) and value and _means(plain, key, value):
         return plain
     return f"{prefix}{key}={json.dumps(value, ensure_ascii=False)}"

@@ -34,7 +34,9 @@ def check_comparable(records: Sequence[Record]) -> None:
     """
     first = records[0]
     for other in records[1:]:
-        same = first.data.fingerprint == other.data.fingerprint
+        same = (first.data.fingerprint, first.names, first.headline, first.data.classes) == (
+            other.data.fingerprint, other.names, other.headline, other.data.classes
+        )  # fmt: skip
         if not same or first.spec.split != other.spec.split:
             raise DataError(f"{first.run} and {other.run} are not comparable: their data or scored splits differ")
 
@@ -140,13 +142,15 @@ def equal_compute(records: Sequence[Record], tolerance: float) -> tuple[list[Rec
     most = max((_passes(r) for r in records if _bound(r) is None), default=0)
     kept, left = [], []
     for record in records:
-        share = _passes(record) / most if _bound(record) is None else 1.0
+        share = _passes(record) / most if most and _bound(record) is None else 1.0
         if share >= 1 - tolerance:
             kept.append(record)
             continue
         options = record.spec.detector_config
         length = {
-            name: round(options[name] / share) for name in ("epochs", "steps") if isinstance(options.get(name), int)
+            name: round(options[name] / share)
+            for name in ("epochs", "steps")
+            if share and isinstance(options.get(name), int)
         }
         left.append(Unequal(record, share, length))
     return kept, left

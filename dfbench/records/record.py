@@ -7,17 +7,18 @@ checked here is relied on by the pages, and pages escape every text. A field tha
 from __future__ import annotations
 
 import datetime
-import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
+from dfbench.documents import read_json
 from dfbench.errors import DataError, PluginError, first_problem
 from dfbench.files import write_json
+from dfbench.records import consistency, outside
 from dfbench.records.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -28,9 +29,18 @@ SCHEMA_VERSION = 1
 RECORD, SCORES, WEIGHTS = "record.json", "scores.parquet", "model.safetensors"
 """Names of the files in the folder of a finished run."""
 
+LARGEST_FILE = 16 << 20
+"""Bytes of a record; those of today have some 30,000."""
+
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, Field(min_length=1, max_length=300)]
-Matrix = list[list[float | None]]
+Name = Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^\n\t]+$")]
+Count = Annotated[int, Field(ge=0, le=outside.LARGEST)]
+Side = Annotated[int, Field(ge=1, le=1 << 20)]
+"""Pixels, or pictures of a unit."""
+Figure = Annotated[float, Field(ge=-1e18, le=1e18)]
+"""Sums and ratios of such numbers are finite."""
+Amount = Annotated[float, Field(ge=0, le=1e18)]
+Matrix = list[list[Figure | None]]
 """R: T rows (trained up to) of T columns (tested on); None where it was not measured or is undefined."""
 Interval = tuple[float, float]
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -50,9 +60,9 @@ class ExperienceData(_Part):
     """An experience and its sizes: split → class → samples."""
 
     name: Name
-    train: dict[str, int] = {}
-    val: dict[str, int] = {}
-    test: dict[str, int] = {}
+    train: dict[Name, Count] = {}
+    val: dict[Name, Count] = {}
+    test: dict[Name, Count] = {}
 
 
 class Data(_Part):
@@ -69,18 +79,18 @@ class Data(_Part):
 class Input(_Part):
     """What it takes to build the network again without the data."""
 
-    native_size: tuple[int, int] | None
+    native_size: tuple[Side, Side] | None
     """(height, width) of the pictures as the source has them; None where they differ."""
-    size: tuple[int, int]
+    size: tuple[Side, Side]
     """(height, width) at which they were stored for the detector."""
-    unit: tuple[int, ...]
+    unit: tuple[Side, ...]
     """Shape of a test unit in pictures: empty for one picture, ``(16,)`` for a clip of 16."""
 
 
 class DetectorFacts(_Part):
     """What the record says of the network beyond its configuration."""
 
-    parameters: int
+    parameters: Count
     head: str | tuple[str, ...] | None
     """Names of the final linear layers, as :attr:`dfbench.Detector.head` states them."""
     facts: dict[str, Any] = {}
@@ -90,56 +100,56 @@ class DetectorFacts(_Part):
 class Memory(_Part):
     """What the strategy held after each training."""
 
-    budget_samples: int
-    samples: Annotated[list[int], Field(min_length=1)]
-    bytes: Annotated[list[int], Field(min_length=1)]
+    budget_samples: Count
+    samples: Annotated[list[Count], Field(min_length=1)]
+    bytes: Annotated[list[Count], Field(min_length=1)]
     """Of the stored pictures."""
-    held: list[list[list[int]]] | None = None
+    held: list[list[list[Count]]] | None = None
     """Distinct stored samples: training → experience → class; None where it was not counted."""
-    state_bytes: int
+    state_bytes: Count
     """Of all else that the strategy keeps, at the end."""
 
 
 class Compute(_Part):
     """Rows through the network in each training, and what they cost; see :mod:`dfbench.training.compute`."""
 
-    forward: list[int]
-    backward: list[int]
-    passes: float
+    forward: list[Count]
+    backward: list[Count]
+    passes: Amount
     """A forward and a backward pass of one row are 1."""
 
 
 class MidTrainingPoint(_Part):
     """Test sets scored in the middle of a training."""
 
-    number: int
+    number: Count
     """Of the training, from 1."""
-    trained_on: int
+    trained_on: Count
     """Row of R that this training fills, from 0."""
-    done: int
+    done: Count
     """Optimizer steps of this training; 0 before its first."""
-    step: int
+    step: Count
     """Optimizer steps of the run."""
     metric: Name
-    values: list[float | None]
+    values: list[Figure | None]
     """One value per experience; None where it is undefined."""
 
 
 class Seconds(_Part):
     """Wall time."""
 
-    train: list[float]
-    evaluate: list[float]
-    mid_training: list[float] = []
+    train: list[Amount]
+    evaluate: list[Amount]
+    mid_training: list[Amount] = []
     """Spent in each training on scoring test sets; not part of ``train``."""
-    total: float
+    total: Amount
 
 
 class PeakMemory(_Part):
     """Bytes."""
 
-    host_bytes: int | None = None
-    device_bytes: int | None = None
+    host_bytes: Count | None = None
+    device_bytes: Count | None = None
 
 
 class Environment(_Part):
@@ -150,10 +160,12 @@ class Environment(_Part):
     processor: str = ""
     device: str
     device_name: str = ""
-    cores: int | None = None
-    threads: int | None = None
+    cores: Count | None = None
+    threads: Count | None = None
     packages: dict[str, str | None] = {}
     plugins: dict[str, str] = {}
+    code: dict[str, str] = {}
+    """Plugins that decided the result → version and digest of their sources; see :mod:`dfbench.runs.code`."""
 
 
 class Git(_Part):
@@ -169,7 +181,7 @@ class Uncertainty(_Part):
     method: str
     unit: Literal["video", "sample"]
     metric: Name
-    count: int
+    count: Count
     level: float
     average: Interval | None
     forgetting: Interval | None
@@ -185,8 +197,8 @@ class Verification(_Part):
     agreement: Literal["scores", "identical", "tolerance"]
     """The metrics follow from the scores; rerun with the same scores; rerun with nearly the same metrics."""
     date: str
-    difference: float | None = None
-    tolerance: float | None = None
+    difference: Figure | None = None
+    tolerance: Figure | None = None
     by: str | None = None
     environment: Environment | None = None
 
@@ -194,7 +206,7 @@ class Verification(_Part):
 class PublishedWeights(_Part):
     """Where the weights are published."""
 
-    repo: Name
+    repo: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$", max_length=96)]
     revision: Name | None = None
 
 
@@ -202,37 +214,37 @@ class Record(_Part):
     """The record of one run, as ``dfbench eval`` writes it, with what the leaderboard and ``verify`` attach."""
 
     schema_version: Literal[1] = Field(alias="schema")
-    run: Name
+    run: Annotated[Name, Field(max_length=240)]
     created: str
     """ISO 8601, UTC."""
     spec: RunSpec
     identity: Sha256
     headline: Literal["auc", "video_auc", "accuracy"]
     """The metric that forgetting and its kin are computed on."""
-    metrics: dict[str, float | None]
+    metrics: dict[Name, Figure | None]
     """Fractions; None where undefined. Computed from the scores, as are the next three."""
-    matrix: dict[str, Matrix]
-    per_experience: list[dict[str, float | int | str | None]]
+    matrix: dict[Name, Matrix]
+    per_experience: list[dict[Name, Figure | int | str | None]]
     """The final network's figures on each test set."""
     uncertainty: Uncertainty
     data: Data
     input: Input
     detector: DetectorFacts
-    effects: dict[str, float] = {}
+    effects: dict[Name, float] = {}
     """Counters of what the strategy did; those that stayed 0 are left out."""
     memory: Memory
-    steps: list[int]
+    steps: Annotated[list[Count], Field(min_length=1)]
     """Optimizer steps of each training."""
     compute: Compute | None = None
     """None where not every pass could be counted."""
     mid_training: list[MidTrainingPoint] | None = None
     """None without ``--eval-every``, as is the next one."""
-    stability: dict[str, dict[str, float | None]] | None = None
+    stability: dict[Name, dict[Name, Figure | None]] | None = None
     tuning: dict[str, Any] | None = None
     """How ``--tune`` found the speed settings; None without it."""
     seconds: Seconds
     peak_memory: PeakMemory = PeakMemory()
-    resumed: int = 0
+    resumed: Count = 0
     """How often the run went on after an interruption."""
     environment: Environment
     git: Git | None = None
@@ -274,7 +286,7 @@ class Record(_Part):
             further = {n: matrix_of(n, m, scores, size) for n, m in metrics.items() if n not in summary["matrix"]}
             summary["matrix"] = {**summary["matrix"], **further}
         drawn = uncertainty(scores, names, stream.metric, classes, data_key(spec.data_fingerprint, spec.split))
-        return cls.model_validate(
+        return cls.parse(
             {
                 "schema": SCHEMA_VERSION,
                 "run": spec.run_id,
@@ -286,7 +298,8 @@ class Record(_Part):
                 "data": _described(stream),
                 "scores_sha256": scores.digest(),
                 **facts,
-            }
+            },
+            f"the record of {spec.run_id}",
         )
 
     @classmethod
@@ -296,7 +309,15 @@ class Record(_Part):
         Raises:
             DataError: There is none, or it breaks the schema; the file and the first wrong field are named.
         """
-        file = path / RECORD if path.is_dir() else path
+        try:
+            file = path / RECORD if path.is_dir() else path
+            if not file.exists():
+                raise DataError(f"{file}: there is no record; the run may not be finished")
+            size = file.stat().st_size
+        except OSError as error:  # a name of over 255 bytes
+            raise DataError(f"{str(path)[:200]}: cannot be read ({error.strerror})") from error
+        if size > LARGEST_FILE:
+            raise DataError(f"{file}: {size} bytes are not a record (up to {LARGEST_FILE})")
         record = cls.parse(read_json(file), file)
         record._path = file
         return record
@@ -356,18 +377,17 @@ class Record(_Part):
         """Whether it is a bound, by what it did: trained on all data at once, or held all of it."""
         return self.trained_at_once or self.held_everything
 
+    @model_validator(mode="before")
+    @classmethod
+    def _harmless(cls, value: Any) -> Any:
+        if problem := outside.value_problem(value):
+            raise ValueError(problem)
+        return value
+
     @model_validator(mode="after")
     def _shapes(self) -> Record:
-        size = len(self.data.experiences)
-        if self.headline not in self.matrix:
-            raise ValueError(f"matrix lacks the headline metric {self.headline!r}")
-        for name, rows in self.matrix.items():
-            if len(rows) != size or any(len(row) != size for row in rows):
-                raise ValueError(f"matrix {name!r} is not {size}×{size}: one row and one column per experience")
-        if len(self.per_experience) != size:
-            raise ValueError(f"per_experience has {len(self.per_experience)} entries for {size} experiences")
-        if len(self.uncertainty.per_experience) != size:
-            raise ValueError("uncertainty.per_experience does not have one entry per experience")
+        if problem := consistency.problem(self):
+            raise ValueError(problem)
         return self
 
 
@@ -391,23 +411,6 @@ def matrix_of(name: str, metric: Metric, scores: Scores, size: int) -> Matrix:
     return matrix
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object without NaN, infinities and repeated keys.
-
-    Raises:
-        DataError: The file cannot be read or holds something else.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_a_number, object_pairs_hook=_object)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no record; the run may not be finished") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not a record of a run ({error})") from error
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: not a record of a run (a {type(value).__name__}, not a JSON object)")
-    return value
-
-
 def _described(stream: Stream) -> dict[str, Any]:
     """The data of a stream: fingerprint, sizes by class, notes."""
     labels = stream.samples.label
@@ -427,15 +430,3 @@ def _described(stream: Stream) -> dict[str, Any]:
         ],
         "notes": list(stream.notes),
     }
-
-
-def _not_a_number(word: str) -> NoReturn:
-    raise ValueError(f"{word} is not a JSON number")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} is there twice in one object")
-    return value

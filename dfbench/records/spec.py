@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from dfbench.errors import UsageError, unknown
+from dfbench.documents import MalformedError, load_yaml
+from dfbench.errors import DataError, UsageError, unknown
 
 if TYPE_CHECKING:
     from dfbench.benchmarks.stream import Stream
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from dfbench.training.strategies import Strategy
 
 STRATEGY_PREFIX = "strategy."
+LONGEST_PART = 50
+"""Letters of a name within the name of a run, which is a folder's: file systems allow 255 bytes."""
 DEFAULT_MEMORY = 200
 """Samples a strategy may store when neither the benchmark nor the user says (Avalanche's default)."""
 
@@ -53,6 +56,9 @@ class RunSpec(BaseModel):
     seed: int = 0
     tuned: Tuned = ()
     """Speed settings that training ran under, in the order of :data:`SPEED`; they change its arithmetic."""
+    initial_weights: dict[str, Any] = {}
+    """What the weights are before training, where the options alone do not decide it (``{"pretrained": False}``): the
+    detector's ``facts`` as :meth:`dfbench.Detector.build` leaves them."""
     eval_every: int | None = None
     """Optimizer steps from one evaluation in the middle of a training to the next; None: there is none. The weights
     are the same without it, the record says less."""
@@ -90,7 +96,7 @@ class RunSpec(BaseModel):
             f"s{self.seed}",
             self.identity[:8],
         ]
-        return "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", part) for part in parts)
+        return "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", part)[:LONGEST_PART] for part in parts)
 
 
 def parse_settings(settings: Sequence[str] | Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -100,13 +106,19 @@ def parse_settings(settings: Sequence[str] | Mapping[str, Any]) -> tuple[dict[st
     ({'epochs': 2}, {'memory': 100})
     >>> parse_settings({"epochs": 2, "strategy.memory": 100})
     ({'epochs': 2}, {'memory': 100})
+
+    Raises:
+        UsageError: A text is not ``key=value``, a key is given twice, or a value cannot be read in one way only.
     """
     pairs = settings.items() if isinstance(settings, Mapping) else map(_parse_setting, settings)
     detector: dict[str, Any] = {}
     strategy: dict[str, Any] = {}
     for key, value in pairs:
         target = strategy if key.startswith(STRATEGY_PREFIX) else detector
-        target[key.removeprefix(STRATEGY_PREFIX)] = value
+        name = key.removeprefix(STRATEGY_PREFIX)
+        if name in target:
+            raise UsageError(f"--set {key} is given twice; give it once")
+        target[name] = value
     return detector, strategy
 
 
@@ -115,10 +127,12 @@ def _parse_setting(setting: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise UsageError(f"--set {setting!r} is not of the form key=value")
     try:
-        value = yaml.safe_load(text) if text else ""
-    except yaml.YAMLError:
+        value = load_yaml(text, origin=f"--set {key.strip()}") if text else ""
+    except MalformedError:
         value = text
-    return key.strip(), _number(value)
+    except DataError as error:
+        raise UsageError(str(error)) from None
+    return key.strip(), _number(value) if value == text.strip() else value  # what is quoted is meant as text
 
 
 def parse_tuned(text: str) -> Tuned | None:
@@ -196,6 +210,9 @@ def _validated(model: type[BaseModel], values: dict[str, Any], what: str, prefix
         for key, value in values.items():  # pydantic takes true for the number 1
             if isinstance(value, bool) and not isinstance(getattr(config, key), bool):
                 raise UsageError(f"--set {prefix}{key}={str(value).lower()} of {what}: this is not a yes-or-no option")
+        for key, value in config.model_dump().items():
+            if not _is_finite(value):
+                raise UsageError(f"--set {prefix}{key}={value} of {what}: not a finite number")
         return config
     except ValidationError as error:
         first = error.errors()[0]
@@ -203,6 +220,15 @@ def _validated(model: type[BaseModel], values: dict[str, Any], what: str, prefix
         raise UsageError(
             f"--set {prefix}{key}={first['input']!r} of {what}: {first['msg'].removeprefix('Value error, ')}"
         ) from error
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether no number in a value is NaN or infinite: no record can hold one, and no training survives one."""
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _number(value: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 import dfbench
-from dfbench.errors import UsageError
+from dfbench.errors import UsageError, in_one_line
 
 PACKAGES = (
     "dfbench-deepfake",
@@ -77,9 +77,7 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f"--device {name}: not available here ({str(error).splitlines()[0]}); try --device cpu"
-        ) from error
+        raise UsageError(f"--device {name}: not available here ({in_one_line(error)}); try --device cpu") from error
     return device
 
 

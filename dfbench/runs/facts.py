@@ -11,10 +11,17 @@ from dfbench.runs.environment import environment, git_state, peak_memory
 from dfbench.runs.session import Session
 
 
-def facts_of(session: Session, registry: Registry) -> dict[str, Any]:
-    """Fields of :class:`dfbench.records.record.Record`, at the end of a run."""
+def facts_of(session: Session, registry: Registry, code: dict[str, str]) -> dict[str, Any]:
+    """Fields of :class:`dfbench.records.record.Record`, at the end of a run.
+
+    Args:
+        session: The run.
+        registry: Where its plugins are looked up.
+        code: What it was made with.
+    """
     spec, ledger, mid_training = session.spec, session.ledger, session.mid_training
     plugins = (registry.detectors.plugin(spec.detector), registry.strategies.plugin(spec.strategy))
+    where = environment(session.device, {f"{p.name} ({p.distribution})": p.version for p in plugins})
     return {
         "detector": {
             "parameters": sum(p.numel() for p in session.template.model.parameters()),
@@ -35,7 +42,7 @@ def facts_of(session: Session, registry: Registry) -> dict[str, Any]:
         "seconds": ledger.seconds,
         "peak_memory": peak_memory(session.device),
         "resumed": ledger.resumed,
-        "environment": environment(session.device, {f"{p.name} ({p.distribution})": p.version for p in plugins}),
+        "environment": {**where, "code": code},
         "git": git_state(),
     }
 

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dfbench.errors import PluginError, UsageError, unknown
+from dfbench.documents import MalformedError, load_yaml
+from dfbench.errors import DataError, PluginError, UsageError, in_one_line, unknown
 from dfbench.runs import events
 from dfbench.runs.events import Event, Listener, ProgressEvent
 
@@ -106,7 +106,7 @@ def parse_logger(text: str) -> tuple[str, dict[str, str]]:
     """The name and the options of ``NAME[:key=value,key=value]``.
 
     Raises:
-        UsageError: An option is not of that form.
+        UsageError: An option is not of that form, or is given twice.
     """
     name, _, rest = text.partition(":")
     options: dict[str, str] = {}
@@ -114,6 +114,8 @@ def parse_logger(text: str) -> tuple[str, dict[str, str]]:
         key, equals, value = part.partition("=")
         if not equals or not key:
             raise UsageError(f"--log {text}: {part!r} is not KEY=VALUE; write --log {name}:key=value,key=value")
+        if key in options:
+            raise UsageError(f"--log {text}: {key} is given twice; give it once")
         options[key] = value
     return name, options
 
@@ -130,14 +132,14 @@ def make_loggers(requests: Sequence[str], registry: Registry) -> dict[str, Logge
         name, options = parse_logger(text)
         if name in made:
             raise UsageError(f"--log {name} is given twice; a run has one logger of a kind")
-        kind = registry.loggers.load(name)
+        kind = registry.loggers.load(name, Logger)
         config = _config(kind, name, options)
         try:
             made[name] = kind(config)
         except (PluginError, UsageError) as error:
             raise type(error)(f"--log {name}: {error}") from error
-        except Exception as error:
-            raise PluginError(f"--log {name}: {type(error).__name__}: {error}") from error
+        except (Exception, SystemExit) as error:
+            raise PluginError(f"--log {name}: {type(error).__name__}: {in_one_line(error)}") from error
     return made
 
 
@@ -157,9 +159,11 @@ def _config(kind: type[Logger], name: str, options: dict[str, str]) -> LoggerCon
 
 def _value(text: str) -> Any:
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = load_yaml(text, origin="--log")
+    except MalformedError:
         return text
+    except DataError as error:
+        raise UsageError(str(error)) from None
     return text if isinstance(value, dict | list) else value
 
 
@@ -244,5 +248,5 @@ class GuardedPlugin:
 
 
 def _failure(name: str, error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = in_one_line(error)
     return f"logger {name} failed ({type(error).__name__}{': ' if text else ''}{text})"

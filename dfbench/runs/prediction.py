@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -11,13 +12,20 @@ from torch import nn
 from dfbench.benchmarks.stream import Stream
 from dfbench.data.loader import Batch, UnitLoader
 from dfbench.data.pixels import Pixels
-from dfbench.data.units import Units, concat
+from dfbench.data.units import Units, concat, units_of_experiences
 from dfbench.data.videos import video_keys
 from dfbench.errors import DfbenchError
 from dfbench.evaluation.scores import Scores
 from dfbench.training.detector import Detector
 
 EVAL_BATCH = 128
+
+
+def experience_units(detector: Detector, stream: Stream, split: str, training: bool) -> tuple[list[Units], list[str]]:
+    """A detector's units of each experience, and lines for the user on what they leave out."""
+    rows = {e.name: e.rows[split] for e in stream.experiences}
+    make = functools.partial(detector.units, stream.samples, training=training)
+    return units_of_experiences(make, stream.samples, rows, split, stream.classes)
 
 
 class TestSets:
@@ -34,7 +42,7 @@ class TestSets:
     __test__ = False  # not a test class, whatever pytest thinks
 
     def __init__(self, detector: Detector, stream: Stream, pixels: Pixels, device: torch.device, split: str) -> None:
-        parts = [detector.units(stream.samples, e.rows[split], training=False) for e in stream.experiences]
+        parts, self.notices = experience_units(detector, stream, split, training=False)
         self.detector = detector
         self.names = stream.samples.sample
         self.videos = video_keys(stream.samples)

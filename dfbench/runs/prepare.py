@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from dfbench.benchmarks.stream import Stream, load_stream
-from dfbench.errors import UsageError
+from dfbench.errors import PluginError, UsageError
 from dfbench.plugins import Registry
 from dfbench.records import spec as specs
 from dfbench.records.record import Metric
 from dfbench.records.spec import RunSpec
+from dfbench.runs.code import code_of
 from dfbench.runs.environment import choose_device
 from dfbench.runs.events import EventStream, Listener
-from dfbench.training.detector import Detector, Task
+from dfbench.runs.randomness import seed_everything
+from dfbench.training.calls import calling
+from dfbench.training.compatibility import build_network
+from dfbench.training.detector import Detector, Task, load_detector
 from dfbench.training.strategies import Strategy
 
 DEFAULT_BENCHMARK = "forge5"
@@ -64,10 +70,14 @@ class Prepared:
     spec: RunSpec
     stream: Stream
     detector: Detector
+    network: nn.Module
+    """The untrained network, on the CPU; the run trains this very object."""
     strategy: Strategy
     device: torch.device
     metrics: dict[str, Metric]
     """Further metrics of a test set, by name."""
+    code: dict[str, str]
+    """What the plugins are that decide the result; see :func:`dfbench.runs.code.code_of`."""
     measure: bool = False
     """The speed settings are still to be measured."""
     tuning: dict[str, Any] | None = None
@@ -75,18 +85,22 @@ class Prepared:
 
 
 def prepare(request: Request, registry: Registry, listener: Listener | None = None) -> Prepared:
-    """Look everything up and make the spec; nothing is trained or written.
+    """Look everything up, build the network and make the spec; nothing is trained or written.
 
     Raises:
         DfbenchError: A name, an option, the device or the data are wrong.
     """
     device = choose_device(request.device)
-    detector_type: type[Detector] = registry.detectors.load(request.detector)
-    strategy_type: type[Strategy] = registry.strategies.load(request.strategy)
+    detector_type = load_detector(registry, request.detector)
+    strategy_type: type[Strategy] = registry.strategies.load(request.strategy, Strategy)
     metrics = {name: registry.metrics.load(name) for name in registry.metrics}
+    for name, metric in metrics.items():
+        if not callable(metric):
+            raise registry.metrics.fault(name, f"its target is a {type(metric).__name__}, not a function")
     tuned = specs.parse_tuned(request.tune) if request.tune is not None else ()
     detector_settings, strategy_settings = specs.parse_settings(request.settings)
-    chosen = request.preset or detector_type.default_preset(device)
+    with calling(detector_type, "default_preset"):
+        chosen = request.preset or detector_type.default_preset(device)
     strategy_config = specs.strategy_config(strategy_type, request.strategy, strategy_settings)
 
     def configure(budget: dict[str, Any]) -> tuple[str, Any]:
@@ -105,6 +119,11 @@ def prepare(request: Request, registry: Registry, listener: Listener | None = No
     if not request.preset and len(detector_type.presets) > 1:
         others = ", ".join(name for name in detector_type.presets if name != preset)
         events.notice(f"preset {preset} of {request.detector} on {stream.name} (--preset for {others})")
+    task = Task(classes=stream.classes, native_size=stream.native_size, experiences=len(stream.experiences))
+    with calling(detector_type, "__init__"):
+        detector = detector_type(config, task)
+    strategy = strategy_type(strategy_config)
+    network = untrained(detector, request.seed)
     spec = RunSpec(
         detector=request.detector,
         preset=preset,
@@ -119,11 +138,27 @@ def prepare(request: Request, registry: Registry, listener: Listener | None = No
         tuned=tuned or (),
         eval_every=request.eval_every,
         eval_samples=request.eval_samples,
+        initial_weights=_facts(detector, request.detector),
     )
-    task = Task(classes=stream.classes, native_size=stream.native_size, experiences=len(stream.experiences))
     tuning = None if request.tune is None else {"chosen": list(spec.tuned), "scores": config.precision}
-    detector, strategy = detector_type(config, task), strategy_type(strategy_config)
-    return Prepared(spec, stream, detector, strategy, device, metrics, tuned is None, tuning)
+    code = code_of(request.detector, request.strategy, registry)
+    return Prepared(spec, stream, detector, network, strategy, device, metrics, code, tuned is None, tuning)
+
+
+def untrained(detector: Detector, seed: int) -> nn.Module:
+    """The network that a run with this seed starts from."""
+    seed_everything(seed, 0)
+    return build_network(detector)
+
+
+def _facts(detector: Detector, name: str) -> dict[str, Any]:
+    """The detector's facts as JSON holds them; a copy, since training may add to them."""
+    try:
+        return dict(json.loads(json.dumps(detector.facts, allow_nan=False)))
+    except (TypeError, ValueError) as error:
+        raise PluginError(
+            f"detector {name!r}: its facts must be JSON, which {detector.facts} is not: {error}"
+        ) from error
 
 
 def open_stream(name: str, registry: Registry, data_root: Path | None, listener: Listener | None = None) -> Stream:

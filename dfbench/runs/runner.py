@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dfbench.evaluation.scores import Scores
+from dfbench.plugin_faults import named
 from dfbench.plugins import Registry
 from dfbench.records.record import RECORD, WEIGHTS, Record
 from dfbench.runs.allocator import keep_freed_memory
@@ -32,6 +33,11 @@ def run(request: Request, registry: Registry, listener: Listener | None = None) 
         DfbenchError: Bad input, each with its own exit code; see :mod:`dfbench.errors`. Nothing is
             written where the fault is in the input.
     """
+    with named(lambda: registry):
+        return _run(request, registry, listener)
+
+
+def _run(request: Request, registry: Registry, listener: Listener | None) -> Record:
     loggers = make_loggers(request.log, registry)
     prepared = prepare(request, registry, listener)
     if prepared.device.type == "cpu":
@@ -39,14 +45,16 @@ def run(request: Request, registry: Registry, listener: Listener | None = None) 
     notices = EventStream(listener)
     if prepared.measure:
         prepared = tune(prepared, request.out, request.fresh, listener)
-    folder = RunFolder(request.out, prepared.spec)
+    folder = RunFolder(request.out, prepared.spec, prepared.code)
     if not request.fresh and (record := folder.record()) is not None:
         unlogged = ", nothing is left to log" if loggers else ""
         notices.notice(f"this run is finished already ({folder.path}){unlogged}; --fresh runs it again")
         return record
     guarded = [GuardedLogger(name, logger, notices.notice) for name, logger in loggers.items()]
     session = Session(prepared, EventStream(listener, *guarded))
-    with contextlib.closing(session), folder.opened(request.fresh), _closing(guarded, session.events):
+    with contextlib.closing(session), folder.opened(request.fresh) as moved, _closing(guarded, session.events):
+        if moved:
+            notices.notice(moved)
         # Another process may have finished it before this one got the lock.
         return folder.record() or _train(session, folder, prepared, registry, guarded)
 
@@ -89,7 +97,7 @@ def _train(
     if tuning is not None and session.fast is not None and session.fast.failure:
         tuning = {**tuning, "compile_failed": session.fast.failure}
     weights = save_weights(folder.path / WEIGHTS, session.final_weights)
-    facts = {**facts_of(session, registry), "weights_sha256": weights, "tuning": tuning}
+    facts = {**facts_of(session, registry, prepared.code), "weights_sha256": weights, "tuning": tuning}
     scores = Scores.concat(parts)
     record = folder.finish(scores, Record.of(prepared.spec, prepared.stream, scores, prepared.metrics, facts))
     session.events.event(RunFinished(record, folder.path / RECORD))

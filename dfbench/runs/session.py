@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import functools
 import time
@@ -18,6 +17,7 @@ from dfbench.errors import DataError
 from dfbench.evaluation.continual import defined
 from dfbench.evaluation.scores import UNTRAINED, Scores
 from dfbench.evaluation.summary import group_metrics
+from dfbench.runs.detector_state import Kept, kept_tensors
 from dfbench.runs.events import (
     Evaluated,
     EvaluationStarted,
@@ -29,16 +29,18 @@ from dfbench.runs.events import (
 )
 from dfbench.runs.ledger import Ledger
 from dfbench.runs.mid_training import MidTrainingEval
-from dfbench.runs.prediction import TestSets
+from dfbench.runs.prediction import TestSets, experience_units
 from dfbench.runs.prepare import Prepared
-from dfbench.runs.randomness import seed_everything
-from dfbench.training.compatibility import check_pair, check_unit_logits
+from dfbench.runs.randomness import restored, seed_everything
+from dfbench.training.calls import calling
+from dfbench.training.compatibility import check_pair
 from dfbench.training.dataset import experiences_of, unit_dataset
 from dfbench.training.detector import Detector
-from dfbench.training.modeling import linear_heads
+from dfbench.training.modeling import copy_network, linear_heads
 from dfbench.training.strategies import Need, StrategyContext
 from dfbench.training.template import LoopTemplate
 from dfbench.training.tuned_forward import TunedForward, to_channels_last
+from dfbench.training.unit_rows import check_unit_logits
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,9 @@ class Session:
         if self.strategy.whole_stream:
             size = len(self.names)
             self.stages = [Stage(1, size - 1, list(range(size)), tuple(self.names))]
-        self._read_data()
-        model = self._build()
+        with calling(self.detector, "units"):
+            self._read_data()
+        model = self._checked(prepared.network)
         self.template = self._template(model)
         self.fast = TunedForward.attach(self.template)
         self.mid_training: MidTrainingEval | None = None
@@ -93,26 +96,35 @@ class Session:
             if len(e.rows[split]) == 0:
                 raise DataError(f"experience {e.name!r} of {stream.name!r} has no {split} split to score")
         pixels = stream.pixels(detector.image_size, progress=self.events.data)
-        parts = [detector.units(stream.samples, e.rows["train"], training=True) for e in stream.experiences]
+        parts, notices = experience_units(detector, stream, "train", training=True)
         units, experience = concat(parts), np.repeat(np.arange(len(parts)), [len(p) for p in parts])
         augment = detector.augment if type(detector).augment is not Detector.augment else None
         self.loader = UnitLoader(units, experience, pixels, self.device, augment)
         self.tests = TestSets(detector, stream, pixels, self.device, split)
+        for notice in (*notices, *self.tests.notices):
+            self.events.notice(notice)
         of_stage = [np.flatnonzero(np.isin(experience, stage.members)) for stage in self.stages]
         self.training_sets = experiences_of([_dataset(units, torch.from_numpy(ids)) for ids in of_stage])
 
-    def _build(self) -> torch.nn.Module:
-        """The untrained network, checked to go with the strategy."""
+    def _checked(self, network: torch.nn.Module) -> torch.nn.Module:
+        """The untrained network on the device, checked to go with the strategy."""
         seed_everything(self.spec.seed, 0)
-        model = to_channels_last(self.detector.build().to(self.device), self.spec.tuned)
+        model = to_channels_last(network.to(self.device), self.spec.tuned)
         probe = self.tests.loader.fetch(self.tests.probe_batch())
         names = (self.spec.detector, self.spec.strategy)
-        check_pair(self.detector, self.strategy, model, probe, names)
-        if Need.UNIT_LOGITS in self.strategy.needs:
-            self.loader.seed(self.spec.seed)
-            first = self.loader.fetch(torch.arange(min(2, len(self.loader.units))))
-            check_unit_logits(self.detector, model, first, names)
+        with restored():
+            check_pair(self.detector, self.strategy, model, probe, names)
+            if Need.UNIT_LOGITS in self.strategy.needs:
+                self.loader.seed(self.spec.seed)
+                check_unit_logits(self.detector, model, self.loader.fetch(self._few_units()), names)
         return model
+
+    def _few_units(self) -> torch.Tensor:
+        """Ids of up to four training units of two classes, which take turns, the later class first."""
+        target = self.loader.units.target
+        by_class = [np.flatnonzero(target == k)[:2] for k in np.unique(target)[1::-1]]
+        every = by_class[0] if len(by_class) == 1 else [i for turn in zip(*by_class, strict=False) for i in turn]
+        return torch.as_tensor(np.asarray(every), dtype=torch.int64)
 
     def _template(self, model: torch.nn.Module) -> LoopTemplate:
         detector, strategy, units = self.detector, self.strategy, self.loader.units
@@ -133,7 +145,7 @@ class Session:
             plugins=strategy.plugins(context),
             device=self.device,
             effects=strategy.effects,
-            needs_logits=Need.LOGITS in strategy.needs,
+            needs=strategy.needs,
             whole_stream=strategy.whole_stream,
             tuned=self.spec.tuned,
         )
@@ -153,6 +165,7 @@ class Session:
         stage, first_step, mid_training = self.stages[number - 1], self.step, self.mid_training
         self.events.event(ExperienceStarted(number, stage.names, first_step))
         self._seed(stage)
+        kept = kept_tensors(self.detector, self.template.model)
         self.template.progress = functools.partial(self._after_step, number, first_step)
         if mid_training is not None:
             mid_training.begin(number, stage.row, first_step)
@@ -164,6 +177,8 @@ class Session:
             self.ledger.mid_training.append(mid_training.seconds)
         self.ledger.train.append(seconds)
         self.ledger.steps.append(steps)
+        if number == 1 < self.trainings:
+            self._note_unsaved(kept)
         stored = self._note_stored()
         self.events.event(ExperienceFinished(number, stage.names, seconds, steps, self.step, stored))
 
@@ -194,6 +209,17 @@ class Session:
         if self.events.due(done, total):
             self.events.event(TrainingStep(number, done, total, first_step + done, float(loss)))
 
+    def _note_unsaved(self, before: Kept) -> None:
+        """Say which state of the detector no checkpoint will hold."""
+        if type(self.detector).state_dict is not Detector.state_dict:
+            return
+        after = kept_tensors(self.detector, self.template.model)
+        if changed := ", ".join(f"self.{name}" for name in after if after[name] != before.get(name)):
+            self.events.notice(
+                f"detector {self.spec.detector} keeps tensors in {changed}, which an interrupted run would lose: "
+                "return them from its state_dict()"
+            )
+
     def _note_stored(self) -> int:
         """Note which samples the strategy holds; returns their number."""
         ids, classes, label = self.strategy.stored_units(), len(self.stream.classes), self.stream.samples.label
@@ -210,7 +236,8 @@ class Session:
         """Predictions on every test set after training ``number``; 0: the untrained network."""
         start = time.perf_counter()
         self.events.event(EvaluationStarted(number, self.trainings))
-        probabilities = self.tests.predict(self._predictor(number), self.template.scoring, self.events.tested)
+        with calling(self.detector, "predict"):
+            probabilities = self.tests.predict(self._predictor(number), self.template.scoring, self.events.tested)
         scores = Scores()
         self.tests.add_scores(scores, self.stages[number - 1].row if number else UNTRAINED, probabilities)
         self.ledger.evaluate.append(time.perf_counter() - start)
@@ -252,6 +279,7 @@ class Session:
             "mid_training": self.mid_training.points if self.mid_training is not None else [],
             "ledger": dataclasses.asdict(self.ledger),
             "facts": self.detector.facts,
+            "detector": self.detector.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -266,8 +294,9 @@ class Session:
         if self.mid_training is not None:
             self.mid_training.points = list(state["mid_training"])
         self.detector.facts.update(state["facts"])
+        self.detector.load_state_dict(state["detector"])
         if state["averaged"] is not None:
-            self.template.averaged = copy.deepcopy(self.template.model)
+            self.template.averaged = copy_network(self.template.model)
             self.template.averaged.load_state_dict(state["averaged"])
 
 

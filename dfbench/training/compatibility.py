@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from dfbench.data.loader import Batch
 from dfbench.errors import IncompatibleError, PluginError
+from dfbench.training.calls import CHANGED_IN_PLACE, NOT_ONE_TENSOR, calling, is_one_tensor
 from dfbench.training.detector import Detector
 from dfbench.training.modeling import linear_heads
 from dfbench.training.strategies import Need, Strategy
@@ -34,7 +36,8 @@ def check_pair(detector: Detector, strategy: Strategy, model: nn.Module, batch: 
         raise IncompatibleError(
             f"{pair}: it {need}, and this detector's loop is opaque; use a strategy that only chooses the data"
         )
-    logits = probe(detector, model, batch)
+    probed = probe(detector, model, batch)
+    logits = probed.output
     classes = detector.task.num_classes
     if Need.LOGITS in strategy.needs and not (
         isinstance(logits, torch.Tensor) and logits.dim() == 2 and logits.shape[1] == classes
@@ -44,6 +47,8 @@ def check_pair(detector: Detector, strategy: Strategy, model: nn.Module, batch: 
             f"{pair}: it {Need.LOGITS.value}, and model(x) gives {given} where (N, {classes}) is needed; "
             "a one-logit network can be lifted with dfbench.lift_one_logit"
         )
+    if Need.INPUTS in strategy.needs and probed.fault:
+        raise IncompatibleError(f"{pair}: it {Need.INPUTS.value}, and {probed.fault}")
     if Need.LINEAR_HEAD in strategy.needs:
         heads = linear_heads(model, detector.head)
         wrong = [head.out_features for head in heads.values() if head.out_features != classes]
@@ -52,66 +57,81 @@ def check_pair(detector: Detector, strategy: Strategy, model: nn.Module, batch: 
             raise IncompatibleError(f"{pair}: it {Need.LINEAR_HEAD.value} ({classes} rows), and {given}")
 
 
-@torch.no_grad()
-def check_unit_logits(detector: Detector, model: nn.Module, batch: Batch, names: tuple[str, str]) -> None:
-    """Check that ``model(x)`` returns one row per training unit, for strategies with ``Need.UNIT_LOGITS``.
+@dataclass(frozen=True)
+class Probed:
+    """What was seen while a detector predicted.
 
-    Args:
-        detector: made for the task of the run.
-        model: the detector's network.
-        batch: some training units.
-        names: of detector and strategy, as the user knows them.
-
-    Raises:
-        IncompatibleError: the number of rows is another, or two passes in eval mode differ.
+    Attributes:
+        output: Of the first ``model(x)``; None if the detector called only parts of the network.
+        fault: Why the network's input cannot be passed to another network; empty if it can.
     """
-    pair = f"strategy {names[1]} cannot train detector {names[0]}: it {Need.UNIT_LOGITS.value}, and"
-    passes: list[Any] = []
-    hook = model.register_forward_hook(lambda module, args, output: passes.append(output))
-    training = model.training
-    model.eval()
-    try:
-        for _ in range(2):
-            detector.loss(model, batch)
-    finally:
-        hook.remove()
-        model.train(training)
-    if len(passes) != 2 or not isinstance(passes[0], torch.Tensor):
-        raise IncompatibleError(f"{pair} its loss does not call model(x) exactly once")
-    if passes[0].dim() == 0 or len(passes[0]) != len(batch):
-        raise IncompatibleError(f"{pair} model(x) gives {tuple(passes[0].shape)} for {len(batch)} training units")
-    if not torch.equal(passes[0], passes[1]):
-        raise IncompatibleError(f"{pair} its loss mixes or cuts the same units differently at each pass")
+
+    output: Any = None
+    fault: str = ""
 
 
 @torch.no_grad()
-def probe(detector: Detector, model: nn.Module, batch: Batch) -> Any:
-    """Have the detector predict a batch, and catch what its network returns.
+def probe(detector: Detector, model: nn.Module, batch: Batch) -> Probed:
+    """Have the detector predict a batch, and look at how it calls its network.
 
     Args:
         detector: made for the task of the run.
         model: the detector's network.
         batch: some test units.
 
-    Returns:
-        The output of the first ``model(x)``; None if the detector called only parts of the network.
-
     Raises:
-        PluginError: the prediction is not of shape (N, classes).
+        PluginError: the prediction is not probabilities of shape (N, classes).
     """
-    seen: list[Any] = []
-    hook = model.register_forward_hook(lambda module, args, output: seen.append(output))
-    training = model.training
+    inputs: list[Any] = []
+    seen: list[Probed] = []
+
+    def before(module: nn.Module, args: tuple[Any, ...]) -> None:
+        # What else predictions pass to it, the training may leave out; there it is checked at the first step.
+        inputs.append((args[0], args[0].clone()) if is_one_tensor(args[:1], {}) else None)
+
+    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        given = inputs.pop()
+        fault = NOT_ONE_TENSOR if given is None else "" if torch.equal(*given) else CHANGED_IN_PLACE
+        seen.append(Probed(output, fault))
+
+    hooks = [model.register_forward_pre_hook(before), model.register_forward_hook(after)]
+    modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        predicted = detector.predict(model, batch)
+        with calling(detector, "predict"):
+            predicted = detector.predict(model, batch)
     finally:
-        hook.remove()
-        model.train(training)
-    expected = (len(batch), detector.task.num_classes)
+        for hook in hooks:
+            hook.remove()
+        for module, training in modes.items():
+            module.training = training
+    _check_probabilities(predicted, (len(batch), detector.task.num_classes), f"{type(detector).__name__}.predict")
+    return seen[0] if seen else Probed()
+
+
+def _check_probabilities(predicted: Any, expected: tuple[int, int], method: str) -> None:
+    needed = f"probabilities of shape {expected}, rows summing to 1, are needed"
+    if not isinstance(predicted, torch.Tensor):
+        raise PluginError(f"{method} returned a {type(predicted).__name__}; {needed}")
     if tuple(predicted.shape) != expected:
+        raise PluginError(f"{method} returned shape {tuple(predicted.shape)}; {needed}")
+    p = predicted.float()
+    if not p.isfinite().all():
+        raise PluginError(f"{method} returned numbers that are not finite before any training; {needed}")
+    if p.min() < 0 or p.max() > 1.001 or (p.sum(1) - 1).abs().max() > 0.02:  # bf16 has 3 digits
+        raise PluginError(f"{method} returned values that are not probabilities (logits?); {needed}")
+
+
+def build_network(detector: Detector) -> nn.Module:
+    """The detector's untrained network.
+
+    Raises:
+        PluginError: ``build`` returned something else.
+    """
+    with calling(detector, "build"):
+        model = detector.build()
+    if not isinstance(model, nn.Module):
         raise PluginError(
-            f"{type(detector).__name__}.predict returned shape {tuple(predicted.shape)}; "
-            f"probabilities of shape {expected} are needed"
+            f"{type(detector).__name__}.build returned a {type(model).__name__}: it must return a torch.nn.Module"
         )
-    return seen[0] if seen else None
+    return model

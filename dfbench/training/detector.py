@@ -34,6 +34,7 @@ from dfbench.training.modeling import normalize
 
 if TYPE_CHECKING:
     from dfbench.data.samples import Samples
+    from dfbench.plugins import Registry
     from dfbench.training.loop import Loop
 
 
@@ -82,6 +83,8 @@ class Detector:
             ensemble of networks with a head each. None: the last one.
         opaque: True if :meth:`train` hides its steps because it hands the model to another trainer. Then only
             strategies that choose the data can be used, and the loop reads ``loop.data``, not ``loop.batches()``.
+        mixes: True if :meth:`loss` mixes the units of a batch (mixup) or puts them into another order, which cannot
+            always be seen from outside. Strategies that keep outputs of single units are then refused.
         config: the validated configuration, a ``Config``.
         task: what is known of the benchmark.
         facts: what the record should say of this network beyond its configuration (``{"pretrained": False}``).
@@ -91,6 +94,7 @@ class Detector:
     presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}}
     head: ClassVar[str | tuple[str, ...] | None] = None
     opaque: ClassVar[bool] = False
+    mixes: ClassVar[bool] = False
 
     def __init__(self, config: DetectorConfig, task: Task) -> None:
         self.config: Any = config
@@ -153,7 +157,7 @@ class Detector:
         """The training loss of a batch, a scalar.
 
         Strategies use it for their reference passes too, in train or eval mode (``model.training``), so it must
-        depend on ``model`` and ``batch`` alone.
+        depend on ``model`` and ``batch`` alone. It is always called with gradients enabled.
         """
         return F.cross_entropy(model(self.inputs(batch, model.training)), batch.labels)
 
@@ -170,6 +174,41 @@ class Detector:
                     loss = self.loss(loop.model, batch)
                 loop.step(loss)
 
+    def state_dict(self) -> dict[str, Any]:
+        """What ``self`` carries from one experience to the next: a teacher, an optimizer that goes on.
+
+        It is stored after each experience, so that an interrupted run goes on as an undisturbed one.
+
+        Returns:
+            Nested dicts (with strings as keys) and lists of tensors, numbers, strings and None.
+        """
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` returned, before the next experience; its tensors are on the CPU."""
+        if state:
+            raise NotImplementedError(
+                f"{type(self).__name__} defines state_dict() and must define load_state_dict() too"
+            )
+
     def predict(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Probabilities of the classes, (N, num_classes), rows summing to 1; called in eval mode without gradients."""
         return torch.softmax(model(self.inputs(batch, training=False)).float(), dim=1)
+
+
+def load_detector(registry: Registry, name: str) -> type[Detector]:
+    """The class of a registered detector.
+
+    Raises:
+        UsageError: No detector has this name.
+        PluginError: It cannot be imported, is not a detector, or its presets are not configurations of it.
+    """
+    kind: type[Detector] = registry.detectors.load(name, Detector)
+    if not isinstance(kind.presets, dict) or not kind.presets:
+        raise registry.detectors.fault(name, 'presets names no preset: give one at least, as presets = {"default": {}}')
+    for preset, values in kind.presets.items():
+        if wrong := [key for key in values if key not in kind.Config.model_fields]:
+            raise registry.detectors.fault(
+                name, f"preset {preset!r} sets {wrong[0]!r}, which {kind.Config.__name__} does not have"
+            )
+    return kind

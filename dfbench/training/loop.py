@@ -4,151 +4,35 @@ The detector writes an ordinary PyTorch loop. The :class:`Loop` deals out batche
 every Avalanche callback fires once per iteration, in Avalanche's own order::
 
     batches()  before_training_iteration · zero_grad
-    model(x)   before_forward · after_forward                 (the first call in an iteration)
+    model(x)   before_forward · after_forward                 (the first call with gradients in an iteration)
     step()     before_backward · backward · after_backward
                before_update · optimizers · after_update
     batches()  after_training_iteration
 
 With gradient accumulation an iteration is one optimizer step. The callbacks around forward and ``before_backward`` fire
 for each of its micro-batches, so that penalties on the data see all of it and are averaged like the loss. The others
-fire once.
+fire once. An iteration without a step counts neither as one nor in the strategy's effects.
 """
 
 from __future__ import annotations
 
 import contextlib
-import enum
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dfbench.data.loader import Batch, UnitLoader
+from dfbench.data.loader import Batch
 from dfbench.errors import PluginError
-from dfbench.training.compute import ComputeCounter
-from dfbench.training.protocol import Training
-
-
-class Progress(Protocol):
-    """Receives every training step."""
-
-    def __call__(self, done: int, total: int, loss: torch.Tensor) -> None:
-        """Called after each optimizer step.
-
-        Args:
-            done: optimizer steps made in this experience.
-            total: steps planned for it, as far as the loop has said.
-            loss: scalar, the mean loss of the experience so far, on the device.
-        """
-        ...
-
-
-class LoopHost(Training, Protocol):
-    """What a :class:`Loop` needs of the training that it runs in, beyond what strategies may use.
-
-    Attributes:
-        opaque: whether the detector hides its steps.
-        detector_name: for error messages.
-        loader: turns unit ids into batches.
-        dataloader: the unit ids of each batch of a pass.
-        compute: counts the passes through the network.
-        progress: receives every step; may be None.
-        mid_training: called with the network that would predict now and the number of steps made, before the first
-            step and after each; may be None.
-        needs_logits: whether a plugin reads ``mb_output``.
-        experiences_at_once: number of experiences that the training set holds.
-    """
-
-    mbatch: list[torch.Tensor]
-    mb_output: Any
-    units: torch.Tensor
-    averaged: nn.Module | None
-    loader: UnitLoader
-    dataloader: Any
-    compute: ComputeCounter
-    progress: Progress | None
-    mid_training: Callable[[nn.Module, int], None] | None
-    needs_logits: bool
-    experiences_at_once: int
-
-    @property
-    def opaque(self) -> bool: ...
-
-    @property
-    def detector_name(self) -> str: ...
-
-    def replayed(self, batch: Batch) -> int:
-        """Number of units of a batch that are not of the present experience."""
-        ...
-
-    def backward(self) -> None: ...
-
-    def optimizer_step(self) -> None: ...
-
-    def _make_empty_loss(self) -> torch.Tensor: ...
-
-    # Avalanche's callbacks: each calls all plugins.
-
-    def _before_training_epoch(self) -> None: ...
-
-    def _after_training_epoch(self) -> None: ...
-
-    def _before_training_iteration(self) -> None: ...
-
-    def _after_training_iteration(self) -> None: ...
-
-    def _before_forward(self) -> None: ...
-
-    def _after_forward(self) -> None: ...
-
-    def _before_backward(self) -> None: ...
-
-    def _after_backward(self) -> None: ...
-
-    def _before_update(self) -> None: ...
-
-    def _after_update(self) -> None: ...
-
-
-class Optimizers(torch.optim.Optimizer):
-    """Several optimizers that Avalanche's plugins see as one."""
-
-    def __init__(self, members: Sequence[torch.optim.Optimizer]) -> None:
-        # Without super().__init__(): it requires parameters, and there are none before the detector's first step.
-        self.members = tuple(members)
-        self.defaults: dict[str, Any] = {}
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """All groups of all members."""
-        return [group for member in self.members for group in member.param_groups]
-
-    @property
-    def state(self) -> dict[Any, Any]:  # type: ignore[override]
-        """All state of all members."""
-        return {key: value for member in self.members for key, value in member.state.items()}
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Reset the gradients of every member's parameters."""
-        for member in self.members:
-            member.zero_grad(set_to_none)
-
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Step every member; ``closure`` is ignored."""
-        for member in self.members:
-            member.step()
-
-
-class _Turn(enum.Enum):
-    """How far the detector is with the batch last dealt out."""
-
-    NONE = enum.auto()
-    DEALT = enum.auto()
-    FORWARDED = enum.auto()
-    STEPPED = enum.auto()
+from dfbench.training.calls import check_loss
+from dfbench.training.host import LoopHost
+from dfbench.training.modeling import copy_network
+from dfbench.training.optimizers import Optimizers, check_optimizers
+from dfbench.training.step_pass import StepPass, Turn
+from dfbench.training.watch import Watch, check_scale
 
 
 @dataclass
@@ -160,6 +44,7 @@ class _Recipe:
     accumulate: int = 1
     schedulers: list[Any] = field(default_factory=list)
     epoch_schedulers: list[Any] = field(default_factory=list)
+    checked: bool = False
 
 
 @dataclass
@@ -216,7 +101,12 @@ class Loop:
         self._recipe = _Recipe()
         self._group = _Group()
         self._count = _Count(torch.zeros((), device=host.device))
-        self._turn = _Turn.NONE
+        self._step_pass = StepPass(host, self.enforce_modes)
+        self._watch = Watch(host.detector_name, host.device)
+        self._weights = {id(p) for p in host.model.parameters()}
+        self._trains = False
+        self._dealing = False
+        self._in_phase = False
         self._averaged: AveragedModel | None = None
         # In eval mode already: frozen by the strategy (CWR*), and not to be woken by a detector's model.train().
         self._frozen = [m for m in host.model.modules() if not m.training]
@@ -271,11 +161,23 @@ class Loop:
         """One pass over the experience, the strategy's replayed samples mixed in.
 
         Raises:
-            PluginError: the detector declares itself opaque.
+            PluginError: the detector declares itself opaque, or another pass is not finished.
         """
-        host, group = self._host, self._group
-        if host.opaque:
+        if self._host.opaque:
             raise PluginError("an opaque detector reads loop.data, not loop.batches(): its steps cannot be seen")
+        if self._dealing:
+            raise PluginError(
+                "a second loop.batches() or loop.steps() began while the first goes on: a step belongs to one batch; "
+                "finish the first pass, or draw both parts from one batch"
+            )
+        self._dealing = True
+        try:
+            yield from self._pass()
+        finally:
+            self._dealing = False
+
+    def _pass(self) -> Iterator[Batch]:
+        host, group = self._host, self._group
         host._before_training_epoch()
         # A detector that breaks out of its loop closes this generator at the yield. The pass then ends here as an
         # ordinary one does, so that callbacks stay paired and schedules go on.
@@ -285,25 +187,25 @@ class Loop:
             group.left = 0
             if group.stepped:
                 self._update()
-            host._after_training_iteration()
+            self._end_of_iteration()
         for scheduler in self._recipe.epoch_schedulers:
             scheduler.step()
         host._after_training_epoch()
         self.epoch += 1
 
     @property
-    def data(self) -> Iterator[Batch]:
-        """For opaque detectors: one pass over the experience and the strategy's memory, without callbacks.
+    def data(self) -> Passes:
+        """For opaque detectors: passes over the experience and the strategy's memory, without callbacks.
+
+        Each iteration over it is one pass in a new order; its length is the number of batches of the next one.
 
         Raises:
             PluginError: the detector does not declare itself opaque.
         """
-        host = self._host
-        if not host.opaque:
+        if not self._host.opaque:
             raise PluginError("loop.data is for detectors that declare themselves opaque: use loop.batches()")
-        for batch in host.loader.stream(_ids(host.dataloader)):
-            host.effects.add("replayed_units", host.replayed(batch))
-            yield batch
+        self._trains = True
+        return Passes(self._host)
 
     def optimize(
         self,
@@ -325,11 +227,12 @@ class Loop:
             accumulate: batches per optimizer step.
 
         Raises:
-            PluginError: there is no optimizer.
+            PluginError: there is no optimizer, or one that evaluates the loss several times per step (LBFGS, SAM).
         """
-        if not optimizers:
-            raise PluginError("loop.optimize() needs an optimizer")
-        self._host.optimizer = Optimizers(optimizers)
+        check_optimizers(optimizers)
+        self._host.optimizer = Optimizers(optimizers, self.model)
+        if self._group.left == 0 or not self._group.stepped:  # not within a step: nobody needs what is there
+            self._host.optimizer.zero_grad()
         self._recipe = _Recipe(True, clip_norm, accumulate, list(schedulers), list(epoch_schedulers))
 
     @contextlib.contextmanager
@@ -346,7 +249,8 @@ class Loop:
         kept = {id(p) for module in trainable for p in module.parameters()}
         living = {id(m) for module in trainable for m in module.modules()}
         flags = {p: p.requires_grad for p in model.parameters()}
-        frozen = self._frozen
+        frozen, in_phase = self._frozen, self._in_phase
+        self._in_phase = True
         for p, flag in flags.items():
             p.requires_grad_(flag and id(p) in kept)
         if freeze_statistics:
@@ -359,7 +263,7 @@ class Loop:
         finally:
             for p, flag in flags.items():
                 p.requires_grad_(flag)
-            self._frozen = frozen
+            self._frozen, self._in_phase = frozen, in_phase
             self._host.train_mode()
 
     def autocast(self) -> torch.autocast:
@@ -376,7 +280,7 @@ class Loop:
             The averaged network.
         """
         self._averaged = AveragedModel(
-            self.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True, device=self.device
+            copy_network(self.model), multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True, device=self.device
         )
         return self._averaged.module
 
@@ -387,29 +291,30 @@ class Loop:
             loss: scalar, the mean loss of the batch last dealt out.
 
         Raises:
-            PluginError: it is not a scalar, there is no optimizer, or no batch to step on.
+            PluginError: it is not a scalar with a gradient, there is no optimizer, or no batch to step on; or the
+                strategy's penalty has no gradient.
+            DfbenchError: it is not finite.
         """
-        if not self._armed:
-            raise PluginError("loop.step(loss) goes once with each batch of loop.batches() or loop.steps()")
-        if not self._recipe.given:
-            raise PluginError("call loop.optimize(optimizer) before the first loop.step(loss)")
-        if loss.dim() != 0:
-            raise PluginError(f"loop.step() takes a scalar loss, not one of shape {tuple(loss.shape)}")
+        self._check_step(loss)
         host, group, progress = self._host, self._group, self._count
-        if self._turn is _Turn.DEALT:
-            self._without_forward()
+        if self._step_pass.turn is Turn.DEALT:
+            self._step_pass.without_forward()
             host.compute.add(len(host.units))
         # From here on passes through the network are the strategy's (GEM, DER), not this batch's.
-        self._turn = _Turn.STEPPED
+        self._step_pass.turn = Turn.STEPPED
         group.stepped = True
         group.left -= 1
+        host.effects.add("replayed_units", self._replayed)
 
-        host.loss = host._make_empty_loss() + loss
-        own = host.loss.detach().clone()
+        own = host._make_empty_loss() + loss
+        host.loss = own.clone()
+        untouched = host.loss.grad_fn
         host._before_backward()
         # Whatever a plugin added to the loss is its penalty. It stays on the device until the record is written.
-        host.effects.add("penalty", host.loss.detach() - own)
-        progress.loss_sum += own.squeeze()
+        if host.loss.grad_fn is not untouched and self._watch.penalty(host.loss, own, self._in_phase):
+            host.effects.add("penalty", host.loss.detach() - own.detach())
+        self._watch.loss(host.loss, own)
+        progress.loss_sum += own.detach().squeeze()
         progress.losses += 1
         if group.size > 1:  # after before_backward: a plugin's penalty is averaged over the group too
             host.loss = host.loss / group.size
@@ -422,7 +327,17 @@ class Loop:
     @property
     def _armed(self) -> bool:
         """Whether a batch is dealt out that was not stepped on."""
-        return self._turn in (_Turn.DEALT, _Turn.FORWARDED)
+        return self._step_pass.turn in (Turn.DEALT, Turn.FORWARDED)
+
+    def _check_step(self, loss: Any) -> None:
+        if not self._armed:
+            raise PluginError("loop.step(loss) goes once with each batch of loop.batches() or loop.steps()")
+        if not self._recipe.given:
+            raise PluginError("call loop.optimize(optimizer) before the first loop.step(loss)")
+        check_loss(loss, f"{self._host.detector_name}.train passed", "to loop.step()")
+        if not self._recipe.checked:  # once: it waits for the device
+            check_scale(loss)
+            self._recipe.checked = True
 
     @property
     def _predicting(self) -> nn.Module:
@@ -436,6 +351,8 @@ class Loop:
         if recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
         host._before_update()
+        groups = () if self._trains else host.optimizer.param_groups
+        self._trains |= any(p.grad is not None and id(p) in self._weights for g in groups for p in g["params"])
         host.optimizer_step()
         host._after_update()
         for scheduler in recipe.schedulers:
@@ -459,16 +376,18 @@ class Loop:
                 # The last group of a pass may be smaller; its size is the divisor of its losses.
                 group.size = group.left = min(self._recipe.accumulate, total - index)
                 group.stepped = False
+                self._before_iteration = dict(host.effects.counts), dict(vars(host.clock))
                 host._before_training_iteration()
                 # After the callback: a reference pass in it may leave gradients behind.
                 host.optimizer.zero_grad()
+                self.model.zero_grad()  # an optimizer may be set only after the batch is dealt out
             self.enforce_modes()
             host.mbatch = [batch.pixels, batch.labels, torch.zeros_like(batch.units)]
             host.units = batch.units
             host.mb_output = None
             host.loss = host._make_empty_loss()
-            host.effects.add("replayed_units", host.replayed(batch))
-            self._turn = _Turn.DEALT
+            self._replayed = host.replayed(batch)
+            self._step_pass.turn = Turn.DEALT
             try:
                 yield batch
             finally:  # also if the detector leaves the pass here
@@ -476,87 +395,68 @@ class Loop:
 
     def _end_of_batch(self) -> None:
         """The detector asks for the next batch, or leaves."""
-        group, stepped = self._group, self._turn is _Turn.STEPPED
-        self._turn = _Turn.NONE
+        group, stepped = self._group, self._step_pass.turn is Turn.STEPPED
+        self._step_pass.turn = Turn.NONE
         if not stepped:  # it passed this batch over; the rest of its group still counts
             group.left -= 1
             if group.left == 0 and group.stepped:
                 self._update()
         if group.left == 0:
-            self._host._after_training_iteration()
+            self._end_of_iteration()
+
+    def _end_of_iteration(self) -> None:
+        """Close an iteration; one without a step leaves no trace in the counters."""
+        host = self._host
+        host._after_training_iteration()
+        if not self._group.stepped:
+            effects, clock = self._before_iteration
+            host.effects.counts = effects
+            vars(host.clock).update(clock)
 
     def enforce_modes(self) -> None:
         """Put back into eval mode what the strategy or the phase has frozen."""
         for module in self._frozen:
             module.training = False
 
-    @contextlib.contextmanager
-    def attached(self) -> Iterator[None]:
-        """A context in which the network's forward passes fire callbacks.
-
-        Its hooks are gone before ``after_training_exp``, where strategies copy the network.
-        """
-        before = self.model.register_forward_pre_hook(_Hook(self._before_forward))
-        after = self.model.register_forward_hook(_Hook(self._after_forward))
-        try:
-            yield
-        finally:
-            before.remove()
-            after.remove()
+    def attached(self) -> contextlib.AbstractContextManager[None]:
+        """A context in which the network's forward passes fire callbacks."""
+        return self._step_pass.attached()
 
     def finish(self) -> None:
         """Close the experience, after the detector's loop.
 
         Raises:
-            PluginError: the loop made no step, which would be a silent result otherwise.
+            PluginError: the loop made no step, or none on the network, which would be a silent result otherwise.
+            DfbenchError: the training diverged.
         """
-        if self._count.done == 0 and not self._host.opaque:
+        host, name = self._host, self._host.detector_name
+        if self._count.done == 0 and not host.opaque:
             raise PluginError(
-                f"the training loop of {self._host.detector_name} made no step: it must draw from "
+                f"the training loop of {name} made no step: it must draw from "
                 "loop.batches() and call loop.step(loss), or declare itself opaque"
             )
+        if not self._trains:
+            what = "it never read loop.data" if host.opaque else "no weight in its optimizers got a gradient"
+            raise PluginError(f"{name}.train did not train loop.model, the network that predicts: {what}")
+        self._watch.finish(host.effects)
         if self._averaged is not None:
-            self._host.averaged = self._averaged.module
-
-    def _before_forward(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if module.training:  # a detector may have called model.train() since the batch was dealt out
-            self.enforce_modes()
-        if self._turn is _Turn.DEALT:
-            # Plugins read the network's input, as in Avalanche; until now this was the batch's pixels.
-            if args and isinstance(args[0], torch.Tensor):
-                self._host.mbatch[0] = args[0]
-            self._host._before_forward()
-
-    def _after_forward(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if self._turn is _Turn.DEALT:
-            self._host.mb_output = output
-            self._turn = _Turn.FORWARDED
-            self._host._after_forward()
-
-    def _without_forward(self) -> None:
-        """Fire the callbacks around forward for a detector that called parts of the network, not ``model(x)``."""
-        if self._host.needs_logits:
-            raise PluginError(
-                "this strategy reads the logits of loop.model(x), but the training loop never called it: "
-                "call the model itself, not its parts"
-            )
-        self._turn = _Turn.FORWARDED
-        self._host._before_forward()
-        self._host._after_forward()
+            host.averaged = self._averaged.module
 
 
-class _Hook:
-    """A forward hook that a copy of the model (a teacher, an average) does not carry along."""
+class Passes:
+    """What an opaque detector reads: each iteration is one pass in a new order."""
 
-    def __init__(self, call: Callable[..., None] | None) -> None:
-        self._call = call
+    def __init__(self, host: LoopHost) -> None:
+        self._host = host
 
-    def __call__(self, *args: Any) -> None:
-        if self._call is not None:
-            self._call(*args)
+    def __len__(self) -> int:
+        return len(self._host.dataloader)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Hook:
-        return _Hook(None)
+    def __iter__(self) -> Iterator[Batch]:
+        host = self._host
+        for batch in host.loader.stream(_ids(host.dataloader)):
+            host.effects.add("replayed_units", host.replayed(batch))
+            yield batch
 
 
 def _ids(order: Iterable[Any]) -> Iterator[torch.Tensor]:

@@ -1,11 +1,15 @@
-"""Small helpers around a detector's network: its input, its heads, one logit lifted to two."""
+"""Small helpers around a detector's network: its input, its heads, one logit lifted to two, a copy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import nn
+
+from dfbench.errors import IncompatibleError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -95,3 +99,31 @@ def linear_heads(model: nn.Module, head: str | tuple[str, ...] | None) -> dict[s
         return heads if len(heads) == len(named) else {}
     layers = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.Linear)]
     return dict(layers[-1:])
+
+
+def copy_network(model: nn.Module) -> nn.Module:
+    """A deep copy with its hooks, also of a network that holds tensors computed from its weights.
+
+    ``copy.deepcopy`` refuses what ``weight_norm`` and ``spectral_norm`` keep as attributes. Here the copy has its
+    present value until the copy's first pass computes it.
+
+    Raises:
+        IncompatibleError: a part of the network cannot be copied.
+    """
+    held = (value for module in model.modules() for value in vars(module).values())
+    memo: dict[int, Any] = {id(t): t.detach().clone() for value in held for t in _tensors(value) if not t.is_leaf}
+    try:
+        return copy.deepcopy(model, memo)
+    except Exception as error:
+        raise IncompatibleError(
+            f"a {type(model).__name__} cannot be copied ({type(error).__name__}: {str(error).splitlines()[0][:120]}), "
+            "as a teacher or an average needs it: keep such parts out of the network"
+        ) from error
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    """A tensor, or those in a list, tuple or dict."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (list, tuple, dict)):
+        yield from (v for v in (value.values() if isinstance(value, dict) else value) if isinstance(v, torch.Tensor))

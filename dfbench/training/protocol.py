@@ -47,7 +47,8 @@ class Training(Protocol):
 
     Attributes:
         model: the network that is trained, on ``device``.
-        optimizer: steps all parameters; several optimizers of a detector appear as one.
+        optimizer: steps all parameters; several optimizers of a detector appear as one. Its ``zero_grad`` resets the
+            gradients of the whole network.
         loss: scalar tensor, within an iteration from ``before_backward`` on. Assign another tensor to it in
             ``before_backward`` to add a penalty.
         adapted_dataset: an Avalanche data set of unit ids, what this experience is trained on. Assign another one
@@ -73,14 +74,18 @@ class Training(Protocol):
     def mbatch(self) -> list[torch.Tensor]:
         """Network input (B, …), labels int64 (B,) or (B, 2), and zeros (B,), Avalanche's task labels.
 
-        Within an iteration. The first is what ``model(x)`` received; before that call it is the batch's pixels,
-        uint8.
+        Within an iteration. The first is what ``model(x)`` received, one tensor if the strategy declares
+        ``Need.INPUTS``; before that call it is the batch's pixels, uint8.
         """
         ...
 
     @property
     def mb_output(self) -> torch.Tensor:
-        """What ``model(x)`` returned for the batch, with its graph; from ``after_forward`` to ``after_update``."""
+        """What ``model(x)`` returned for the batch, with its graph; from ``after_forward`` to ``after_update``.
+
+        It is the one call with gradients in this step: others are refused with ``Need.LOGITS`` or
+        ``Need.UNIT_LOGITS``, and those without gradients are not seen.
+        """
         ...
 
     @property
@@ -116,6 +121,8 @@ class Training(Protocol):
     def reference_loss(self, ids: torch.Tensor) -> torch.Tensor:
         """The detector's own loss on some units, with its graph, in the network's present mode.
 
+        It is computed with gradients also where they are switched off; the result has no graph then.
+
         Args:
             ids: int64 (N,), N ≥ 1.
 
@@ -135,7 +142,7 @@ class Training(Protocol):
             strategy declares ``Need.UNIT_LOGITS``.
 
         Raises:
-            PluginError: the detector's loss does not call the network itself.
+            PluginError: the detector's loss does not call the network itself, or twice with gradients.
         """
         ...
 

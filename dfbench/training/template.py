@@ -8,6 +8,7 @@ Avalanche plugin that does not itself iterate over pictures runs in it unchanged
 from __future__ import annotations
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,16 +20,22 @@ from torch import nn
 
 from dfbench.data.loader import Batch, UnitLoader, epoch_order, replay_order
 from dfbench.errors import PluginError
+from dfbench.training.calls import calling, check_loss, graded_outputs
 from dfbench.training.compute import ComputeCounter
 from dfbench.training.dataset import unit_ids
 from dfbench.training.detector import Detector
-from dfbench.training.loop import Loop, Optimizers, Progress
-from dfbench.training.strategies import Effects
+from dfbench.training.host import Progress
+from dfbench.training.loop import Loop
+from dfbench.training.optimizers import Optimizers
+from dfbench.training.strategies import Effects, Need
 
 if TYPE_CHECKING:
     from dfbench.training.avalanche_types import SupervisedTemplate
 else:
     from avalanche.training.templates import SupervisedTemplate
+
+
+log = logging.getLogger("dfbench.training")
 
 
 def _no_evaluator() -> EvaluationPlugin:
@@ -64,7 +71,7 @@ class LoopTemplate(SupervisedTemplate):
     """An Avalanche strategy that trains a detector with the detector's own loop.
 
     To strategies it is a :class:`~dfbench.training.protocol.Training`, to the loop a
-    :class:`~dfbench.training.loop.LoopHost`.
+    :class:`~dfbench.training.host.LoopHost`.
 
     Args:
         detector: owns the loop and the loss.
@@ -74,7 +81,7 @@ class LoopTemplate(SupervisedTemplate):
         device: where to train.
         effects: counters of what the strategy did.
         progress: receives every step.
-        needs_logits: whether a plugin reads ``mb_output``.
+        needs: what the strategy needs of the detector.
         whole_stream: whether the one experience holds the whole stream.
         tuned: speed settings, see :mod:`dfbench.training.tuned_forward`.
 
@@ -100,7 +107,7 @@ class LoopTemplate(SupervisedTemplate):
         device: torch.device | str = "cpu",
         effects: Effects | None = None,
         progress: Progress | None = None,
-        needs_logits: bool = False,
+        needs: frozenset[Need] = frozenset(),
         whole_stream: bool = False,
         tuned: tuple[str, ...] = (),
     ) -> None:
@@ -120,7 +127,7 @@ class LoopTemplate(SupervisedTemplate):
         self.loader = loader
         self.effects = effects or Effects()
         self.progress = progress
-        self.needs_logits = needs_logits
+        self.needs = needs
         self.whole_stream = whole_stream
         self.tuned = tuned
         self.generator = torch.Generator()
@@ -178,7 +185,8 @@ class LoopTemplate(SupervisedTemplate):
         with self.loop.attached():
             if self.mid_training is not None:
                 self.mid_training(self.model, 0)
-            self.detector.train(self.loop)
+            with calling(self.detector, "train"), _changing(self.model, self.detector):
+                self.detector.train(self.loop)
         self.loop.finish()
         self.loop = None
 
@@ -210,28 +218,31 @@ class LoopTemplate(SupervisedTemplate):
             ids: int64 (N,).
 
         Returns:
-            The detector's rows: one per unit, or several (a clip, a pair, an ensemble).
+            The detector's rows: one per unit, or several (a clip, a pair, an ensemble). Without a graph where the
+            caller has switched gradients off.
 
         Raises:
-            PluginError: the loss does not call the model itself.
+            PluginError: the loss does not call the model itself, or calls it twice with gradients.
         """
-        outputs: list[torch.Tensor] = []
-        hook = self.model.register_forward_hook(lambda module, args, output: outputs.append(output))
-        try:
+        with graded_outputs(self.model) as outputs:
             self.reference_loss(ids)
-        finally:
-            hook.remove()
-        if not outputs:
+        if len(outputs) != 1:
+            called = "called it twice with gradients" if outputs else "never called it"
             raise PluginError(
-                f"this strategy reads the logits of model(x), but {self.detector_name}.loss never called it: "
-                "call the model itself, not its parts"
+                f"this strategy reads the logits of model(x), but {self.detector_name}.loss {called}: "
+                "call the model itself, not its parts, and once"
             )
-        return outputs[0]
+        return outputs[0] if torch.is_grad_enabled() else outputs[0].detach()
 
     def batch_loss(self, batch: Batch) -> torch.Tensor:
-        """The detector's own loss on a batch, a scalar, in the precision of training."""
-        with self.autocast():
-            return self.detector.loss(self.model, batch)
+        """The detector's own loss on a batch, a scalar, in the precision of training.
+
+        It is computed with gradients, which a gradient penalty needs, even where the caller has switched them off.
+        """
+        with torch.enable_grad(), self.autocast(), calling(self.detector, "loss"):
+            loss = self.detector.loss(self.model, batch)
+        check_loss(loss, f"{self.detector_name}.loss returned")
+        return loss if torch.is_grad_enabled() else loss.detach()
 
     def autocast(self) -> torch.autocast:
         """The precision of training as a context: the detector's, or bf16 where the run is tuned so."""
@@ -248,3 +259,12 @@ class LoopTemplate(SupervisedTemplate):
         if self.whole_stream:
             return 0
         return int((batch.experience != self.experience.current_experience).sum())
+
+
+@contextlib.contextmanager
+def _changing(model: nn.Module, detector: Detector) -> Iterator[None]:
+    """A context in which an opaque loop should change the network. It may not, with a learning rate of 0."""
+    before = {k: v.clone() for k, v in model.state_dict().items()} if detector.opaque else {}
+    yield
+    if before and all(torch.equal(before[name], value) for name, value in model.state_dict().items() if name in before):
+        log.warning("%s.train changed no weight of loop.model, the network that predicts", type(detector).__name__)

@@ -8,9 +8,18 @@ from dfbench import StrategyEntry, hookimpl
 @hookimpl
 def register_strategies() -> list[StrategyEntry]:
     """Bounds, rehearsal, gradient, regularisation and distillation methods, and those of the deepfake field itself."""
-    bounds, replay, gradients, penalties, rehearsal, importance, distillation = (
+    bounds, replay, gradients, penalties, rehearsal, importance, distillation, heads = (
         f"dfbench_avalanche.{module}"
-        for module in ("bounds", "replay", "gradients", "regularization", "rehearsal", "importance", "distillation")
+        for module in (
+            "bounds",
+            "replay",
+            "gradients",
+            "regularization",
+            "rehearsal",
+            "importance",
+            "distillation",
+            "heads",
+        )
     )
     return [
         StrategyEntry("naive", f"{bounds}:Naive", "fine-tuning on each experience, nothing kept (lower bound)"),
@@ -32,10 +41,8 @@ def register_strategies() -> list[StrategyEntry]:
         StrategyEntry(
             "si", f"{penalties}:SI", "quadratic penalty weighted along the training path", "arXiv:1703.04200"
         ),
-        StrategyEntry("lwf", f"{penalties}:LwF", "distils the previous network's outputs", "arXiv:1606.09282"),
-        StrategyEntry(
-            "cwr_star", f"{penalties}:CWRStar", "consolidates the head, freezes the rest", "arXiv:1907.03799"
-        ),
+        StrategyEntry("lwf", f"{distillation}:LwF", "distils the previous network's outputs", "arXiv:1606.09282"),
+        StrategyEntry("cwr_star", f"{heads}:CWRStar", "consolidates the head, freezes the rest", "arXiv:1907.03799"),
         StrategyEntry(
             "der", f"{rehearsal}:DER", "replays units and the logits they had (DER, DER++)", "arXiv:2004.07211"
         ),
@@ -48,27 +55,39 @@ def register_strategies() -> list[StrategyEntry]:
         ),
         StrategyEntry("lfl", f"{distillation}:LFL", "keeps the previous network's features", "arXiv:1607.00122"),
         StrategyEntry(
+            "mir",
+            "dfbench_avalanche.mir:MIR",
+            "replays the stored units whose loss a step would raise most (our implementation)",
+            "arXiv:1908.04742",
+        ),
+        StrategyEntry(
+            "slda",
+            f"{heads}:SLDA",
+            "frozen after the first experience, with a head in closed form (our implementation)",
+            "arXiv:1909.01520",
+        ),
+        StrategyEntry(
             "dfil",
             "dfbench_avalanche.dfil:DFIL",
-            "replays hard and central units, distils, contrasts real and fake",
+            "replays hard and central units, distils, contrasts real and fake (our implementation)",
             "arXiv:2309.09526",
         ),
         StrategyEntry(
             "cored",
             "dfbench_avalanche.cored:CoReD",
-            "distils outputs and mean features by confidence",
+            "distils outputs and mean features by confidence (our implementation)",
             "arXiv:2107.02408",
         ),
         StrategyEntry(
             "hdp",
             "dfbench_avalanche.hdp:HDP",
-            "real faces with a learned perturbation stand for old fakes",
+            "real faces with a learned perturbation stand for old fakes (our implementation)",
             "arXiv:2308.06217",
         ),
         StrategyEntry(
             "sur_lid",
             "dfbench_avalanche.sur_lid:SURLID",
-            "sparse uniform replay, domains kept apart, a classifier per experience",
+            "sparse uniform replay, domains kept apart, a classifier per experience (our implementation)",
             "arXiv:2411.11396",
         ),
     ]

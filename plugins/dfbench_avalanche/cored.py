@@ -14,7 +14,7 @@ from avalanche.core import SupervisedPlugin
 from pydantic import Field
 
 from dfbench import Effects, Need, Strategy, StrategyConfig, StrategyContext, Training, unit_ids
-from dfbench_avalanche.teacher import FeaturePlugin, Rows, evaluated, measure, soft_labels
+from dfbench_avalanche.teacher import FeaturePlugin, Rows, borrowed, check_copy, evaluated, measure, soft_labels
 
 
 def members(logits: torch.Tensor, labels: torch.Tensor, stores: int) -> torch.Tensor:
@@ -58,7 +58,7 @@ class CoReDPlugin(FeaturePlugin):
         if self.previous is None:
             return
         ids = unit_ids(training.experience.dataset)
-        with evaluated(training.model):  # which still is the previous network
+        with borrowed(training.model, self.previous), evaluated(training.model):
             rows: Rows = measure(training, ids, self.heads)
         stored, filled = means(rows.features, members(rows.logits, self.targets[ids], self.config.stores))
         self._stored = stored.to(training.device), filled.to(training.device)
@@ -107,10 +107,13 @@ class CoReD(Strategy):
     """
 
     Config: ClassVar = CoReDConfig
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.LOGITS, Need.LINEAR_HEAD, Need.UNIT_LOGITS})
+    needs: ClassVar[frozenset[Need]] = frozenset(
+        {Need.GRADIENTS, Need.LOGITS, Need.LINEAR_HEAD, Need.UNIT_LOGITS, Need.INPUTS}
+    )
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
         self._model = context.model
+        check_copy(context.model)
         self._plugin = CoReDPlugin(context.heads, self.config, context.targets, self.effects)
         return [self._plugin]
 

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from dfbench import Memory, Need, Strategy, StrategyContext, Training, UsageError
 from dfbench_avalanche.storage_policies import PolicyReplayPlugin, Ranked, to_centre
-from dfbench_avalanche.teacher import FeaturePlugin, Rows, measure, soft_labels, supervised_contrast
+from dfbench_avalanche.teacher import FeaturePlugin, Rows, check_copy, measure, soft_labels, supervised_contrast
 
 
 def hard_and_central(rows: Rows) -> torch.Tensor:
@@ -80,7 +80,9 @@ class DFIL(Strategy):
     """
 
     Config: ClassVar = DFILConfig
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.LOGITS, Need.LINEAR_HEAD, Need.UNIT_LOGITS})
+    needs: ClassVar[frozenset[Need]] = frozenset(
+        {Need.GRADIENTS, Need.LOGITS, Need.LINEAR_HEAD, Need.UNIT_LOGITS, Need.INPUTS}
+    )
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
         size, heads = context.units_in_memory(self.config), context.heads
@@ -90,6 +92,7 @@ class DFIL(Strategy):
                 "raise it with --set strategy.memory=N"
             )
         self._model = context.model
+        check_copy(context.model)
         self._memory = Ranked(size, lambda training, ids: ids[hard_and_central(measure(training, ids, heads))])
         self._plugin = DFILPlugin(heads, self.config)
         return [PolicyReplayPlugin(self._memory, self.config.batch_size, context.targets), self._plugin]

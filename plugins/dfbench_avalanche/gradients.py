@@ -167,6 +167,8 @@ class UnitAGEMPlugin(SupervisedPlugin):
             return
         parameters = zip(training.model.parameters(), self.reference, strict=True)
         pairs = [(p.grad, r) for p, r in parameters if p.grad is not None and r is not None]
+        if not pairs:  # the two passes train different weights: nothing can oppose
+            return
         dot = _inner(pairs)
         against = dot < 0
         self.effects.add("projections", against.float())

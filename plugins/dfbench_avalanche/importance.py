@@ -8,7 +8,7 @@ their gradients on (x, y). Where that makes no difference, both end in the same 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from avalanche.core import SupervisedPlugin
@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import nn
 
 from dfbench import Need, Strategy, StrategyConfig, StrategyContext, Training, unit_ids
+from dfbench_avalanche.teacher import evaluated, predicting
 
 Tensors = dict[str, torch.Tensor]
 
@@ -37,47 +38,62 @@ def distance(model: nn.Module, importance: Tensors, anchor: Tensors) -> torch.Te
 
 
 class MASPlugin(SupervisedPlugin):
-    """MAS. Importance is the mean over batches of |gradient of the mean squared norm of the logits|."""
+    """MAS. Importance is the mean over units, or over batches, of |gradient of the squared norm of the logits|.
 
-    def __init__(self, strength: float, alpha: float) -> None:
+    Args:
+        config: its options.
+    """
+
+    def __init__(self, config: MASConfig) -> None:
         super().__init__()
-        self.strength, self.alpha = strength, alpha
+        self.config = config
         self.importance: Tensors = {}
         self.anchor: Tensors = {}
 
     def before_backward(self, training: Training, **kwargs: Any) -> None:
         """Add the penalty."""
         if self.importance:
-            training.loss = training.loss + self.strength * distance(training.model, self.importance, self.anchor)
+            away = distance(training.model, self.importance, self.anchor)
+            training.loss = training.loss + self.config.strength * away
 
     def after_training_exp(self, training: Training, **kwargs: Any) -> None:
-        """Measure importances on the experience's units and average them into the old ones."""
-        new, old, a = self.measure(training), self.importance, self.alpha
-        self.importance = {n: a * old[n] + (1 - a) * value for n, value in new.items()} if old else new
-        self.anchor = weights_of(training.model)
+        """Measure importances of the network that predicts now, and add or average them into the old ones."""
+        c, old = self.config, self.importance
+        with predicting(training):
+            new = self.measure(training)
+            self.anchor = weights_of(training.model)
+        kept, added = (1.0, 1.0) if c.accumulate == "sum" else (c.alpha, 1 - c.alpha)
+        self.importance = {n: kept * old[n] + added * value for n, value in new.items()} if old else new
 
     def measure(self, training: Training) -> Tensors:
         """Importances by name, measured in eval mode: in train mode batch normalisation would move its statistics."""
         model, importance = training.model, zeros_of(training.model)
-        batches = unit_ids(training.experience.dataset).split(training.train_mb_size)
-        model.eval()
-        for ids in batches:
-            model.zero_grad()
-            logits = training.reference_logits(ids).float()
-            torch.linalg.vector_norm(logits, dim=1).pow(2).mean().backward()
-            for name, p in model.named_parameters():
-                if p.grad is not None:
-                    importance[name] += p.grad.abs()
+        parts = unit_ids(training.experience.dataset).split(
+            1 if self.config.gradient == "unit" else training.train_mb_size
+        )
+        with evaluated(model):
+            for ids in parts:
+                model.zero_grad()
+                logits = training.reference_logits(ids).float()
+                torch.linalg.vector_norm(logits, dim=1).pow(2).mean().backward()
+                for name, p in model.named_parameters():
+                    if p.grad is not None:
+                        importance[name] += p.grad.abs()
         model.zero_grad()
-        model.train()
-        return {name: value / float(len(batches)) for name, value in importance.items()}
+        return {name: value / float(len(parts)) for name, value in importance.items()}
 
 
 class MASConfig(StrategyConfig):
-    """Options of MAS."""
+    """Options of MAS. Avalanche has ``gradient=batch accumulate=mean``."""
 
     strength: float = Field(1.0, ge=0, description="lambda of the penalty")
-    alpha: float = Field(0.5, ge=0, le=1, description="share of the old importances when new ones are added")
+    gradient: Literal["unit", "batch"] = Field(
+        "unit", description="whose gradients' absolute values are averaged: each unit's, or each batch's mean"
+    )
+    accumulate: Literal["sum", "mean"] = Field(
+        "sum", description="importances of all experiences are added, or averaged with the share alpha of the old"
+    )
+    alpha: float = Field(0.5, ge=0, le=1, description="with accumulate=mean: share of the old importances")
 
 
 class MAS(Strategy):
@@ -88,7 +104,7 @@ class MAS(Strategy):
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
         self._device = next(context.model.parameters()).device
-        self._plugin = MASPlugin(self.config.strength, self.config.alpha)
+        self._plugin = MASPlugin(self.config)
         return [self._plugin]
 
     def state_dict(self) -> dict[str, Any]:
@@ -113,9 +129,10 @@ class RWalkPlugin(SupervisedPlugin):
         anchor: weights that the last experience left.
     """
 
-    def __init__(self, strength: float, alpha: float, interval: int) -> None:
+    def __init__(self, config: RWalkConfig) -> None:
         super().__init__()
-        self.strength, self.alpha, self.interval = strength, alpha, interval
+        self.strength, self.alpha, self.interval = config.strength, config.alpha, config.interval
+        self.by_step = config.fisher == "step"
         self.fisher: Tensors = {}
         self.scores: Tensors = {}
         self.penalties: Tensors = {}
@@ -125,11 +142,15 @@ class RWalkPlugin(SupervisedPlugin):
         self._saved: Tensors = {}  # decrease in loss since the last score, to first order
         self._since: Tensors = {}  # weights at the last score
         self._score: Tensors = {}  # of this experience so far
+        self._squares: Tensors = {}  # sum of squared gradients since the last score
+        self._steps = 0  # of this experience
+        self._folded = False  # whether this experience has a share in the moving average
 
     def before_training_exp(self, training: Training, **kwargs: Any) -> None:
         """Start the path of an experience."""
         self._saved, self._score = zeros_of(training.model), zeros_of(training.model)
         self._since = weights_of(training.model)
+        self._squares, self._steps, self._folded = zeros_of(training.model), 0, False
 
     def before_backward(self, training: Training, **kwargs: Any) -> None:
         """Add the penalty."""
@@ -145,15 +166,26 @@ class RWalkPlugin(SupervisedPlugin):
             if p.grad is not None and self.penalties:  # d/dw of λ·Ω·(w − w*)²
                 gradient -= 2 * self.strength * self.penalties[name] * (p - self.anchor[name])
             self._gradient[name] = gradient
-            squared, old = gradient.pow(2), self.fisher.get(name)
+            self._squares[name] += gradient.pow(2)
+        self._steps += 1
+        if self.by_step or self._steps % self.interval == 0:
+            self._fold(1 if self.by_step else self.interval)
+
+    def _fold(self, steps: int) -> None:
+        """Give the mean square of the last ``steps`` gradients its share in the moving average."""
+        for name, total in self._squares.items():
+            squared, old = total / steps, self.fisher.get(name)
             self.fisher[name] = squared if old is None else self.alpha * squared + (1 - self.alpha) * old
+            total.zero_()
+        self._folded = True
 
     @torch.no_grad()
     def after_training_iteration(self, training: Training, **kwargs: Any) -> None:
         """Add what the step saved; every ``interval`` steps divide it by the distance that the weight has moved."""
         if not self._gradient:  # the detector passed this batch over
             return
-        due = (training.clock.train_iterations + 1) % self.interval == 0
+        steps = training.clock.train_iterations + 1 if self.by_step else self._steps
+        due = steps % self.interval == 0
         for name, p in training.model.named_parameters():
             self._saved[name] -= self._gradient[name] * (p - self._before[name])
             if due:
@@ -166,10 +198,12 @@ class RWalkPlugin(SupervisedPlugin):
 
     @torch.no_grad()
     def after_training_exp(self, training: Training, **kwargs: Any) -> None:
-        """Fix the penalties of later experiences, both parts scaled to at most 1."""
+        """Fix the penalties of later experiences around what predicts now, both parts scaled to at most 1."""
+        if not self._folded and self._steps:  # fewer steps than an interval
+            self._fold(self._steps)
         old = self.scores
         self.scores = {n: 0.5 * (old[n] + s) for n, s in self._score.items()} if old else self._score
-        self.anchor = weights_of(training.model)
+        self.anchor = weights_of(training.model if training.averaged is None else training.averaged)
         # After fewer steps than an interval all scores are 0. Avalanche divides by their maximum, which gives NaN.
         fisher, score = _largest(self.fisher), _largest(self.scores)
         self.penalties = {n: self.fisher[n] / fisher + self.scores[n].relu() / score for n in self.fisher}
@@ -179,8 +213,12 @@ class RWalkConfig(StrategyConfig):
     """Options of RWalk."""
 
     strength: float = Field(0.1, ge=0, description="lambda of the penalty")
-    alpha: float = Field(0.9, ge=0, le=1, description="share of the newest squared gradient in the moving average")
+    alpha: float = Field(0.9, ge=0, le=1, description="share of the newest mean square in the moving average")
     interval: int = Field(10, ge=1, description="steps between two scores")
+    fisher: Literal["interval", "step"] = Field(
+        "interval",
+        description="what enters the moving average: the mean square of an interval, or as in Avalanche of a step",
+    )
 
 
 class RWalk(Strategy):
@@ -191,7 +229,7 @@ class RWalk(Strategy):
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
         self._device = next(context.model.parameters()).device
-        self._plugin = RWalkPlugin(self.config.strength, self.config.alpha, self.config.interval)
+        self._plugin = RWalkPlugin(self.config)
         return [self._plugin]
 
     def state_dict(self) -> dict[str, Any]:

@@ -180,7 +180,8 @@ class ReferenceGradients:
         for place in (place for place, part in zip(places, parts, strict=True) if part is None):
             place.zero_()
         pairs = [(place, part) for place, part in zip(places, parts, strict=True) if part is not None]
-        torch._foreach_copy_([place for place, _ in pairs], [part for _, part in pairs])
+        if pairs:  # none of a frozen layer larger than a block
+            torch._foreach_copy_([place for place, _ in pairs], [part for _, part in pairs])
         if filled < self._scratch.shape[1]:
             self._scratch[:, filled:] = 0
 

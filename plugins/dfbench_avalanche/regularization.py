@@ -1,66 +1,80 @@
-"""EWC, SI, LwF and CWR*: strategies that store weights or networks instead of data."""
+"""EWC and SI: penalties on moving weights by their importance."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
 from avalanche.core import SupervisedPlugin
-from avalanche.training.plugins import CWRStarPlugin, EWCPlugin, LwFPlugin, SynapticIntelligencePlugin
-from avalanche.training.utils import ParamData, freeze_everything, unfreeze_everything, zerolike_params_dict
+from avalanche.training.plugins import EWCPlugin, SynapticIntelligencePlugin
+from avalanche.training.utils import ParamData, zerolike_params_dict
 from pydantic import Field
 
-from dfbench import Effects, Need, Strategy, StrategyConfig, StrategyContext, Training, unit_ids
+from dfbench import Need, Strategy, StrategyConfig, StrategyContext, Training, unit_ids
+from dfbench_avalanche.teacher import evaluated, predicting
 
 
 class UnitEWCPlugin(EWCPlugin):
-    """Avalanche's EWC, whose Fisher pass uses the detector's own loss."""
+    """Avalanche's EWC, whose Fisher pass uses the detector's own loss.
+
+    Args:
+        config: its options.
+    """
 
     _training: Training | None = None
 
+    def __init__(self, config: EWCConfig) -> None:
+        super().__init__(config.strength, "separate" if config.decay is None else "online", config.decay)
+        self.fisher = config.fisher
+
     def after_training_exp(self, training: Training, **kwargs: Any) -> None:
-        """Measure importances and keep the weights."""
+        """Measure importances and keep the weights, of the network that predicts now."""
         self._training = training  # compute_importances does not receive it
         try:
-            super().after_training_exp(training, **kwargs)
+            with predicting(training):
+                super().after_training_exp(training, **kwargs)
         finally:
             self._training = None
 
     def compute_importances(
         self, model: Any, criterion: Any, optimizer: Any, dataset: Any, *args: Any, **kw: Any
     ) -> Any:
-        """Mean over batches of the squared gradient of the batch's loss, as Avalanche computes it."""
+        """Mean over units, or over batches, of the squared gradient of the loss, in eval mode."""
         training = self._training
         assert training is not None
-        batches = unit_ids(dataset).split(training.train_mb_size)
+        ids = unit_ids(dataset)
+        parts = ids.split(1) if self.fisher == "unit" else self.order(training, ids).split(training.train_mb_size)
         importances = zerolike_params_dict(model)
-        model.eval()
-        for ids in batches:
-            optimizer.zero_grad()
-            training.reference_loss(ids).backward()
-            for name, p in model.named_parameters():
-                if p.grad is not None:
-                    importances[name].data += p.grad.data.clone().pow(2)
+        with evaluated(model):
+            for part in parts:
+                optimizer.zero_grad()
+                training.reference_loss(part).backward()
+                for name, p in model.named_parameters():
+                    if p.grad is not None:
+                        importances[name].data += p.grad.data.clone().pow(2)
         for importance in importances.values():
-            importance.data /= float(len(batches))
+            importance.data /= float(len(parts))
         optimizer.zero_grad()
-        model.train()
         return importances
+
+    def order(self, training: Training, ids: torch.Tensor) -> torch.Tensor:
+        """The units, shuffled: stored one class after the other, a batch would have the gradient of one class."""
+        return ids[torch.randperm(len(ids), generator=training.generator)]
 
 
 class EWCConfig(StrategyConfig):
     """Options of EWC."""
 
-    strength: float = Field(100.0, ge=0, description="lambda; depends on the batch size (gradients of batch means)")
+    strength: float = Field(100.0, ge=0, description="lambda; with fisher=batch it depends on the batch size")
     decay: float | None = Field(
         None,
         ge=0,
         le=1,
         description="online EWC: one penalty, old importances times this (default: one each experience)",
+    )
+    fisher: Literal["unit", "batch"] = Field(
+        "batch", description="whose squared gradients are averaged: as in Avalanche each batch's mean, or each unit's"
     )
 
 
@@ -75,8 +89,7 @@ class EWC(Strategy):
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS})
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
-        decay = self.config.decay
-        self._plugin = UnitEWCPlugin(self.config.strength, "separate" if decay is None else "online", decay)
+        self._plugin = UnitEWCPlugin(self.config)
         return [self._plugin]
 
     def state_dict(self) -> dict[str, Any]:
@@ -99,9 +112,12 @@ class MendedSIPlugin(SynapticIntelligencePlugin):
     """
 
     def before_training_exp(self, training: Training, **kwargs: Any) -> None:
-        """Start the path of an experience."""
+        """Start the path of an experience; the penalty is around the weights that predicted after the last one."""
+        anchors = {name: data.data for name, data in self.ewc_data[0].items()}
         super().before_training_exp(training, **kwargs)
         _own(self.ewc_data[0])
+        for name, weights in anchors.items():
+            self.ewc_data[0][name].data = weights
 
     def before_training_iteration(self, training: Training, **kwargs: Any) -> None:
         """Keep the weights before the step."""
@@ -120,10 +136,14 @@ class MendedSIPlugin(SynapticIntelligencePlugin):
         super().after_training_iteration(training, **kwargs)
 
     def after_training_exp(self, training: Training, **kwargs: Any) -> None:
-        """Turn the path into importances, negative ones into 0."""
+        """Turn the path into importances, negative ones into 0, and keep the weights that predict now."""
         super().after_training_exp(training, **kwargs)
         for importance in self.ewc_data[1].values():
             importance.data = importance.data.clamp(min=0)
+        predicts = training.model if training.averaged is None else training.averaged
+        weights = dict(predicts.named_parameters())
+        for name, anchor in self.ewc_data[0].items():
+            anchor.data = weights[name].detach().flatten().to(anchor.data, copy=True)
 
 
 class SIConfig(StrategyConfig):
@@ -154,106 +174,6 @@ class SI(Strategy):
             part.update({k: _param(k, v) for k, v in saved.items()})
         for key, saved in state["syn"].items():
             self._plugin.syn_data[key].update({k: _param(k, v) for k, v in saved.items()})
-
-
-class LwFConfig(StrategyConfig):
-    """Options of LwF."""
-
-    alpha: float = Field(1.0, ge=0, description="weight of the distillation loss")
-    temperature: float = Field(2.0, gt=0, description="softmax temperature")
-
-
-class LwF(Strategy):
-    """Learning without Forgetting (Li & Hoiem 2016), Avalanche's plugin unchanged."""
-
-    Config: ClassVar = LwFConfig
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.LOGITS})
-
-    def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
-        self._model = context.model
-        self._plugin = LwFPlugin(self.config.alpha, self.config.temperature)
-        return [self._plugin]
-
-    def state_dict(self) -> dict[str, Any]:
-        """The previous network and the classes that it was trained on."""
-        lwf = self._plugin.lwf
-        if lwf.prev_model is None:
-            return {}
-        return {
-            "model": dict(lwf.prev_model.state_dict()),
-            "classes": [int(c) for c in sorted(lwf.prev_classes_by_task[0])],
-            "count": lwf.expcount,
-        }
-
-    def load_state_dict(self, state: dict[str, Any], rebuild: Callable[[torch.Tensor], Any]) -> None:
-        if state:
-            lwf = self._plugin.lwf
-            lwf.prev_model = copy.deepcopy(self._model)
-            lwf.prev_model.load_state_dict(state["model"])
-            lwf.prev_classes_by_task[0] = set(state["classes"])
-            lwf.expcount = state["count"]
-
-
-class HeadPlugin(CWRStarPlugin):
-    """Avalanche's CWR* on one head of a network that may have several; counts the rows that it consolidates.
-
-    Avalanche keeps consolidated rows as attributes of the model. Here that is a namespace per plugin, so that each head
-    has its own.
-    """
-
-    def __init__(self, model: Any, heads: tuple[str, ...], head: str, freeze: bool, effects: Effects) -> None:
-        super().__init__(SimpleNamespace(), cwr_layer_name=head, freeze_remaining_model=freeze)
-        self.network, self.heads = model, heads
-        self.effects = effects
-
-    def get_cwr_layer(self) -> Any:
-        """The head that this plugin consolidates."""
-        return self.network.get_submodule(self.cwr_layer_name)
-
-    def freeze_other_layers(self) -> None:
-        """Freeze everything except the heads."""
-        freeze_everything(self.network)
-        for head in self.heads:
-            unfreeze_everything(self.network.get_submodule(head))
-
-    def consolidate_weights(self) -> None:
-        """Consolidate as Avalanche does, and count the rows."""
-        super().consolidate_weights()
-        self.effects.add("consolidated_rows", len(self.cur_class))
-
-
-class CWRStarConfig(StrategyConfig):
-    """Options of CWR*."""
-
-    freeze: bool = Field(True, description="freeze everything except the head after the first experience")
-
-
-class CWRStar(Strategy):
-    """CWR* (Lomonaco et al. 2019): averages the head's rows over experiences and freezes the rest."""
-
-    Config: ClassVar = CWRStarConfig
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.LINEAR_HEAD})
-
-    def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
-        heads, freeze = context.heads, self.config.freeze
-        self._plugins = [HeadPlugin(context.model, heads, head, freeze, self.effects) for head in heads]
-        return list(self._plugins)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Consolidated rows of each head, and the number of units seen of each class."""
-        return {
-            plugin.cwr_layer_name: {
-                "weights": {str(c): torch.from_numpy(np.asarray(w)) for c, w in plugin.model.saved_weights.items()},
-                "past": {str(c): int(n) for c, n in plugin.model.past_j.items()},
-            }
-            for plugin in self._plugins
-        }
-
-    def load_state_dict(self, state: dict[str, Any], rebuild: Callable[[torch.Tensor], Any]) -> None:
-        for plugin in self._plugins:
-            saved = state[plugin.cwr_layer_name]
-            plugin.model.saved_weights.update({int(c): w.numpy() for c, w in saved["weights"].items()})
-            plugin.model.past_j.update({int(c): n for c, n in saved["past"].items()})
 
 
 def _own(params: dict[str, Any]) -> None:

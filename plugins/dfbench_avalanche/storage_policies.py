@@ -15,6 +15,7 @@ from avalanche.core import SupervisedPlugin
 
 from dfbench import Training, unit_ids
 from dfbench_avalanche.features import HeadInputs
+from dfbench_avalanche.teacher import evaluated, predicting
 
 Policy = Literal["experience", "class", "reservoir", "herding", "hardest", "centre"]
 Order = Callable[[Training, torch.Tensor], torch.Tensor]
@@ -108,13 +109,10 @@ class PolicyReplayPlugin(SupervisedPlugin):
             training.mix_in(self.memory.ids, self.batch_size or training.train_mb_size)
 
     def after_training_exp(self, training: Training, **kwargs: Any) -> None:
-        """Store some of the units that were just trained on, chosen in eval mode."""
+        """Store some of the units that were just trained on, chosen by the network that predicts now, in eval mode."""
         ids = unit_ids(training.experience.dataset)
-        was_training = training.model.training
-        training.model.eval()
-        with torch.no_grad():
+        with predicting(training), evaluated(training.model), torch.no_grad():
             self.memory.update(training, ids, self.targets[ids])
-        training.model.train(was_training)
 
 
 def make_memory(policy: Policy, size: int, heads: tuple[str, ...]) -> Ranked | Reservoir:

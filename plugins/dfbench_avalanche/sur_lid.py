@@ -17,75 +17,18 @@ from pydantic import Field
 from torch import nn
 
 from dfbench import Effects, Memory, Need, PluginError, Strategy, StrategyContext, Training, UsageError, unit_ids
+from dfbench_avalanche.domains import aligned, centre, mean, refilled, shuffled, sparse_uniform
 from dfbench_avalanche.features import HeadInputs
-from dfbench_avalanche.teacher import FeaturePlugin, evaluated, joined, network_inputs, supervised_contrast
-
-
-def sparse_uniform(features: torch.Tensor, stability: torch.Tensor, count: int) -> torch.Tensor:
-    """Sparse uniform replay: units that represent the whole distribution.
-
-    The units are sorted by the distance to the mean and cut into equal intervals. Each contributes its most stable
-    unit, and the one whose feature is least similar to that one's.
-
-    Args:
-        features: (N, D).
-        stability: (N,).
-        count: number of positions at most; all N if there are no more.
-
-    Returns:
-        Positions, int64.
-    """
-    if count >= len(features):
-        return torch.arange(len(features))
-    if count < 1:
-        return torch.empty(0, dtype=torch.int64)
-    order = (features - features.mean(0)).norm(dim=1).argsort(stable=True)
-    points, chosen = F.normalize(features, dim=1), []
-    for interval in order.tensor_split(-(-count // 2)):
-        steady = int(interval[stability[interval].argmax()])
-        chosen.append(steady)
-        others = interval[interval != steady]
-        if len(others):
-            chosen.append(int(others[(points[others] @ points[steady]).argmin()]))
-    return torch.tensor(chosen[:count], dtype=torch.int64)
-
-
-def shuffled(x: torch.Tensor, grid: int) -> torch.Tensor:
-    """Inputs (N, …, H, W) cut into ``grid`` × ``grid`` tiles that change places, in the same way for all inputs.
-
-    Rows and columns that do not fill a tile stay where they are.
-    """
-    high, wide = x.shape[-2] // grid, x.shape[-1] // grid
-    out = x.clone()
-    for place, origin in enumerate(torch.randperm(grid * grid).tolist()):
-        (top, left), (row, column) = divmod(place, grid), divmod(origin, grid)
-        out[..., top * high : (top + 1) * high, left * wide : (left + 1) * wide] = x[
-            ..., row * high : (row + 1) * high, column * wide : (column + 1) * wide
-        ]
-    return out
-
-
-def refilled(features: torch.Tensor, domains: torch.Tensor, centres: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """New points inside the domains of stored units, β·(α·f + (1 − α)·f′) + (1 − β)·c with α, β uniform in 0 … 1.
-
-    Args:
-        features: (N, D), f of each unit.
-        domains: int64 (N,).
-        centres: (domains, D), c of each domain.
-
-    Returns:
-        A point for each unit, (N, D), f′ being the feature of a unit of its domain in the batch, and its domain (N,).
-    """
-    alpha, beta = torch.rand(2, len(features), 1, device=features.device)
-    same = (domains[:, None] == domains[None, :]).float()
-    other = features[torch.multinomial(same, 1)[:, 0]]
-    return beta * (alpha * features + (1 - alpha) * other) + (1 - beta) * centres[domains], domains
-
-
-def aligned(weight: torch.Tensor, towards: torch.Tensor, gamma: float) -> torch.Tensor:
-    """Rows (classes, D) turned by a share ``gamma`` towards those of another classifier; their lengths stay."""
-    direction = (1 - gamma) * F.normalize(weight, dim=1) + gamma * F.normalize(towards, dim=1)
-    return weight.norm(dim=1, keepdim=True) * F.normalize(direction, dim=1)
+from dfbench_avalanche.teacher import (
+    FeaturePlugin,
+    check_copy,
+    evaluated,
+    joined,
+    network_inputs,
+    predicting,
+    soft_labels,
+    supervised_contrast,
+)
 
 
 class _OwnClassifier:
@@ -142,9 +85,10 @@ class SURLIDPlugin(FeaturePlugin):
         if not self.classifiers:
             return
         self._put(training.model, self.classifiers[-1])
-        memory = torch.cat(self.stored)
+        memory, c = torch.cat(self.stored), self.config
+        count = c.batch_size or (c.per_domain and c.per_domain * len(self.stored)) or training.train_mb_size
         if len(memory):
-            training.mix_in(memory, self.config.batch_size or training.train_mb_size)
+            training.mix_in(memory, min(count, len(memory)))
 
     def before_forward(self, training: Training, **kwargs: Any) -> None:
         """Have stored units classified by the classifier of their experience, in this pass alone."""
@@ -163,8 +107,9 @@ class SURLIDPlugin(FeaturePlugin):
             self._hook = None
 
     def before_backward(self, training: Training, **kwargs: Any) -> None:
-        """Add isolation of the domains, and distillation of the features of stored units."""
-        c, features, labels = self.config, self.rows(training).features, training.mbatch[1]
+        """Add isolation of the domains, and distillation of the features and logits of stored units."""
+        c, rows, labels = self.config, self.rows(training), training.mbatch[1]
+        features = rows.features
         domains = self._domain[training.units].to(labels.device)
         old = (domains >= 0).nonzero()[:, 0]
         # Units of this experience form domains after the stored ones.
@@ -174,6 +119,9 @@ class SURLIDPlugin(FeaturePlugin):
             before = self.of_previous(training, training.mbatch[0][old])
             away = F.mse_loss(features[old], before.features)
             training.loss = training.loss + c.distillation * away
+            if c.kd:
+                said = self._classified(before.features, domains[old] // self.classes)
+                training.loss = training.loss + c.kd * soft_labels(rows.logits[old], said, c.kd_temperature)
             if c.refill:
                 more, theirs = refilled(features[old], domains[old], self.centres.to(features))
                 points, names = torch.cat([points, more]), torch.cat([names, theirs])
@@ -196,19 +144,23 @@ class SURLIDPlugin(FeaturePlugin):
         """Store units, and make the head the mean of all classifiers."""
         ids = unit_ids(training.experience.dataset)
         centres = [self.centres] if len(self.centres) else []
-        with evaluated(training.model):
-            for target in range(self.classes):
-                features, kept = self._select(training, ids[self.targets[ids] == target], target)
-                self.stored.append(kept)
-                centres.append(features.mean(0, keepdim=True))
+        with predicting(training):
+            with evaluated(training.model):
+                for target in range(self.classes):
+                    features, kept = self._select(training, ids[self.targets[ids] == target], target)
+                    self.stored.append(kept)
+                    centres.append(centre(features, self.config.moving)[None])
+            self.keep(training.model)
+            self.classifiers.append(self._classifier(training.model))
         self.centres = torch.cat(centres)
-        super().after_training_exp(training, **kwargs)
-        # An averaged network predicts with the mean of the past classifiers and its own, which is averaged too.
-        past = list(self.classifiers)
-        self.classifiers.append(self._classifier(training.model))
         for model in (training.model, training.averaged):
             if model is not None:
-                self._put(model, mean([*past, self._classifier(model)]))
+                self._put(model, mean(self.classifiers))
+
+    def _classified(self, features: torch.Tensor, experience: torch.Tensor) -> torch.Tensor:
+        """Logits (N, classes) that the classifiers of these past experiences, int64 (N,), give features (N, D)."""
+        each = torch.stack([F.linear(features, **classifier) for classifier in self.classifiers])
+        return each[experience, torch.arange(len(features), device=features.device)]
 
     def _select(self, training: Training, ids: torch.Tensor, target: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (N, D) of one class of the experience, and the ids to store, both on the CPU."""
@@ -244,42 +196,48 @@ class SURLIDPlugin(FeaturePlugin):
             p.copy_(classifier[name])
 
 
-def mean(classifiers: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The classifier whose logits are the mean of the logits of these."""
-    return {name: torch.stack([c[name] for c in classifiers]).mean(0) for name in classifiers[0]}
-
-
 class SURLIDConfig(Memory):
-    """Options of SUR-LID. The paper weighs isolation, distillation and detection 1 : 1 : 0.1; here detection has 1."""
+    """Options of SUR-LID; the defaults are those of the published configuration, as far as it can be expressed."""
 
-    isolation: float = Field(10.0, ge=0, description="weight of the contrastive loss over the domains")
+    isolation: float = Field(4.0, ge=0, description="weight of the contrastive loss over the domains")
     distillation: float = Field(10.0, ge=0, description="weight of the mean squared distance of stored units' features")
+    kd: float = Field(1.0, ge=0, description="weight of the divergence from the previous logits of stored units")
+    kd_temperature: float = Field(20.0, gt=0, description="of that divergence")
     alignment: float = Field(
         0.001, ge=0, lt=1, description="share by which the classifier turns to the last one's per step"
     )
     temperature: float = Field(0.1, gt=0, description="of the contrastive loss")
     refill: bool = Field(True, description="also isolate points between stored units and their domain's centre")
     shared_real: bool = Field(False, description="real units of all experiences are one domain")
+    moving: float = Field(
+        0.1, ge=0, le=1, description="share of each next feature in a domain's moving centre; 0: the centre is the mean"
+    )
     grid: int = Field(2, ge=2, le=16, description="tiles per side when a unit's stability is measured")
-    batch_size: int | None = Field(None, ge=1, description="replayed units per step (default: as many as new ones)")
+    per_domain: int | None = Field(
+        3, ge=1, description="replayed units per step and stored domain; null: as many units in all as new ones"
+    )
+    batch_size: int | None = Field(None, ge=1, description="replayed units per step in all, instead of per_domain")
 
 
 class SURLID(Strategy):
     """Sparse uniform replay and a latent-space incremental detector (Cheng et al. 2025).
 
-    A domain is one class of one experience. Two terms are added to the detector's loss: a contrastive loss that
-    isolates the domains, and the distance of stored units' features to the previous network's. Each experience has a
-    classifier of its own, turned towards the last one's at each step; their mean predicts.
+    Our implementation. A domain is one class of one experience. Three terms are added to the detector's loss: a
+    contrastive loss that isolates the domains, and the distances of stored units' features and logits to the previous
+    network's. Each experience has a classifier of its own, turned towards the last one's at each step; their mean
+    predicts.
 
     Differences from the paper: the detector's own loss replaces cross-entropy. The network has one head. While it is
     trained it is the new classifier, and stored units are classified by copies of the past ones, which are no longer
     trained. Between trainings it is the mean of all, whose logits are the mean of theirs. A new classifier starts as
     the last one. Squares are averaged over rows and features. Each stored unit contributes one new point next to its
-    own. Centres are means, not moving averages, and a memory is divided by the number of experiences in advance.
+    own. A memory is divided by the number of experiences in advance.
     """
 
     Config: ClassVar = SURLIDConfig
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.LOGITS, Need.LINEAR_HEAD, Need.UNIT_LOGITS})
+    needs: ClassVar[frozenset[Need]] = frozenset(
+        {Need.GRADIENTS, Need.LOGITS, Need.LINEAR_HEAD, Need.UNIT_LOGITS, Need.INPUTS}
+    )
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
         share = context.units_per_experience(self.config)
@@ -293,6 +251,7 @@ class SURLID(Strategy):
                 f"sur_lid gives every experience a classifier: it needs one head, not {len(context.heads)}"
             )
         self._model = context.model
+        check_copy(context.model)
         self._device = next(context.model.parameters()).device
         self._plugin = SURLIDPlugin(context.heads, self.config, share, context.targets, self.effects)
         return [self._plugin]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ import torch.nn.functional as F
 from avalanche.core import SupervisedPlugin
 from torch import nn
 
-from dfbench import PluginError, Training
+from dfbench import PluginError, Training, copy_network
 from dfbench_avalanche.features import HeadInputs
 
 
@@ -81,12 +80,13 @@ class FeaturePlugin(SupervisedPlugin):
         return joined(inputs.caught, self.heads, logits, len(x))
 
     def after_training_exp(self, training: Training, **kwargs: Any) -> None:
-        """Keep this network as the next one's teacher."""
-        self.keep(training.model)
+        """Keep the network that predicts now as the next one's teacher."""
+        with predicting(training):
+            self.keep(training.model)
 
     def keep(self, model: nn.Module) -> None:
         """Keep a frozen copy in eval mode."""
-        self.previous = copy.deepcopy(model).eval().requires_grad_(False)
+        self.previous = copy_network(model).eval().requires_grad_(False)
 
     def state_dict(self) -> dict[str, Any]:
         """The previous network."""
@@ -98,6 +98,15 @@ class FeaturePlugin(SupervisedPlugin):
             self.keep(model)
             assert self.previous is not None
             self.previous.load_state_dict(state["model"])
+
+
+def check_copy(model: nn.Module) -> None:
+    """Refuse a network that cannot become a teacher, before it is trained.
+
+    Raises:
+        IncompatibleError: it cannot be copied.
+    """
+    copy_network(model)
 
 
 def complete(features: dict[str, torch.Tensor], heads: tuple[str, ...]) -> dict[str, torch.Tensor]:
@@ -151,7 +160,12 @@ def network_inputs(training: Training, ids: torch.Tensor) -> torch.Tensor:
         PluginError: it is not a tensor of one row per unit.
     """
     seen: list[Any] = []
-    hook = training.model.register_forward_pre_hook(lambda module, args: seen.append(args[0] if args else None))
+
+    def see(module: nn.Module, args: tuple[Any, ...]) -> None:
+        if torch.is_grad_enabled():  # the pass of the loss itself
+            seen.append(args[0] if args else None)
+
+    hook = training.model.register_forward_pre_hook(see)
     try:
         with torch.no_grad():
             training.reference_loss(ids)
@@ -172,6 +186,31 @@ def evaluated(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextlib.contextmanager
+def borrowed(model: nn.Module, source: nn.Module | None) -> Iterator[None]:
+    """A context in which ``model`` has the weights and buffers of ``source``, a network of the same shape.
+
+    The module itself stays, with its hooks. None: it keeps its own.
+    """
+    if source is None:
+        yield
+        return
+    own = {name: t.detach().clone() for name, t in model.state_dict().items() if isinstance(t, torch.Tensor)}
+    model.load_state_dict(source.state_dict())
+    try:
+        yield
+    finally:
+        model.load_state_dict(own, strict=False)
+
+
+def predicting(training: Training) -> contextlib.AbstractContextManager[None]:
+    """A context, for ``after_training_exp``, in which the network has the weights that predict.
+
+    They are the averaged ones where the detector keeps an average, and else its own.
+    """
+    return borrowed(training.model, training.averaged)
 
 
 def soft_labels(logits: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:

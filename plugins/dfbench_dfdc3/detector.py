@@ -213,7 +213,8 @@ class DFDC3(Detector):
         c = self.config
         x, share = self.mix(batch)
         if model.training and c.erase:
-            seen_by_b = x[:, c.frames : 2 * c.frames].flatten(0, 1)
+            # A copy: of a single pair, flatten gives a view of what is assigned to.
+            seen_by_b = x[:, c.frames : 2 * c.frames].flatten(0, 1).clone()
             erased = RandomErasing(c.erase, mode="pixel", max_count=1, device=str(x.device))(seen_by_b)
             x[:, c.frames : 2 * c.frames] = erased.unflatten(0, (len(x), c.frames))
         sizes = [c.frames, c.frames, c.sequence]

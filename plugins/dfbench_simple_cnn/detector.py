@@ -51,11 +51,14 @@ class SimpleCNN(Detector):
 
     @property
     def image_size(self) -> tuple[int, int] | None:
-        """Square pictures; small ones stay as they are."""
+        """Square pictures; small ones stay as they are, but for sides made even and 16 at least."""
         if self.config.image_size:
             return (self.config.image_size, self.config.image_size)
         native = self.task.native_size
-        return None if native is not None and max(native) <= 128 else (128, 128)
+        if native is None or max(native) > 128:
+            return (128, 128)
+        height, width = (max(side + side % 2, 16) for side in native)
+        return None if (height, width) == native else (height, width)
 
     def inputs(self, batch: Batch, training: bool) -> torch.Tensor:
         """[-1, 1], each picture flipped with probability ½ in training."""

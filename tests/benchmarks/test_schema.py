@@ -88,6 +88,27 @@ MISTAKES = {
         "name: x\nexperiences: [{name: a, source: s, part: 4, parts: 3}]",
         "part 4 of 3 parts",
     ),
+    "part twice": (
+        "name: x\nexperiences: [{name: a, source: s, part: [2, 2], parts: 3}]",
+        "part: [2, 2] names a piece twice",
+    ),
+    "key twice": (ONE + "memory: 3\nmemory: 5", ", line 4: the key 'memory' is there twice"),
+    "key of an experience twice": (
+        "name: x\nexperiences: [{name: a, source: s, root: a, root: b}]",
+        ", line 2: the key 'root' is there twice",
+    ),
+    "yes is not a number": (ONE + "memory: yes", "memory: Input should be a valid integer (got True)"),
+    "yes is not a piece": (
+        "name: x\nexperiences: [{name: a, source: s, part: yes, parts: 3}]",
+        "experience 'a': part.0: Input should be a valid integer (got True)",
+    ),
+    "not finite": (ONE + "max_corrupt: .nan", ", line 3: .nan is not a finite number"),
+    "impossible date": (ONE + "description: 2024-13-41", "not YAML (month must be in 1..12)"),
+    "aliases": (
+        "a: &a [x]\n"
+        + "".join(f"{k}: &{k} [{', '.join(['*' + p] * 9)}]\n" for p, k in zip("abcdefgh", "bcdefghi", strict=True)),
+        "values once its aliases are expanded",
+    ),
     "same name": (
         "name: x\nexperiences: [{name: a, source: s}, {name: a, source: s}]",
         "two experiences are called 'a'; give each its own name",

@@ -48,6 +48,16 @@ def test_rows_without_a_video_are_all_kept() -> None:
     assert spread_frames(samples, np.arange(9), 2).tolist() == list(range(9))
 
 
+def test_equal_names_of_two_sources_are_two_videos() -> None:
+    rows = [
+        {"sample": f"{source}{frame}", "label": 0, "source": source, "video": "v", "frame": frame, "split": "train"}
+        for source in "AB"
+        for frame in range(3)
+    ]
+    samples = Samples.from_rows(rows)
+    assert samples.sample[spread_frames(samples, np.arange(6), 1)].tolist() == ["A1", "B1"]
+
+
 def test_fakes_of_one_video_by_several_methods_are_several_videos() -> None:
     samples = Samples.from_rows(
         {"sample": f"{m}{f}", "label": 1, "split": "train", "video": "v", "method": m, "frame": f}

@@ -55,6 +55,12 @@ def evaluate(tiny_stream: Path, out: Path, capsys: Capture) -> Callable[..., Don
         ({"set": "epochs=many"}, "--set epochs='many' of detector simple_cnn: Input should be a valid integer"),
         ({"set": "epochs=0"}, "--set epochs=0 of detector simple_cnn: Input should be greater than or equal to 1"),
         ({"set": "epochs=true"}, "--set epochs=true of detector simple_cnn: this is not a yes-or-no option"),
+        ({"set": "lr=inf"}, "--set lr=inf of detector simple_cnn: not a finite number"),
+        ({"set": "lr=.inf"}, "--set lr, line 1: .inf is not a finite number"),
+        ({"set": "lr=1e999"}, "--set lr=inf of detector simple_cnn: not a finite number"),
+        ({"set": "lr=nan"}, "--set lr=nan of detector simple_cnn: "),
+        ({"strategy": "ewc", "set": "strategy.strength=inf"}, "--set strategy.strength=inf of strategy ewc: not a fin"),
+        ({"set": "lr={a: 1, a: 2}"}, "--set lr, line 1: the key 'a' is there twice"),
         ({"set": "precision=fp16"}, "Input should be 'fp32' or 'bf16'"),
         ({"set": "strategy.memory=-5"}, "--set strategy.memory=-5 of strategy replay: Input should be greater"),
         ({"seed": "-1"}, "Invalid value for '--seed': -1 is not in the range x>=0."),
@@ -67,6 +73,19 @@ def evaluate(tiny_stream: Path, out: Path, capsys: Capture) -> Callable[..., Don
 )  # fmt: skip
 def test_a_wrong_name_or_value(options: dict[str, str], said: str, evaluate: Callable[..., Done], out: Path) -> None:
     assert said in the_error(evaluate(**options), UsageError.exit_code)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        (("--set", "epochs=1", "--set", "epochs=2"), "--set epochs is given twice; give it once"),
+        (("--set", "strategy.memory=9", "--set", " strategy.memory=9"), "--set strategy.memory is given twice"),
+        (("--log", "jsonl:every=1,every=2"), "--log jsonl:every=1,every=2: every is given twice; give it once"),
+    ],
+)
+def test_an_option_given_twice(pair: tuple[str, ...], said: str, evaluate: Callable[..., Done], out: Path) -> None:
+    assert said in the_error(evaluate(*pair), UsageError.exit_code)
     assert not out.exists()
 
 

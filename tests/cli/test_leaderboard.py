@@ -47,7 +47,7 @@ COMMITTED = sorted((ROOT / FOLDER / "results").glob("*.json"))
     [pytest.param(COMMITTED[7::30], id="a few"), pytest.param(COMMITTED, id="all", marks=pytest.mark.slow)],
 )
 def test_committed_records_that_have_their_scores_are_right(committed: list[Path], capsys: Capture) -> None:
-    done = run_cli(capsys, "verify", *committed, "--json")
+    done = run_cli(capsys, "verify", *committed, "--no-data", "--json")
     assert done.code == 0, done.err
     assert [found["run"] for found in done.json] == [path.stem for path in committed]
     assert all(found["ok"] in (True, None) for found in done.json)

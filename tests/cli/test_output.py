@@ -99,8 +99,8 @@ def test_show_a_detector(capsys: Capture) -> None:
 def test_show_a_strategy(capsys: Capture) -> None:
     described = show(capsys, "lwf")
     assert described["paper"] == "arXiv:1606.09282"
-    assert len(described["needs"]) == 2  # type: ignore[arg-type]
-    assert set(described["options"]) == {"strategy.alpha", "strategy.temperature"}  # type: ignore[call-overload]
+    assert len(described["needs"]) == 3  # type: ignore[arg-type]
+    assert set(described["options"]) == {"strategy.alpha", "strategy.temperature", "strategy.teacher"}  # type: ignore[call-overload]
 
 
 def test_show_a_benchmark_a_source_and_a_metric(capsys: Capture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dfbench.data.pictures import PictureError
 from dfbench.data.sources import open_source
 from dfbench.data.sources.folder import FolderSource
 from dfbench.errors import DataError, UsageError
@@ -52,6 +54,66 @@ def test_other_files_are_counted_and_hidden_ones_ignored(tmp_path: Path, write_t
     source = FolderSource(tmp_path)
     assert source.samples().sample.tolist() == ["train/real/a.JPG"]
     assert source.notes == [f"{tmp_path}: 3 files that are not pictures ignored (2 .txt, 1 .db)"]
+
+
+@pytest.mark.parametrize("pictures", [(), ("train/real/a.png", "train/fake/a.png")])
+def test_videos_in_place_of_pictures_are_refused(
+    tmp_path: Path, write_tree: WriteTree, pictures: tuple[str, ...]
+) -> None:
+    write_tree(tmp_path, *pictures)
+    for name in ("a.mp4", "b.MP4", "c.avi"):
+        (tmp_path / "test/real").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "test/real" / name).write_text("")
+    with pytest.raises(DataError, match=r"test/real: videos \(2 \.mp4, 1 \.avi\) and no pictures; frames are needed"):
+        FolderSource(tmp_path).samples()
+
+
+def test_a_video_next_to_its_frames_is_counted_as_ignored(tmp_path: Path, write_tree: WriteTree) -> None:
+    write_tree(tmp_path, "train/real/v/0.png")
+    (tmp_path / "train/real/v.mp4").write_text("")
+    source = FolderSource(tmp_path)
+    assert len(source.samples()) == 1
+    assert source.notes == [f"{tmp_path}: 1 files that are not pictures ignored (1 .mp4)"]
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b"caf\xe9/0.png"])
+def test_names_that_are_not_utf8_are_shown_escaped(tmp_path: Path, write_tree: WriteTree, name: bytes) -> None:
+    write_tree(tmp_path, os.fsdecode(b"train/real/" + name))
+    with pytest.raises(DataError, match=r"sample 'train/real/caf\\xe9.* is not UTF-8: rename the file or folder"):
+        FolderSource(tmp_path).samples()
+
+
+def test_ignored_files_whose_names_are_not_utf8_can_be_printed(tmp_path: Path, write_tree: WriteTree) -> None:
+    write_tree(tmp_path, "train/real/a.png")
+    (tmp_path / "train/real" / os.fsdecode(b"x.caf\xe9")).touch()
+    source = FolderSource(tmp_path)
+    source.samples()
+    assert source.notes[0].encode().endswith(rb"(1 .caf\xe9)")
+
+
+@pytest.mark.parametrize("second", ["test/original", "Test/fake", "testing/real"])
+def test_two_folders_of_one_meaning_are_refused(tmp_path: Path, write_tree: WriteTree, second: str) -> None:
+    """The videos real/v and original/v would be one."""
+    write_tree(tmp_path, "test/real/v/0.png", f"{second}/v/0.png")
+    with pytest.raises(DataError, match="mean the same; merge or rename one"):
+        FolderSource(tmp_path).samples()
+
+
+def test_what_only_looks_like_a_picture(tmp_path: Path, write_tree: WriteTree) -> None:
+    write_tree(tmp_path, "train/real/a.png/0.png")  # a folder with a picture's name is a folder
+    folder = tmp_path / "train/real"
+    (folder / "empty.png").touch()
+    (folder / "loop.png").symlink_to(folder / "loop.png")
+    (folder / "gone.png").symlink_to(folder / "nothing.png")
+    os.mkfifo(folder / "pipe.png")
+    source = FolderSource(tmp_path)
+    names = source.samples().sample.tolist()
+    assert "train/real/a.png/0.png" in names
+    assert len(source.inspect("train/real/a.png/0.png").sha256) == 64
+    for name in ("empty", "loop", "gone", "pipe"):
+        assert f"train/real/{name}.png" in names
+        with pytest.raises(PictureError, match=rf"{name}\.png: (the file is empty|cannot be read|not a file)"):
+            source.inspect(f"train/real/{name}.png")
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path: Path, write_tree: WriteTree) -> None:

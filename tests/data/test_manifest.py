@@ -60,11 +60,27 @@ def test_path_and_label_are_enough(tmp_path: Path, write_picture: Callable[..., 
     assert samples.split.tolist() == ["train"]
 
 
+def test_lines_may_end_as_on_windows_and_columns_without_a_name_are_not_used(
+    tmp_path: Path, write_picture: Callable[..., Path]
+) -> None:
+    write_picture(tmp_path / "a.png")
+    (tmp_path / "m.csv").write_bytes(b"path,label,split,,\r\na.png,fake,test,,\r\n")
+    samples = FolderSource(tmp_path, manifest="m.csv").samples()
+    assert (samples.sample.tolist(), samples.label.tolist(), samples.split.tolist()) == (["a.png"], [1], ["test"])
+
+
 MISTAKES = {
     "no label column": (
         "path,labels\na.png,0\n",
         "column 'label' is missing; the first line names path, labels",
     ),
+    "column twice": ("path,label,split, label\na.png,0,train,1\n", "the first line names column 'label' twice"),
+    "semicolons": ("path;label\na.png;0\n", "column 'path' is missing; .* path;label; cells are separated by commas"),
+    "tabs": ("path\tlabel\na.png\t0\n", r"column 'path' is missing; .* path\\tlabel; cells are separated by commas"),
+    "a video": ("path,label\na.MP4,0\n", "line 2: a.MP4 is a video, and frames are needed"),
+    "a folder": ("path,label\nfolder,0\n", "1 of 1 listed files are not in .*: folder .line 2."),
+    "two lines in a cell": ('path,label\n"a\nb.png",0\n', r"listed files are not in .*: a\\nb.png"),
+    "a long name": (f"path,label\n{'a' * 300}.png,0\n", "1 of 1 listed files are not in"),
     "empty file": ("", "column 'path' is missing; the first line names none"),
     "no rows": ("path,label\n", "no pictures are listed"),
     "label": ("path,label\na.png,2\n", "line 2: label '2' is not 0, 1, real or fake"),
@@ -94,6 +110,7 @@ MISTAKES = {
 def test_mistakes(tmp_path: Path, write_picture: Callable[..., Path], mistake: str) -> None:
     text, message = MISTAKES[mistake]
     write_picture(tmp_path / "a.png")
+    (tmp_path / "folder").mkdir()
     (tmp_path / "m.csv").write_text(text)
     with pytest.raises(DataError, match=message) as caught:
         FolderSource(tmp_path, manifest="m.csv").samples()

@@ -185,12 +185,14 @@ def leveldb_records(data: bytes, offset: int) -> Iterator[bytes]:
 def test_wandb_offline_keeps_the_run(
     tiny_stream: Path, tmp_path: Path, mortal: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import wandb
     from wandb.proto import wandb_internal_pb2
 
     for name in ("WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
         monkeypatch.setenv(name, str(tmp_path / "wandb-home"))
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     record = train(tiny_stream, tmp_path, "wandb:mode=offline,every=1")
+    wandb.teardown()  # finish() does not wait until wandb's own process has written what it holds in memory
     (path,) = record.path.parent.glob("wandb/offline-run-*/*.wandb")
     assert record.run in path.name
     history: dict[str, list[Any]] = {}

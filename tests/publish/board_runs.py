@@ -55,12 +55,13 @@ def make_run(
     whole: bool = False, stored: int = 30, detector: str = "simple_cnn", preset: str = "default",
     benchmark: str = "three", fingerprint: str = FINGERPRINT, split: Any = "test", lr: float = 0.001,
     notes: tuple[str, ...] = (), names: tuple[str, ...] = NAMES, videos: int = 20, sure: bool = True,
+    initial_weights: dict[str, Any] | None = None,
 ) -> Path:  # fmt: skip
     """A folder with record.json and scores.parquet, as ``dfbench eval`` leaves it; ``sure``: with intervals."""
     spec = RunSpec(
         detector=detector, preset=preset, detector_config={"epochs": 6, "lr": lr, "image_size": None},
         strategy=strategy, strategy_config={"memory": None}, benchmark=benchmark, data_fingerprint=fingerprint,
-        memory=30, split=split, seed=seed,
+        memory=30, split=split, seed=seed, initial_weights=initial_weights or {},
     )  # fmt: skip
     folder = out / spec.run_id
     folder.mkdir(parents=True)

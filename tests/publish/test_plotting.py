@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from dfbench.errors import UsageError
+from dfbench.publish import glyphs
 from dfbench.publish.plotting import PALETTE, STYLE, Panel, colours, draw_matrices, matrix_figure, rendered, style
 from dfbench.records.record import Record
 from tests.publish.report_runs import make_run
@@ -97,3 +98,51 @@ def test_the_callers_matplotlib_is_left_as_it_was() -> None:
 def test_colours_are_told_apart() -> None:
     assert colours(5) == list(PALETTE[:5])
     assert len(set(colours(40))) == 40
+
+
+# --- Names in any script ------------------------------------------------------------------------------------------
+
+
+CHINESE = ("换脸", "face swap", "表情驱动")
+
+
+@pytest.fixture
+def no_further_fonts(monkeypatch: pytest.MonkeyPatch):
+    """As on a machine that has matplotlib's fonts only."""
+    monkeypatch.setattr(glyphs, "_families", list)
+    glyphs._fallbacks.cache_clear()
+    yield
+    glyphs._fallbacks.cache_clear()
+
+
+def panel() -> Panel:
+    return Panel("simple_cnn", "on 换脸流", np.full((3, 3), 0.75))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.usefixtures("no_further_fonts")
+def test_letters_without_a_font_are_kept_in_svg_and_numbers_in_png() -> None:
+    with style():
+        figure = draw_matrices([panel()], CHINESE, "auc")
+        before = rendered(figure, "svg", names=CHINESE)
+        png = rendered(figure, "png", names=CHINESE)
+        after = rendered(figure, "svg", names=CHINESE)
+    assert set(CHINESE) <= set(texts(before))
+    assert texts(after) == texts(before)
+    assert Image.open(io.BytesIO(png)).size[0] > 300
+    with style(), glyphs.drawable(figure, CHINESE):
+        inside = texts(rendered(figure, "svg"))
+    assert {"[1]", "face swap", "[3]", "on [4]"} <= set(inside)
+    assert not any(letter in text for text in inside for letter in "换脸表情驱动流")
+    assert glyphs.unwritable(CHINESE) == {"换脸": "[1]", "表情驱动": "[3]"}
+
+
+@pytest.mark.usefixtures("no_further_fonts")
+def test_letters_that_a_font_has_are_drawn_as_they_are() -> None:
+    assert glyphs.fallbacks("Zoë → Łódź ±") == ()
+    assert glyphs.unwritable(["Zoë", "Łódź"]) == {}
+
+
+def test_parts_of_names_keep_their_numbers() -> None:
+    plain = glyphs.Substitutes(["a", "换脸 c40", "换脸 c23"], frozenset("换脸流"))
+    assert [plain(t) for t in ("换脸 c40", "换脸 c23", "换…", "流", "a")] == ["[2] c40", "[2] c23", "[2]…", "[4]", "a"]

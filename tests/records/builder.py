@@ -75,7 +75,7 @@ def make_record(
         "detector": {"parameters": 1, "head": "head"},
         "memory": {"budget_samples": 10, "samples": [stored], "bytes": [stored], "state_bytes": 0},
         "steps": [1],
-        "compute": None if passes is None else {"forward": [1], "backward": [1], "passes": passes},
+        "compute": passes and {"forward": [round(passes)], "backward": [round(passes)], "passes": passes},
         "seconds": {"train": [1.0], "evaluate": [1.0], "total": 2.0},
         "environment": {"device": "cpu"},
         "weights_sha256": "0" * 64,

@@ -34,7 +34,6 @@ from dfbench.data.loader import UnitLoader
 from dfbench.plugins import registry
 from dfbench.training.dataset import experiences_of
 from dfbench.training.modeling import linear_heads
-from dfbench.training.strategies import Need
 from dfbench.training.template import LoopTemplate
 
 EXPERIENCES, SIZE, BATCH, EPOCHS, LR = 3, 96, 16, 2, 0.05
@@ -42,7 +41,7 @@ TEN = ("naive", "cwr_star", "replay", "gem", "cumulative", "joint", "ewc", "lwf"
 """What the table of the data card compares."""
 FIELD = ("dfil", "cored", "hdp", "sur_lid")
 """The deepfake field's own."""
-ALL = (*TEN, "der", "gdumb", "mas", "rwalk", "lfl", *FIELD)
+ALL = (*TEN, "der", "gdumb", "mas", "rwalk", "lfl", "mir", "slda", *FIELD)
 
 
 class ArrayPixels:
@@ -184,7 +183,7 @@ def train(
         loader=UnitLoader(units, experience, ArrayPixels(problem.pictures), torch.device("cpu")),
         plugins=[*strategy.plugins(context), *extra],
         effects=strategy.effects,
-        needs_logits=Need.LOGITS in strategy.needs,
+        needs=strategy.needs,
         whole_stream=strategy.whole_stream,
     )
     groups = [list(range(EXPERIENCES))] if strategy.whole_stream else [[i] for i in range(EXPERIENCES)]

@@ -36,9 +36,9 @@ DATA_LEVEL = {"naive", "replay", "cumulative", "joint", "gdumb"}
 """What an opaque loop can be trained with."""
 CLIPS = {"dfdc3"}
 """What is trained on pairs of clips."""
-PER_CLASS = {"lwf", "cwr_star", "der", "mas", "lfl", *FIELD}
+PER_CLASS = {"lwf", "cwr_star", "der", "mas", "lfl", "slda", *FIELD}
 """What needs a logit a class."""
-PER_UNIT = {"der", *FIELD}
+PER_UNIT = {"der", "slda", *FIELD}
 """What needs a row of logits a unit."""
 
 
@@ -49,9 +49,9 @@ def refused(detector: str, strategy: str) -> str | None:
     if detector == "one_logit" and strategy in PER_CLASS:
         return "is needed|1"
     if strategy in PER_UNIT and detector == "dfdc3":
-        return "for 2 training units"
+        return r"for \d training units"
     if strategy in PER_UNIT and detector == "odd":
-        return "mixes or cuts the same units differently"
+        return "mixes or cuts the same units"
     return None
 
 
@@ -123,6 +123,16 @@ def test_the_strategy_has_an_effect_or_is_refused(
             assert memory["samples"] == stored
         case "ewc" | "si" | "lwf" | "mas" | "rwalk" | "lfl":
             assert effects["penalty"] > 0
+            assert memory["samples"] == [0, 0, 0]
+            assert memory["state_bytes"] > 0
+        case "mir":
+            assert effects["replayed_units"] > 0
+            assert effects["virtual_steps"] > 0
+            if detector in CLIPS:
+                stored[0] = trained
+            assert memory["samples"] == stored
+        case "slda":
+            assert effects["fitted_units"] == 3 * trained
             assert memory["samples"] == [0, 0, 0]
             assert memory["state_bytes"] > 0
         case "dfil":

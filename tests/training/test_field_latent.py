@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from dfbench_avalanche.domains import aligned, mean, refilled, shuffled, sparse_uniform
 from dfbench_avalanche.hdp import perturbed
-from dfbench_avalanche.sur_lid import aligned, mean, refilled, shuffled, sparse_uniform
 from torch import nn
 
 from dfbench import Loop, StrategyContext, Task, UsageError
-from tests.training.formulas import PlainLoop, contrast, unit
+from tests.training.formulas import PlainLoop, contrast, divergence, unit
 from tests.training.harness import (
     BATCH,
     PlainConfig,
@@ -87,6 +87,7 @@ class HDPLoop(PlainLoop):
 
 def test_hdp(problem: Problem) -> None:
     options: dict[str, Any] = {"features": 2.0, "epsilon": 0.5, "step": 0.1, "rate": 0.9, "passes": 2, "tries": 4}
+    options["statistics"] = "separate"  # the other is in test_teachers.py
     ours = train(problem, strategy_of("hdp", **options))
     loop = HDPLoop(problem, ours.detector.seen)
     assert largest_difference(ours.model, loop.run()) < 5e-5
@@ -109,9 +110,8 @@ def test_hdp(problem: Problem) -> None:
 
 def test_the_search_has_real_faces_called_fake() -> None:
     problem = Problem.make()
-    ours = train(
-        problem, strategy_of("hdp", epsilon=1.0, step=0.02, passes=10), PlainDetector(PlainConfig(epochs=6), Task())
-    )
+    strategy = strategy_of("hdp", epsilon=1.0, step=0.02, passes=10, statistics="separate")
+    ours = train(problem, strategy, PlainDetector(PlainConfig(epochs=6), Task()))
     model, ids = ours.model.eval(), problem.ids(2)
     x, found = problem.inputs(ids[problem.labels[ids] == 0]), ours.strategy._plugin.perturbations[-1]  # type: ignore[attr-defined]
     with torch.no_grad():
@@ -224,9 +224,11 @@ def leaky() -> Leaky:
 class SURLIDLoop(PlainLoop):
     """Isolation ½, distillation 3, alignment 0.1, temperature ½; 8 units an experience."""
 
-    def __init__(self, problem: Problem, seen: list[Any], given: list[torch.Tensor], shared_real: bool) -> None:
+    def __init__(
+        self, problem: Problem, seen: list[Any], given: list[torch.Tensor], shared_real: bool, kd: float, moving: float
+    ) -> None:
         super().__init__(problem, seen, leaky().build())
-        self.given, self.shared_real = given, shared_real
+        self.given, self.shared_real, self.kd, self.moving = given, shared_real, kd, moving
         self.memory: dict[int, list[int]] = {}
         self.centres: dict[int, torch.Tensor] = {}
         self.classifiers: list[Any] = []
@@ -248,6 +250,8 @@ class SURLIDLoop(PlainLoop):
             with torch.no_grad():
                 before = self.split(self.teacher, ids[old])[0]
             loss = loss + 3 * (features[old] - before).square().mean()
+            said = torch.stack([heads[int(e)](f) for e, f in zip(origin[old], before, strict=True)]).detach()
+            loss = loss + self.kd * divergence(each[old], said, 4.0)
             alpha, beta = torch.rand(2, int(old.sum()), 1)
             inside = domains[old]
             other = torch.multinomial((inside[:, None] == inside[None, :]).float(), 1)[:, 0]
@@ -282,7 +286,10 @@ class SURLIDLoop(PlainLoop):
                 features.append(f)
                 steady.append((unit(f) * unit(g)).sum(1))
             found, domain = torch.cat(features), 2 * experience + label
-            self.centres[domain] = found.mean(0)
+            # of a moving average the newest has a share, and all before it the rest
+            share = self.moving * (1 - self.moving) ** torch.arange(len(found)).flip(0)
+            share[0] = share[0] / self.moving if self.moving else 1
+            self.centres[domain] = (share[:, None] * found).sum(0) if self.moving else found.mean(0)
             self.memory[domain] = self.given[domain].tolist()
             self.check([ids.tolist().index(i) for i in self.memory[domain]], found, torch.cat(steady))
         self.classify()
@@ -304,19 +311,25 @@ class SURLIDLoop(PlainLoop):
                 p.copy_(sum(dict(head.named_parameters())[name] for head in self.classifiers) / len(self.classifiers))
 
 
-@pytest.mark.parametrize("shared_real", [False, True])
-def test_sur_lid(problem: Problem, shared_real: bool) -> None:
+@pytest.mark.parametrize(
+    ("shared_real", "kd", "moving", "per_domain"),
+    [(False, 0.0, 0.0, None), (True, 0.0, 0.0, None), (False, 2.0, 0.2, 3)],
+)
+def test_sur_lid(problem: Problem, shared_real: bool, kd: float, moving: float, per_domain: int | None) -> None:
     options: dict[str, Any] = {"isolation": 0.5, "distillation": 3.0, "alignment": 0.1, "temperature": 0.5}
-    options["shared_real"] = shared_real
+    options |= {"shared_real": shared_real, "kd": kd, "kd_temperature": 4.0, "moving": moving, "per_domain": per_domain}
     ours = train(problem, strategy_of("sur_lid", memory=24, **options), leaky())
     stored = ours.strategy._plugin.stored  # type: ignore[attr-defined]
-    loop = SURLIDLoop(problem, ours.detector.seen, stored, shared_real)
+    loop = SURLIDLoop(problem, ours.detector.seen, stored, shared_real, kd, moving)
     assert largest_difference(ours.model, loop.run()) < 5e-5
     assert [len(ids) for ids in stored] == [4] * 6
     assert ours.strategy.effects.values()["alignments"] == sum(map(len, ours.detector.seen[1:]))
+    replayed = [len(batches[0]) - BATCH for batches in ours.detector.seen]
+    assert replayed == ([0, 6, 12] if per_domain else [0, 8, 16])
     if shared_real:
         return
     changes = {"isolation": 0.1, "distillation": 0.1, "alignment": 0.0, "temperature": 1.0, "refill": False}
+    changes |= {"kd": 0.0, "kd_temperature": 1.0, "moving": 0.9, "per_domain": 1} if kd else {}
     for name, value in changes.items():
         other = train(problem, strategy_of("sur_lid", memory=24, **options | {name: value}), leaky())
         assert largest_difference(ours.model, other.model) > 1e-4, name
@@ -331,11 +344,18 @@ def test_an_averaged_network_predicts_with_the_mean_classifier_too(problem: Prob
     ours = train(problem, strategy_of("sur_lid", memory=24), Averaging(PlainConfig(), Task()))
     plugin, averaged = ours.strategy._plugin, ours.template.averaged  # type: ignore[attr-defined]
     past = plugin.classifiers
-    raw = torch.stack([c["weight"] for c in past]).mean(0)
-    assert torch.allclose(ours.model[-1].weight, raw)  # type: ignore[index]
+    both = torch.stack([c["weight"] for c in past]).mean(0)
     assert averaged is not None
-    own = 3 * averaged[-1].weight - past[0]["weight"] - past[1]["weight"]  # type: ignore[index]
-    assert 0 < float((own - past[2]["weight"]).detach().abs().max()) < 0.3
+    assert torch.allclose(ours.model[-1].weight, both)  # type: ignore[index]
+    assert torch.allclose(averaged[-1].weight, both)  # type: ignore[index]
+    assert largest_difference(plugin.previous[:-1], averaged[:-1]) == 0  # type: ignore[index]
+    assert largest_difference(plugin.previous[:-1], ours.model[:-1]) > 0  # type: ignore[index]
+
+
+def test_sur_lids_defaults_are_the_published_configuration() -> None:
+    config = strategy_of("sur_lid").config
+    assert (config.isolation, config.distillation, config.kd) == (4.0, 10.0, 1.0)
+    assert (config.per_domain, config.moving, config.alignment) == (3, 0.1, 0.001)
 
 
 def test_sur_lid_needs_one_head(problem: Problem) -> None:

@@ -151,18 +151,51 @@ def test_agem(problem: Problem) -> None:
     assert difference(problem, ours, NativeAGEM(problem, drawn, patterns_per_experience=10, sample_size=12)) <= CLOSE
 
 
-def test_ewc(problem: Problem) -> None:
-    ours = train(problem, strategy_of("ewc", strength=50))
-    assert difference(problem, ours, EWCPlugin(50)) == 0
+class NativeEWC(EWCPlugin):
+    """Avalanche's EWC, its Fisher pass over the data in the order in which dfbench's went."""
+
+    def __init__(self, orders: list[torch.Tensor], *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.orders = iter(orders)
+
+    def compute_importances(
+        self, model: Any, criterion: Any, optimizer: Any, dataset: Any, *args: Any, **kw: Any
+    ) -> Any:
+        ids = next(self.orders)
+        shuffled = dataset.subset((ids - ids.min()).tolist())
+        return super().compute_importances(model, criterion, optimizer, shuffled, *args, **kw)
+
+
+def ewc_and_orders(problem: Problem, **options: Any) -> tuple[Trained, list[torch.Tensor]]:
+    """EWC with the Fisher information of batches, and the order of each of its passes."""
+    strategy, orders = strategy_of("ewc", fisher="batch", **options), []
+
+    def watch(template: Any, index: int) -> None:
+        if index == 0:
+            order = strategy._plugin.order
+            strategy._plugin.order = lambda *args: orders.append(order(*args)) or orders[-1]
+
+    return train(problem, strategy, before=watch), orders
+
+
+@pytest.mark.parametrize("decay", [None, 0.7])
+def test_ewc(problem: Problem, decay: float | None) -> None:
+    ours, orders = ewc_and_orders(problem, strength=50, decay=decay)
+    mode = "separate" if decay is None else "online"
+    assert difference(problem, ours, NativeEWC(orders, 50, mode=mode, decay_factor=decay)) == 0
+    assert len(ours.strategy.state_dict()["importances"]) == (3 if decay is None else 1)
+    # not in the order of storage, in which a folder has its real pictures before its fakes
+    assert [torch.equal(ids.sort().values, problem.ids(i)) for i, ids in enumerate(orders)] == [True] * 3
+    assert not any(torch.equal(ids, problem.ids(i)) for i, ids in enumerate(orders))
 
 
 def test_lwf(problem: Problem) -> None:
-    ours = train(problem, strategy_of("lwf", alpha=1.0, temperature=2.0))
+    ours = train(problem, strategy_of("lwf", alpha=1.0, temperature=2.0, teacher="train"))
     assert difference(problem, ours, LwFPlugin(1.0, 2.0)) == 0
 
 
 def test_cwr_star(problem: Problem) -> None:
-    ours = train(problem, strategy_of("cwr_star"))
+    ours = train(problem, strategy_of("cwr_star", bias=False))
     assert difference(problem, ours, make=lambda model: [CWRStarPlugin(model)]) == 0
 
 

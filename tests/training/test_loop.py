@@ -130,7 +130,7 @@ def test_penalties_are_averaged_over_an_accumulation_group(problem: Problem) -> 
         def same_fisher(template: Any, index: int) -> None:
             template.train_mb_size = batch_size
 
-        strategy = strategy_of("ewc", strength=200)
+        strategy = strategy_of("ewc", strength=5)
         detector = with_loop(body, batch_size=batch_size)
         after = strategy.plugins
 

@@ -12,7 +12,7 @@ from avalanche.training.plugins import GEMPlugin
 from dfbench_avalanche.projection import RIDGE, ReferenceGradients, multipliers, reference_backward
 from torch import nn
 
-from dfbench import DfbenchError, Loop, Task
+from dfbench import DfbenchError, Loop, StrategyContext, Task
 from tests.training.harness import PlainConfig, PlainDetector, Problem, largest_difference, strategy_of, train
 
 
@@ -333,6 +333,62 @@ def test_frozen_layers_stay_without_gradient(problem: Problem, name: str) -> Non
     ours = train(problem, strategy_of(name), detector)
     assert ours.strategy.effects.values()["projections"] > 0
     assert torch.equal(ours.model[0].weight, detector.build()[0].weight)
+
+
+class Wide(PlainDetector):
+    """A layer of more weights than two blocks, in front of the one that learns."""
+
+    def build(self) -> nn.Module:
+        torch.manual_seed(11)
+        return nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 400), nn.Tanh(), nn.Linear(400, 16), nn.Linear(16, 2))
+
+
+class FrozenWide(Wide):
+    """The large layer never learns."""
+
+    def build(self) -> nn.Module:
+        model = super().build()
+        model[1].requires_grad_(False)  # type: ignore[index]
+        return model
+
+
+class PhasedWide(Wide):
+    """The large layer learns in the second of two phases."""
+
+    def train(self, loop: Loop) -> None:
+        with loop.phase(loop.model[3], loop.model[4]):  # type: ignore[index]
+            super().train(loop)
+        super().train(loop)
+
+
+class WideWithTeacher(Wide):
+    """A teacher lives inside the network, as a part without gradient."""
+
+    def build(self) -> nn.Module:
+        model = super().build()
+        model[3].add_module("teacher", nn.Linear(400, 400).requires_grad_(False))  # type: ignore[index]
+        return model
+
+
+@pytest.mark.parametrize("name", ["gem", "agem"])
+@pytest.mark.parametrize("kind", [FrozenWide, PhasedWide, WideWithTeacher])
+def test_a_whole_block_may_have_no_gradient(problem: Problem, kind: type[Wide], name: str) -> None:
+    ours = train(problem, strategy_of(name), kind(PlainConfig(), Task()))
+    effects = ours.strategy.effects.values()
+    assert effects["reference_passes"] > 0
+    assert effects["projections"] > 0
+    assert all(bool(torch.isfinite(p).all()) for p in ours.model.parameters())
+
+
+def test_agem_leaves_a_gradient_that_shares_no_weight_with_the_memorys(problem: Problem) -> None:
+    plugin = strategy_of("agem")
+    plugin.plugins(StrategyContext(convolutions(), (), 3, 30, 1, 16, problem.labels))
+    model, agem = convolutions(), plugin._plugin  # type: ignore[attr-defined]
+    set_gradients(model, torch.ones(SIZE), without=(0, 1))
+    before = gradient_of(model)
+    agem.buffers, agem.reference = [torch.arange(3)], [torch.ones_like(p) for p in model.parameters()][:2] + [None] * 8
+    agem.after_backward(SimpleNamespace(model=model))
+    assert torch.equal(gradient_of(model), before)
 
 
 def test_inside_autocast_inner_products_stay_precise() -> None:

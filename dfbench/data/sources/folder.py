@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from dfbench.data.pictures import SUFFIXES, Inspection, inspect_picture, read_bytes, read_picture
-from dfbench.data.samples import Samples
+from dfbench.data.pictures import SUFFIXES, VIDEOS, Inspection, inspect_picture, read_bytes, read_picture
+from dfbench.data.samples import Samples, printable
 from dfbench.data.sources.manifest import read_manifest
 from dfbench.errors import DataError
 
@@ -90,7 +90,11 @@ class FolderSource:
         for split_folder, split in _known_folders(self.root, SPLIT_FOLDERS):
             for class_folder, label in _known_folders(split_folder, CLASS_FOLDERS):
                 found = True
-                for folder, pictures in _pictures(class_folder, ignored):
+                others: Counter[str] = Counter()
+                folders = list(_pictures(class_folder, others))
+                _check_videos(class_folder, bool(folders), others)
+                ignored += others
+                for folder, pictures in folders:
                     yield from self._folder_rows(class_folder, folder, pictures, split, label)
         if not found:
             raise DataError(
@@ -98,7 +102,7 @@ class FolderSource:
                 "arrange them like this, or list them in a manifest (manifest: FILE.csv)"
             )
         if ignored:
-            kinds = ", ".join(f"{count} {suffix}" for suffix, count in ignored.most_common(5))
+            kinds = ", ".join(f"{count} {printable(suffix)}" for suffix, count in ignored.most_common(5))
             self.notes.append(f"{self.root}: {ignored.total()} files that are not pictures ignored ({kinds})")
 
     def _folder_rows(
@@ -126,9 +130,25 @@ def _known_folders(parent: Path, names: dict[str, Any]) -> Iterator[tuple[Path, 
         children = sorted(parent.iterdir())
     except OSError as error:
         raise DataError(f"{parent}: cannot be read ({error.strerror or error})") from None
+    found: dict[Any, Path] = {}
     for child in children:
         if child.name.lower() in names and child.is_dir():
-            yield child, names[child.name.lower()]
+            meaning = names[child.name.lower()]
+            if meaning in found:  # their videos would have one name
+                raise DataError(f"{parent}: {found[meaning].name} and {child.name} mean the same; merge or rename one")
+            found[meaning] = child
+            yield child, meaning
+
+
+def _check_videos(class_folder: Path, has_pictures: bool, others: Mapping[str, int]) -> None:
+    """Refuse a class that has videos instead of pictures."""
+    videos = {suffix: count for suffix, count in others.items() if suffix in VIDEOS}
+    if videos and not has_pictures:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in videos.items())
+        raise DataError(
+            f"{class_folder}: videos ({kinds}) and no pictures; frames are needed: extract those of each video "
+            "into a folder of its own here, as VIDEO/0001.png"
+        )
 
 
 def _pictures(top: Path, ignored: Counter[str]) -> Iterator[tuple[Path, list[str]]]:

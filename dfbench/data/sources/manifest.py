@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dfbench.data.samples import Samples
+from dfbench.data.pictures import VIDEOS
+from dfbench.data.samples import Samples, printable
 from dfbench.errors import DataError
 
 LABELS = {"0": 0, "real": 0, "1": 1, "fake": 1}
@@ -63,10 +64,7 @@ def _records(manifest: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
             reader = csv.DictReader(file, strict=True)
             header = [name.strip() for name in reader.fieldnames or ()]
             reader.fieldnames = header
-            for needed in ("path", "label"):
-                if needed not in header:
-                    named = ", ".join(header) or "none"
-                    raise DataError(f"{manifest}: column {needed!r} is missing; the first line names {named}")
+            _check_header(header, manifest)
             for record in reader:
                 if None in record or None in record.values():
                     raise DataError(f"{manifest}, line {reader.line_num}: not {len(header)} cells as in the first line")
@@ -77,6 +75,19 @@ def _records(manifest: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
         raise DataError(f"{manifest}: cannot be read ({error.strerror or error})") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{manifest}: not a CSV file in UTF-8 ({error})") from None
+
+
+def _check_header(header: Sequence[str], manifest: Path) -> None:
+    for needed in ("path", "label"):
+        if needed not in header:
+            named = ", ".join(header) or "none"
+            advice = "; cells are separated by commas" if len(header) == 1 and re.search(r"[;\t]", named) else ""
+            raise DataError(
+                f"{manifest}: column {needed!r} is missing; the first line names {printable(named)}{advice}"
+            )
+    for name in filter(None, header):
+        if header.count(name) > 1:
+            raise DataError(f"{manifest}: the first line names column {name!r} twice")
 
 
 def _row(record: Mapping[str, str], where: str) -> dict[str, Any]:
@@ -110,12 +121,21 @@ def _inside(path: str, where: str) -> str:
         raise DataError(f"{where}: path {path!r} must be relative to the root and stay inside it")
     if "\\" in path:
         raise DataError(f"{where}: path {path!r} has backslashes; write it with forward slashes")
+    if pure.suffix.lower() in VIDEOS:
+        raise DataError(f"{where}: {printable(path)} is a video, and frames are needed: extract them and list those")
     return pure.as_posix()
 
 
 def _check_files(root: Path, manifest: Path, lines: Mapping[str, int]) -> None:
     """Check that every listed file exists. Links may lead anywhere: the user made them."""
-    missing = [(path, number) for path, number in lines.items() if not (root / path).is_file()]
+    missing = [(path, number) for path, number in lines.items() if not _is_file(root / path)]
     if missing:
-        named = ", ".join(f"{path} (line {number})" for path, number in missing[:5])
+        named = ", ".join(f"{printable(path)} (line {number})" for path, number in missing[:5])
         raise DataError(f"{manifest}: {len(missing)} of {len(lines)} listed files are not in {root}: {named}")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, say
+        return False

@@ -12,7 +12,10 @@ from filelock import FileLock
 
 from dfbench.errors import DataError
 from dfbench.files import cache_root, writing
+from dfbench.publish.board.build import pages
 from dfbench.publish.board.manifest import update_manifest
+from dfbench.publish.board.reported import read_reported
+from dfbench.publish.board.table import make_board
 from dfbench.publish.verification.checks import failures, verify
 from dfbench.records.command import needed_settings
 from dfbench.records.finished import MISSING_ON_BOARD, FinishedRun
@@ -22,6 +25,7 @@ from dfbench.records.seeds import by_seed
 
 if TYPE_CHECKING:
     from dfbench.plugins import Registry
+    from dfbench.publish.verification.samples import SampleCheck
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ def add(
     registry: Registry,
     replace: bool = False,
     progress: Callable[[int], None] = lambda done: None,
+    samples: SampleCheck | None = None,
 ) -> list[Added]:
     """Check all runs, then put each record (as *recomputed*) and its scores on the leaderboard in ``board``.
 
@@ -50,42 +55,55 @@ def add(
         registry: Where detectors and strategies are looked up.
         replace: Let a run take the place of one with the same spec but other scores.
         progress: Called with the number of runs that were checked.
+        samples: Compares the scored samples with the benchmark's data; None: they are not compared.
 
     Raises:
         DataError: The first thing that is wrong, with the file.
     """
     with _locked(board):
-        return _add(runs, board, registry, replace, progress)
+        return _add(runs, board, registry, replace, progress, samples)
 
 
 def _add(
-    runs: Sequence[Path], board: Path, registry: Registry, replace: bool, progress: Callable[[int], None]
+    runs: Sequence[Path],
+    board: Path,
+    registry: Registry,
+    replace: bool,
+    progress: Callable[[int], None],
+    samples: SampleCheck | None,
 ) -> list[Added]:
     there = {path.stem: Record.read(path) for path in sorted((board / "results").glob("*.json"))}
-    known: dict[str, tuple[str, str]] = {}
+    known: dict[str, Record] = {}
     for record in there.values():
-        known.setdefault(record.data.benchmark, (record.data.fingerprint, record.run))
+        known.setdefault(record.data.benchmark, record)
     finished: dict[str, FinishedRun] = {}
     for path in runs:
         run = FinishedRun.open(path)
-        check(run, registry, known)
+        check(run, registry, known, samples)
         _check_place(run, there, board, replace)
         finished[run.record.run] = run
         progress(len(finished))
     rows = by_seed(finished.values(), lambda run: run.record.spec)
     for row in rows:
         _check_pack(row, there, board)
+    _check_pages([attached(run.record, registry) for run in finished.values()], there, board)
     added = {one.run: one for row in rows for one in _put(row, there, board, registry)}
     return [added[run] for run in finished]
 
 
-def check(run: FinishedRun, registry: Registry, known: dict[str, tuple[str, str]] | None = None) -> None:
+def check(
+    run: FinishedRun,
+    registry: Registry,
+    known: dict[str, Record] | None = None,
+    samples: SampleCheck | None = None,
+) -> None:
     """Refuse a run that may not stand on a public leaderboard.
 
     Args:
         run: The run.
         registry: Where the metrics of plugins are looked up.
-        known: Benchmark → (data fingerprint, a run that has it); it grows by this run's.
+        known: Benchmark → a record on its data; it grows by this run's.
+        samples: As :func:`add`.
 
     Raises:
         DataError: The file and what is wrong.
@@ -100,20 +118,36 @@ def check(run: FinishedRun, registry: Registry, known: dict[str, tuple[str, str]
         raise DataError(
             f"{where}: scores.parquet is not next to it; every figure on the board is computed from the scores"
         )
-    wrong = failures(verify(run, registry))
+    wrong = failures(verify(run, registry, samples))
     if wrong:
         more = f" (and {len(wrong) - 1} more; dfbench verify lists them)" if len(wrong) > 1 else ""
         raise DataError(f"{where}: {wrong[0].what}: {wrong[0].detail}{more}")
     if record.average is None:
         raise DataError(f"{where}: its headline average is undefined, so it cannot be ranked")
     if known is not None:
-        fingerprint, other = known.setdefault(record.data.benchmark, (record.data.fingerprint, record.run))
-        if fingerprint != record.data.fingerprint:
-            raise DataError(
-                f"{where}: its data are not those of the other rows of {record.data.benchmark!r} "
-                f"(fingerprint {record.data.fingerprint[:12]}…, {other} has {fingerprint[:12]}…): another version "
-                "of the data, whose old rows must be removed first, or another stream, which needs a name of its own"
-            )
+        _check_data(record, known.setdefault(record.data.benchmark, record), where)
+
+
+def _check_data(record: Record, other: Record, where: Path) -> None:
+    """Refuse a record of other data than those of the board's rows of its benchmark."""
+    mine, theirs = record.data, other.data
+    if mine.fingerprint != theirs.fingerprint:
+        raise DataError(
+            f"{where}: its data are not those of the other rows of {mine.benchmark!r} "
+            f"(fingerprint {mine.fingerprint[:12]}…, {other.run} has {theirs.fingerprint[:12]}…): another version "
+            "of the data, whose old rows must be removed first, or another stream, which needs a name of its own"
+        )
+    same = {
+        "headline metrics": record.headline == other.headline,
+        "classes": mine.classes == theirs.classes,
+        "names or order of experiences": record.names == other.names,
+        "numbers of samples": mine.experiences == theirs.experiences,
+    }
+    if wrong := [what for what, equal in same.items() if not equal]:
+        raise DataError(
+            f"{where}: it states the data of {other.run} (fingerprint {mine.fingerprint[:12]}…) and other {wrong[0]}: "
+            "one of the two was changed"
+        )
 
 
 def attached(record: Record, registry: Registry) -> Record:
@@ -122,6 +156,20 @@ def attached(record: Record, registry: Registry) -> Record:
     # A contributor's own claim to more is not taken over: 'dfbench verify --write' on the board gives it.
     changed = record.model_copy(update={"settings": settings, "status": STATUSES[1], "verification": None})
     return Record.parse(changed.document(), record.run)
+
+
+def _check_pages(new: Sequence[Record], there: dict[str, Record], board: Path) -> None:
+    """Refuse records with which the board could not be shown any more: everybody's rows are on its pages."""
+    records = {**there, **{record.run: record for record in new}}
+    try:
+        pages(make_board(list(records.values()), [read_reported(p) for p in sorted(board.glob("reported/*.yaml"))]))
+    except DataError:
+        raise
+    except Exception as error:  # whatever a page may stumble over, in front of the record and not after it
+        raise DataError(
+            f"{board}: with {new[0].run}{' and others' * (len(new) > 1)} its pages cannot be made "
+            f"({type(error).__name__}: {error}); nothing was added"
+        ) from error
 
 
 def _locked(board: Path) -> FileLock:

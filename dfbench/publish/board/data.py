@@ -85,7 +85,7 @@ def _cost(table: BoardTable, row: BoardRow) -> dict[str, Any]:
 def run_data(record: Record, environments: dict[str, int] | None) -> dict[str, Any]:
     """One run: its matrix, its figures on each test set with intervals, where and how it was made."""
     sure = record.uncertainty
-    environment = record.environment.model_dump()
+    environment = record.environment.model_dump(exclude=None if record.environment.code else {"code"})
     return {
         "run": record.run,
         "seed": record.spec.seed,

@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 from huggingface_hub import CommitOperationAdd, HfApi
@@ -22,9 +21,13 @@ from dfbench.errors import DataError, HubError, UsageError
 from dfbench.files import cache_root, replacing, writing
 from dfbench.publish.board.manifest import MANIFEST, Manifest, PackFile, manifest_json, read_manifest
 from dfbench.publish.hub.errors import client, explained, status_of, web_page
+from dfbench.publish.hub.transfer import Stated, StatedFile, download, stated
 from dfbench.publish.zoo.entry import HUB_ID
+from dfbench.records import outside
 
 BRANCH = "main"
+MANIFEST_LIMIT = 64 << 20
+"""Bytes that a data set's manifest may have: some 200,000 packs."""
 Progress = Callable[[str, int, int], None]
 """(path, bytes of it, bytes in all), called after each pack."""
 
@@ -82,10 +85,9 @@ def pull(
     with writing(staging):
         staging.mkdir(parents=True, exist_ok=True)
     with FileLock(staging.with_suffix(".lock")), explained(api, f"datasets/{repo}", revision):
-        info = api.dataset_info(repo, revision=revision, files_metadata=True)
-        there = {sibling.rfilename: sibling for sibling in info.siblings or []}
+        there = stated(api, repo, revision, "dataset")
         for path, file in wanted.items():
-            reason = _unlike(there.get(path), file) or _fetch(api, repo, str(info.sha), path, file, staging, board)
+            reason = _unlike(there.files.get(path), file) or _fetch(api, repo, there.commit, path, file, staging, board)
             if reason is None:
                 fetched.append(path)
             else:
@@ -124,10 +126,10 @@ def push(
     manifest = _manifest(board)
     api, name = client(endpoint), f"datasets/{repo}"
     with explained(api, name, doing="write"):
-        info = _info(api, repo, private)
-        there = {sibling.rfilename: sibling for sibling in info.siblings or []}
+        head = _head(api, repo, private)
+        there = head.files
         lacking = {p: f for p, f in manifest.items() if _unlike(there.get(p), f) is not None}
-        theirs = _their_manifest(api, repo, str(info.sha)) if MANIFEST in there else {}
+        theirs = _their_manifest(api, repo, head) if MANIFEST in there else {}
     _check_replaced(lacking, there, theirs, repo, replace)
     for path, file in lacking.items():
         if not file.is_at(board / path):
@@ -137,12 +139,12 @@ def push(
             )
     both = theirs | manifest
     if both == theirs and not lacking:
-        return PushedScores(repo, str(info.sha), web_page(name, str(info.sha), api.endpoint), ())
+        return PushedScores(repo, head.commit, web_page(name, head.commit, api.endpoint), ())
     packs = [CommitOperationAdd(path, board / path) for path in lacking]
     content = (json.dumps(manifest_json(both), indent=1) + "\n").encode()
     with explained(api, name, doing="write"):
         _upload(api, repo, packs, [file.size for file in lacking.values()], progress)
-        commit = _commit(api, repo, [*packs, CommitOperationAdd(MANIFEST, content)], str(info.sha))
+        commit = _commit(api, repo, [*packs, CommitOperationAdd(MANIFEST, content)], head.commit)
     return PushedScores(repo, commit, web_page(name, commit, api.endpoint), tuple(lacking))
 
 
@@ -150,14 +152,14 @@ def _fetch(api: HfApi, repo: str, commit: str, path: str, file: PackFile, stagin
     """One pack to its place on the leaderboard; what is wrong with it where it was not kept."""
     local = staging / path
     try:
-        api.hf_hub_download(repo, path, repo_type="dataset", revision=commit, local_dir=staging)
+        local.unlink(missing_ok=True)  # what an earlier pull left may be damaged
+        download(api, repo, commit, path, file.size, staging, "dataset")
         if file.is_at(local):
             with replacing(board / path) as temporary:
                 shutil.copyfile(local, temporary)
             return None
-    except OSError as error:
-        if type(error) is not OSError or error.errno is not None:  # the library's for a size that is not the stated one
-            raise
+    except DataError as error:
+        return str(error)
     finally:
         local.unlink(missing_ok=True)
     return f"what was sent is not the pack that {MANIFEST} names"
@@ -177,31 +179,25 @@ def _parsed(source: str) -> tuple[str, str]:
     return match["repo"], match["revision"] or BRANCH
 
 
-def _unlike(sibling: Any, file: PackFile) -> str | None:
+def _unlike(there: StatedFile | None, file: PackFile) -> str | None:
     """How what the Hub says of a file differs from the manifest; None where it does not."""
-    if sibling is None:
-        return "not there"
-    if sibling.size != file.size:
-        return f"has {sibling.size} bytes and not {file.size}"
-    if sibling.lfs is not None and sibling.lfs.sha256 != file.sha256:
-        return f"has sha256 {sibling.lfs.sha256[:12]}… and not {file.sha256[:12]}…"
-    return None
+    return "not there" if there is None else there.unlike(file.size, file.sha256)
 
 
-def _info(api: HfApi, repo: str, private: bool) -> Any:
+def _head(api: HfApi, repo: str, private: bool) -> Stated:
     """The head of the data set; it is made if there is none."""
     try:
-        return api.dataset_info(repo, revision=BRANCH, files_metadata=True)
+        return stated(api, repo, BRANCH, "dataset")
     except RepositoryNotFoundError:
         api.create_repo(repo, repo_type="dataset", private=private or None, exist_ok=True)
-        return api.dataset_info(repo, revision=BRANCH, files_metadata=True)
+        return stated(api, repo, BRANCH, "dataset")
 
 
-def _their_manifest(api: HfApi, repo: str, commit: str) -> Manifest:
+def _their_manifest(api: HfApi, repo: str, head: Stated) -> Manifest:
     """What the data set states of its packs; nothing where that is not a manifest of ours."""
-    folder = cache_root() / "scores" / f"{repo.replace('/', '--')}@{commit}"
+    folder = cache_root() / "scores" / f"{repo.replace('/', '--')}@{head.commit}"
     try:
-        api.hf_hub_download(repo, MANIFEST, repo_type="dataset", revision=commit, local_dir=folder)
+        download(api, repo, head.commit, MANIFEST, MANIFEST_LIMIT, folder, "dataset")
         return read_manifest(folder)
     except DataError:
         return {}
@@ -209,7 +205,9 @@ def _their_manifest(api: HfApi, repo: str, commit: str) -> Manifest:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check_replaced(lacking: Manifest, there: dict[str, Any], theirs: Manifest, repo: str, replace: bool) -> None:
+def _check_replaced(
+    lacking: Manifest, there: dict[str, StatedFile], theirs: Manifest, repo: str, replace: bool
+) -> None:
     """Refuse to replace a pack by one that lacks some of its scores, as far as the data set says what it holds."""
     lost = []
     for path, file in lacking.items():
@@ -251,4 +249,4 @@ def _commit(api: HfApi, repo: str, operations: list[CommitOperationAdd], head: s
                 f"{repo}: somebody else pushed meanwhile; nothing was overwritten: run the same command again"
             ) from error
         raise
-    return str(done.oid)
+    return outside.commit(done.oid, repo)

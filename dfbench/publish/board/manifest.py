@@ -12,10 +12,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
+from dfbench.documents import read_json
 from dfbench.errors import DataError
 from dfbench.files import sha256_of, write_json
 from dfbench.records.packed_scores import packed_runs
-from dfbench.records.record import Name, Sha256, first_problem, read_json
+from dfbench.records.record import Name, Sha256, first_problem
 
 MANIFEST = "scores.json"
 LARGEST = 1 << 30

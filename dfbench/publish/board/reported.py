@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from dfbench.documents import read_yaml
 from dfbench.errors import DataError, first_problem
+from dfbench.records import outside
 from dfbench.records.record import Name
 
 
@@ -54,9 +55,10 @@ def read_reported(path: Path) -> Reported:
     Raises:
         DataError: The file cannot be read, or breaks the schema.
     """
+    value = read_yaml(path)
+    if problem := outside.value_problem(value):
+        raise DataError(f"{path}: {problem}")
     try:
-        return Reported.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Reported.model_validate(value)
     except ValidationError as error:
         raise DataError(f"{path}: {first_problem(error)}") from error
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: not a YAML file of reported rows ({error})") from error

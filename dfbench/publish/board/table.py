@@ -231,19 +231,19 @@ def _table(key: str, records: Sequence[Record]) -> BoardTable:
 
 
 def _with_options(rows: Sequence[BoardRow]) -> list[BoardRow]:
-    """Options by which rows of one detector and preset, or of one strategy, differ."""
+    """Initial weights and options by which rows of one detector and preset, or of one strategy, differ."""
     result = []
     for row in rows:
         spec = row.first.spec
-        detectors = [
-            r.first.spec.detector_config
-            for r in rows
-            if (r.first.spec.detector, r.first.spec.preset) == (spec.detector, spec.preset)
+        alike = [
+            r.first.spec for r in rows if (r.first.spec.detector, r.first.spec.preset) == (spec.detector, spec.preset)
         ]
         strategies = [r.first.spec.strategy_config for r in rows if r.first.spec.strategy == spec.strategy]
-        texts = _differing(spec.detector_config, detectors, "") + _differing(
-            spec.strategy_config, strategies, "strategy."
-        )
+        texts = [
+            *_differing(spec.initial_weights, [s.initial_weights for s in alike], ""),
+            *_differing(spec.detector_config, [s.detector_config for s in alike], ""),
+            *_differing(spec.strategy_config, strategies, "strategy."),
+        ]
         if spec.tuned:
             texts = [f"tuned: {', '.join(spec.tuned)}", *texts]
         result.append(replace(row, options=tuple(texts)))

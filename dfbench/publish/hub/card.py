@@ -7,6 +7,7 @@ changes nothing.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -32,7 +33,8 @@ def dataset_id(entry: CheckpointEntry) -> str:
 
 def results_path(entry: CheckpointEntry) -> str:
     """Path of the results file in the repository."""
-    return f".eval_results/{DATASETS}-{entry.training.benchmark}.yaml"
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", entry.training.benchmark)[:80]
+    return f".eval_results/{DATASETS}-{name}.yaml"
 
 
 def eval_results(entry: CheckpointEntry, record: Record) -> bytes:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 
 from huggingface_hub import HfApi
 from huggingface_hub import constants as hub_constants
 from huggingface_hub.errors import (
+    FileMetadataError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
@@ -20,6 +22,7 @@ from huggingface_hub.errors import (
 )
 
 from dfbench.errors import DataError, DfbenchError, HubError, UsageError
+from dfbench.publish.hub.transfer import not_a_hub
 
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
@@ -93,6 +96,8 @@ def _explanation(error: Exception, endpoint: str, repo: str, revision: str | Non
                 f"{repo}: no connection to {endpoint} ({_first(cause)}); what was transferred stays: "
                 "run the same command again"
             )
+        case FileMetadataError() | json.JSONDecodeError():
+            return HubError(not_a_hub(repo, endpoint))
         case ValueError() if "README.md" in str(cause):
             return DataError(f"{repo}: {endpoint} does not accept the model card: {_first(cause)}")
     return None

@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from filelock import FileLock
 from huggingface_hub import HfApi
@@ -18,6 +17,7 @@ from huggingface_hub import HfApi
 from dfbench.errors import DataError, StorageError
 from dfbench.files import write_whole, writing
 from dfbench.publish.hub.errors import client, explained
+from dfbench.publish.hub.transfer import Stated, download, stated
 from dfbench.publish.zoo.entry import (
     ENTRY_FILE,
     PICKLES,
@@ -53,20 +53,22 @@ def entry_of(
     """
     api = client(endpoint)
     with explained(api, repo, revision):
-        info = api.model_info(repo, revision=revision, files_metadata=True)
-    commit = str(info.sha)
+        found = stated(api, repo, revision)
+    commit = found.commit
     if commit != revision and notice is not None:
         notice(f"{repo}: {revision} is commit {commit}")
-    sizes = {s.rfilename: s.size for s in info.siblings or []}
-    if ENTRY_FILE not in sizes:
-        pickles = sorted(path for path in sizes if PurePosixPath(path).suffix.lower() in PICKLES)
+    if ENTRY_FILE not in found.files:
+        pickles = sorted(path for path in found.files if PurePosixPath(path).suffix.lower() in PICKLES)
         reason = f"; {pickles[0]} can run code when it is read, and is not fetched" if pickles else ""
         raise DataError(f"{repo}@{commit[:12]} is not a dfbench checkpoint: it has no {ENTRY_FILE}{reason}")
-    if (sizes[ENTRY_FILE] or 0) > ENTRY_LIMIT:
-        raise DataError(f"{repo}@{commit[:12]}: {ENTRY_FILE} has {sizes[ENTRY_FILE]} bytes; that is not an entry")
+    size = found.files[ENTRY_FILE].size
+    if size is None or size > ENTRY_LIMIT:
+        stated_size = "no stated size" if size is None else f"{size} bytes"
+        raise DataError(f"{repo}@{commit[:12]}: {ENTRY_FILE} has {stated_size}; that is not an entry")
     staging = _staging(repo, commit)
     with _locked(staging), explained(api, repo, commit):
-        path = Path(api.hf_hub_download(repo, ENTRY_FILE, revision=commit, local_dir=staging))
+        (staging / ENTRY_FILE).unlink(missing_ok=True)  # what an earlier pull left may be damaged
+        path = download(api, repo, commit, ENTRY_FILE, size, staging)
         text = path.read_text(encoding="utf-8", errors="replace")
     entry = parse_entry(text, f"{repo}@{commit[:12]}/{ENTRY_FILE}")
     return entry.model_copy(update={"hub": Hub(repo=repo, commit=commit)})
@@ -104,8 +106,8 @@ def pull_entry(entry: CheckpointEntry, *, endpoint: str | None = None, notice: N
                 shutil.rmtree(folder)
         api = client(endpoint)
         with explained(api, repo, commit):
-            info = api.model_info(repo, revision=commit, files_metadata=True)
-        _check_stated(entry, {s.rfilename: s for s in info.siblings or []}, f"{repo}@{commit[:12]}")
+            found = stated(api, repo, commit)
+        _check_stated(entry, found, f"{repo}@{commit[:12]}")
         for file in entry.files:
             with explained(api, repo, commit):
                 _fetch(api, repo, commit, file, staging, entry.name)
@@ -152,26 +154,24 @@ def _fetch(api: HfApi, repo: str, commit: str, file: File, staging: Path, name: 
     """One file into the staging folder, checked; a wrong one is deleted, and the right ones before it stay."""
     with writing(staging):
         staging.mkdir(parents=True, exist_ok=True)
+    with suppress(DataError):
+        return check_file(staging, file, name)
     try:
-        api.hf_hub_download(repo, file.path, revision=commit, local_dir=staging)
+        (staging / file.path).unlink(missing_ok=True)
+        download(api, repo, commit, file.path, file.size, staging)
         check_file(staging, file, name)
     except DataError:
         (staging / file.path).unlink(missing_ok=True)
         raise
 
 
-def _check_stated(entry: CheckpointEntry, stated: dict[str, Any], where: str) -> None:
+def _check_stated(entry: CheckpointEntry, found: Stated, where: str) -> None:
     """Compare what the Hub states of the files with the entry, before a byte is fetched."""
     for file in entry.files:
-        if file.path not in stated:
+        if file.path not in found.files:
             raise DataError(f"{where} has no {file.path}, which {entry.name} needs")
-        size, lfs = stated[file.path].size, stated[file.path].lfs
-        if size is not None and size != file.size:
-            raise DataError(f"{where}: {file.path} has {size} bytes and not {file.size}; it is not fetched")
-        if lfs is not None and lfs.sha256 != file.sha256:
-            raise DataError(
-                f"{where}: {file.path} has sha256 {lfs.sha256[:12]}… and not {file.sha256[:12]}…; it is not fetched"
-            )
+        if problem := found.files[file.path].unlike(file.size, file.sha256):
+            raise DataError(f"{where}: {file.path} {problem}; it is not fetched")
 
 
 def _staging(repo: str, commit: str) -> Path:

@@ -20,8 +20,10 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from dfbench.errors import HubError, UsageError
 from dfbench.publish.hub.errors import LOG_IN, client, explained, status_of, web_page
 from dfbench.publish.hub.repository import RepoFile, assemble, written_by_dfbench
+from dfbench.publish.hub.transfer import stated
 from dfbench.publish.zoo.entry import HUB_ID, CheckpointEntry, Hub
 from dfbench.publish.zoo.from_run import entry_from_run
+from dfbench.records import outside
 from dfbench.records.finished import FinishedRun
 
 if TYPE_CHECKING:
@@ -166,19 +168,16 @@ def _commit(api: HfApi, what: Plan, head: str) -> str | None:
         if status_of(error) == 412:
             return None
         raise
-    return str(done.oid)
+    return outside.commit(done.oid, what.repo)
 
 
 def _head(api: HfApi, repo: str, private: bool) -> str:
     """The commit that the branch is at; the repository is made if there is none."""
     try:
-        sha = api.model_info(repo, revision=BRANCH).sha
+        return stated(api, repo, BRANCH).commit
     except RepositoryNotFoundError:
         api.create_repo(repo, private=private or None, exist_ok=True)
-        sha = api.model_info(repo, revision=BRANCH).sha
-    if sha is None:
-        raise HubError(f"{repo}: {api.endpoint} does not say which commit {BRANCH} is at; try again later")
-    return sha
+        return stated(api, repo, BRANCH).commit
 
 
 def _changed(api: HfApi, repo: str, old: str, new: str) -> set[str]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CHANCE = "chance"
+FEW = 12
+"""Experiences that an axis has room to name; of more it shows numbers."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,18 @@ class End:
 
 def stream_axis(axis: Axes, names: Sequence[str]) -> None:
     """Experiences along x, in the order they were trained on."""
-    axis.set_xticks(range(len(names)), names, rotation=25, ha="right", rotation_mode="anchor")
+    if len(names) <= FEW:
+        axis.set_xticks(range(len(names)), names, rotation=25, ha="right", rotation_mode="anchor")
+    else:
+        marked = range(0, len(names), -(-len(names) // FEW))
+        axis.set_xticks(marked, [str(j + 1) for j in marked])
     axis.set_xlabel("after training on")
     axis.margins(x=0.03)
+
+
+def in_stream(names: Sequence[str]) -> list[str]:
+    """The names next to an axis of :func:`stream_axis`: with their numbers, where it has room for numbers only."""
+    return list(names) if len(names) <= FEW else [f"{n} {name}" for n, name in enumerate(names, 1)]
 
 
 def metric_axis(axis: Axes, values: np.ndarray, metric: str) -> None:

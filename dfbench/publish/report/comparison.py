@@ -21,7 +21,7 @@ from dfbench.publish.plotting import (
     new_figure,
     titled,
 )
-from dfbench.publish.report.axes import class_legend, headed, metric_axis, stream_axis
+from dfbench.publish.report.axes import class_legend, headed, in_stream, metric_axis, stream_axis
 from dfbench.publish.report.runs import Method, average_per_seed
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def curves(methods: Sequence[Method]) -> Figure | None:
     A method that has its last row only (joint) is a dashed line at that height.
     """
     first = methods[0].runs[0]
-    names = first.labels
+    names = in_stream(first.labels)
     size = len(names)
     if size < 2:
         return None

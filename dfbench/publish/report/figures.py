@@ -22,7 +22,7 @@ from dfbench.publish.plotting import (
     new_figure,
     titled,
 )
-from dfbench.publish.report.axes import End, class_legend, end_labels, headed, metric_axis, stream_axis
+from dfbench.publish.report.axes import FEW, End, class_legend, end_labels, headed, in_stream, metric_axis, stream_axis
 from dfbench.publish.report.runs import Run
 from dfbench.records.comparison import most_forgotten
 
@@ -55,12 +55,12 @@ def forgetting(run: Run) -> Figure | None:
 
     Dotted before the experience was trained on, drawn through after it; a ring marks where it was trained on.
     """
-    R, names = run.matrix, run.labels
+    R, names = run.matrix, in_stream(run.labels)
     rows = np.flatnonzero(np.isfinite(R).any(1))
     if len(rows) < 2:
         return None
     size = len(names)
-    figure = new_figure(COLUMN + 0.4, 2.5 + 0.06 * max(0, size - 6))
+    figure = new_figure(COLUMN + 0.4, max(2.5 + 0.06 * max(0, size - 6), 0.14 * size + 1.1))
     axis = figure.subplots()
     for j, (name, colour) in enumerate(zip(names, colours(size), strict=True)):
         marker = MARKERS[j % len(MARKERS)]
@@ -169,9 +169,9 @@ def stability_gap(run: Run) -> Figure | None:
     points = [p for p in run.record.mid_training or () if p.metric == run.record.headline]
     if not points:
         return None
-    names, size = run.labels, len(run.names)
+    names, size = in_stream(run.labels), len(run.names)
     starts = np.concatenate([[0], np.cumsum(run.record.steps)])
-    figure = new_figure(PAGE, 2.5)
+    figure = new_figure(PAGE, max(2.5, 0.14 * size + 1.1))
     axis = figure.subplots()
     steps = np.array([p.step for p in points])
     values = np.array([p.values for p in points], dtype=float)
@@ -188,7 +188,8 @@ def stability_gap(run: Run) -> Figure | None:
         )
     for index, start in enumerate(starts[:-1]):
         axis.axvline(start, color=FAINT, linewidth=0.6, linestyle=(0, (2, 2)))
-        axis.annotate(f"{names[index]} →" if len(starts) > 2 else "", (start, 1), xycoords=("data", "axes fraction"),
+        name = names[index] if size <= FEW else str(index + 1)
+        axis.annotate(f"{name} →" if len(starts) > 2 else "", (start, 1), xycoords=("data", "axes fraction"),
                       xytext=(3, -7), textcoords="offset points", fontsize=7, color=FAINT)  # fmt: skip
     metric_axis(axis, values, run.record.headline)
     end = max(float(starts[-1]), float(steps.max()))

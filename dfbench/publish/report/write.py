@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfbench.files import write_whole
+from dfbench.publish.glyphs import unwritable
 from dfbench.publish.plotting import rendered, style
 from dfbench.publish.report.comparison import COMPARISONS
 from dfbench.publish.report.figures import FIGURES
@@ -29,6 +30,8 @@ class Report:
     figures: dict[str, dict[str, Path]]
     """Name → ``svg``, ``png`` → file."""
     methods: list[Method]
+    numbered: dict[str, str]
+    """Experiences with letters that no installed font has, and what the PNG files write for each."""
 
 
 def write_report(
@@ -63,8 +66,8 @@ def write_report(
                 shown.append(Shown(name, svg, caption, alt, table))
                 written[name] = {kind: folder / f"{name}.{kind}" for kind in ("svg", "png")}
                 for kind, path in written[name].items():
-                    write_whole(path, rendered(figure, kind))
+                    write_whole(path, rendered(figure, kind, names=runs[0].names))
             if progress is not None:
                 progress(number, len(kinds))
     write_whole(folder / PAGE, render(methods, shown).encode())
-    return Report(folder / PAGE, written, methods)
+    return Report(folder / PAGE, written, methods, unwritable(runs[0].names))

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
 
-from dfbench.errors import UsageError, first_problem
+from dfbench.documents import read_yaml
+from dfbench.errors import DataError, UsageError, first_problem
 from dfbench.records.record import Record
 from dfbench.records.spec import STRATEGY_PREFIX
 
@@ -128,9 +128,9 @@ def read_recipe(path: Path) -> Recipe:
         UsageError: One line with the file and what is wrong in it.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
         return Recipe.model_validate({**content, "folder": path.parent})
     except ValidationError as error:
         raise UsageError(f"{path}: {first_problem(error)}") from None
-    except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
-        raise UsageError(f"{path}: not a recipe ({' '.join(str(error).split())})") from None
+    except (DataError, TypeError) as error:
+        raise UsageError(f"{path}: not a recipe ({str(error).removeprefix(f'{path}: ')})") from None

@@ -91,7 +91,7 @@ def execute(jobs: Iterable[Job], registry: Registry, listener: Listener, begin: 
     """
     order = sorted({(job.kind, job.request.seed): job for job in jobs}.items(), key=lambda item: item[0][1])
     done: dict[object, Record] = {}
-    specs = {}
+    specs, code = {}, {}
     for job in {job.kind: job for _, job in order}.values():
         prepared = prepare(job.request, registry, listener)
         if (size := len(prepared.stream.experiences)) != job.columns:
@@ -99,10 +99,10 @@ def execute(jobs: Iterable[Job], registry: Registry, listener: Listener, begin: 
                 f"{job.label}: {prepared.stream.name} has {size} experiences, and there are {job.columns} "
                 "published columns"
             )
-        specs[job.kind] = prepared.spec
+        specs[job.kind], code[job.kind] = prepared.spec, prepared.code
     for key, job in order:
         spec = specs[job.kind].model_copy(update={"seed": job.request.seed})
-        if (record := RunFolder(job.request.out, spec).record()) is not None:
+        if (record := RunFolder(job.request.out, spec, code[job.kind]).record()) is not None:
             done[key] = record
     for key, job in order:
         if key not in done:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +34,17 @@ class Finding:
     detail: str = ""
 
 
-def verify(run: FinishedRun, registry: Registry) -> list[Finding]:
-    """Everything that can be checked without training again, in the order of a reader's questions."""
+def verify(
+    run: FinishedRun, registry: Registry, samples: Callable[[Record, Scores], Finding] | None = None
+) -> list[Finding]:
+    """Everything that can be checked without training again, in the order of a reader's questions.
+
+    Args:
+        run: The run.
+        registry: Where the metrics of plugins are looked up.
+        samples: Compares the scored samples with the benchmark's data
+            (:class:`~dfbench.publish.verification.samples.SampleCheck`); None: they are not compared.
+    """
     record = run.record
     findings = [_identity(record), _name(record), _fingerprint(record), _weights(run)]
     if run.scores_file is None:
@@ -47,7 +56,9 @@ def verify(run: FinishedRun, registry: Registry) -> list[Finding]:
     except DataError as error:
         return [*findings, Finding("scores_sha256", False, str(error))]
     findings.append(_hash("scores_sha256", record.scores_sha256, scores.digest()))
-    return findings + check_figures(record, scores, registry)
+    findings += check_figures(record, scores, registry)
+    # Scores that fit no figure are named above; those that do may still leave out or relabel samples.
+    return [*findings, samples(record, scores)] if samples is not None and not failures(findings) else findings
 
 
 def check_figures(record: Record, scores: Scores, registry: Registry) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,6 +35,8 @@ class Rerun:
     changed: tuple[str, ...]
     """What differs between the two environments."""
     environment: Environment
+    counts: tuple[str, ...]
+    """Fields that were counted and differ: steps, memory, compute."""
     path: Path
     """The new record."""
 
@@ -46,6 +49,8 @@ class Rerun:
             return "trained again: every score is identical"
         if self.agreement == "tolerance":
             return f"trained again: other scores, metrics within {self.tolerance:g} ({off}){where}"
+        if self.counts:
+            return f"trained again: NOT reproduced, other {', '.join(self.counts)} than the record states{where}"
         return f"trained again: NOT reproduced ({off}; {self.tolerance:g} is allowed){where}"
 
 
@@ -95,6 +100,8 @@ def rerun(
         device=device or record.environment.device,
         out=out,
         data_root=data_root,
+        eval_every=spec.eval_every,
+        eval_samples=spec.eval_samples,
         tune=",".join(spec.tuned) or None,
     )
     now = prepare(request, registry, listener).spec
@@ -112,7 +119,7 @@ def rerun(
 
 
 def agreement(old: FinishedRun, new: FinishedRun, tolerance: float = TOLERANCE) -> Rerun:
-    """Compare a run with another of the same spec, scores first.
+    """Compare a run with another of the same spec: scores or else metrics, and all that was counted.
 
     Raises:
         DataError: The scores of one of them are missing or damaged.
@@ -122,8 +129,10 @@ def agreement(old: FinishedRun, new: FinishedRun, tolerance: float = TOLERANCE) 
         kind: Literal["identical", "tolerance", "differs"] = "identical"
     else:
         kind = "tolerance" if abs(difference) <= tolerance and largest <= 3 * tolerance else "differs"
+    counts = tuple(_other_counts(old.record, new.record, held=kind == "identical"))
+    kind = "differs" if counts else kind
     changed = changes(old.record.environment, new.record.environment)
-    return Rerun(kind, difference, largest, tolerance, changed, new.record.environment, new.path)
+    return Rerun(kind, difference, largest, tolerance, changed, new.record.environment, counts, new.path)
 
 
 def changes(a: Environment, b: Environment) -> tuple[str, ...]:
@@ -160,6 +169,23 @@ def attach(record: Record, found: Rerun | None, by: str | None) -> Record:
         )
     changed = record.model_copy(update={"status": status, "verification": verification})
     return Record.parse(changed.document(), record.run)  # what is written can be read
+
+
+def _other_counts(old: Record, new: Record, held: bool) -> Iterator[str]:
+    """The counted fields that differ; what the older record did not count is passed over.
+
+    Args:
+        old: The record that is verified.
+        new: That of the rerun.
+        held: Compare which classes were stored too; with other scores a strategy may choose other samples.
+    """
+    if old.steps != new.steps:
+        yield "steps"
+    for name in ("budget_samples", "samples", "bytes", "state_bytes", *["held"] * held):
+        if (stated := getattr(old.memory, name)) is not None and stated != getattr(new.memory, name):
+            yield f"memory.{name}"
+    if old.compute is not None and old.compute != new.compute:
+        yield "compute"
 
 
 def _off(a: Record, b: Record) -> tuple[float, float]:

@@ -149,11 +149,11 @@ def detector_of(entry: CheckpointEntry, registry: Registry) -> Detector:
     """
     from pydantic import ValidationError
 
-    from dfbench.training.detector import Task
+    from dfbench.training.detector import Task, load_detector
 
     made_with = f"{entry.plugin.distribution} {entry.plugin.version}"
     try:
-        kind: type[Detector] = registry.detectors.load(entry.detector)
+        kind = load_detector(registry, entry.detector)
     except UsageError as error:
         raise UsageError(f"{entry.name} needs plugin {entry.plugin.name!r} of {made_with}: {error}") from error
     config: dict[str, Any] = dict(entry.config)

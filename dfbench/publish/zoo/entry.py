@@ -10,8 +10,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from dfbench.documents import load_json, read_json, read_yaml
 from dfbench.errors import DataError, first_problem
 from dfbench.files import sha256_of, write_whole
+from dfbench.records import outside
 from dfbench.records.record import Sha256
 
 ENTRY_FILE = "dfbench.json"
@@ -24,7 +26,7 @@ HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revis
 
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=96)]
-RepoId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")]
+RepoId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$", max_length=96)]
 Size = tuple[int, int]
 """(height, width) in pixels."""
 
@@ -57,10 +59,7 @@ class File(_Part):
 
     @model_validator(mode="after")
     def _harmless(self) -> File:
-        path = PurePosixPath(self.path)
-        if path.is_absolute() or ".." in path.parts or "\\" in self.path or not path.name:
-            raise ValueError(f"{self.path!r} is not a path inside the checkpoint's folder")
-        if path.suffix.lower() in PICKLES:
+        if PurePosixPath(outside.inside(self.path)).suffix.lower() in PICKLES:
             raise ValueError(f"{self.path!r} can run code when it is read; weights are safetensors here")
         return self
 
@@ -188,23 +187,22 @@ def read_entry(path: Path) -> CheckpointEntry:
     """Read and check an entry (``.yaml`` or ``.json``).
 
     Raises:
-        DataError: The file is missing, is not YAML, or says something that an entry may not.
+        DataError: The file is missing, is not YAML or JSON, or says something that an entry may not.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such zoo entry") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    return parse_entry(text, str(path))
+    return check_entry(read_json(path) if path.suffix == ".json" else read_yaml(path), str(path))
 
 
 def parse_entry(text: str, origin: str) -> CheckpointEntry:
-    """An entry from its text; ``origin`` is named in errors (:class:`~dfbench.DataError`)."""
+    """An entry from its JSON text; ``origin`` is named in errors (:class:`~dfbench.DataError`)."""
+    return check_entry(load_json(text, origin=origin), origin)
+
+
+def check_entry(value: Any, origin: str) -> CheckpointEntry:
+    """An entry from its value; ``origin`` is named in errors (:class:`~dfbench.DataError`)."""
+    if problem := outside.value_problem(value):
+        raise DataError(f"{origin}: {problem}")
     try:
-        return CheckpointEntry.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise DataError(f"{origin}: not YAML ({' '.join(str(error).split())})") from error
+        return CheckpointEntry.model_validate(value)
     except ValidationError as error:
         raise DataError(f"{origin}: {first_problem(error)}") from error
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+import unicodedata
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dfbench.errors import DataError
+from dfbench.errors import DataError, UsageError
 from dfbench.files import sha256_of, write_whole
 from dfbench.publish.zoo.checkpoint import detector_of
 from dfbench.publish.zoo.entry import (
@@ -30,8 +33,11 @@ if TYPE_CHECKING:
     import torch
 
     from dfbench.plugins import Registry
+    from dfbench.records.spec import RunSpec
     from dfbench.training.detector import Detector
 
+NAME = re.compile(r"(?=.{1,96}\Z)[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""What a zoo entry may be called (:data:`dfbench.publish.zoo.entry.Name`)."""
 UNKNOWN = "unknown"
 INTENDED_USE = (
     "Research on deepfake detection and on what detectors forget; a starting point and a baseline. "
@@ -60,7 +66,7 @@ def entry_from_run(
     Args:
         run: The run, in its own folder.
         registry: What is installed.
-        name: Of the checkpoint; detector, strategy and benchmark unless given.
+        name: Of the checkpoint; :func:`checkpoint_name` unless given.
         weights_licence: SPDX identifier; the data decide it, so nothing is assumed.
         intended_use: In words.
         limits: In words; what the run does not show unless given.
@@ -70,7 +76,7 @@ def entry_from_run(
 
     Raises:
         DataError: The run is not finished, its scores are not the recorded ones, or its average is undefined.
-        UsageError: Its detector is not installed.
+        UsageError: The name is not one that a file and a repository may have.
         PluginError: Its detector's plugin is broken.
     """
     record, spec = run.record, run.record.spec
@@ -80,7 +86,7 @@ def entry_from_run(
         )
     plugin = registry.detectors.plugin(spec.detector)
     entry = CheckpointEntry(
-        name=name or "-".join((spec.detector, spec.strategy, spec.benchmark)),
+        name=checkpoint_name(spec) if name is None else checked_name(name),
         summary=f"{spec.detector} ({spec.preset}) trained under {spec.strategy} on {spec.benchmark}",
         detector=spec.detector,
         plugin=Plugin(name=plugin.name, distribution=plugin.distribution, version=plugin.version),
@@ -105,6 +111,34 @@ def entry_from_run(
         limits=limits or _limits(record),
     )
     return entry.model_copy(update={"input": _measured(entry.input, detector_of(entry, registry))})
+
+
+def checkpoint_name(spec: RunSpec) -> str:
+    """Detector, strategy and benchmark, as a name that a file and a repository may have.
+
+    ``Celeb-DF (v2)`` gives ``xception-replay-Celeb-DF-v2-`` and eight digits: what had to be changed or cut is followed
+    by a part of its hash, so that benchmarks of different names give different ones.
+    """
+    whole = "-".join((spec.detector, spec.strategy, spec.benchmark))
+    if NAME.fullmatch(whole):
+        return whole
+    letters = unicodedata.normalize("NFKD", whole).encode("ascii", "ignore").decode()
+    plain = re.sub(r"[^A-Za-z0-9_.]+", "-", letters).strip("-._")
+    return f"{plain[:80].rstrip('-._') or 'checkpoint'}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+
+
+def checked_name(name: str) -> str:
+    """The name itself.
+
+    Raises:
+        UsageError: A file or a repository may not be called so.
+    """
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"--name {name!r}: a checkpoint's name has 1 to 96 letters (A-Z, a-z), digits, '.', '_' and '-', and "
+            "begins with a letter or a digit"
+        )
+    return name
 
 
 def package_run(run: Path, zoo: Path, registry: Registry, **facts: Any) -> Path:

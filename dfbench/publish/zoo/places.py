@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import dfbench
+from dfbench.errors import DataError
 
 
 def packaged() -> dict[str, Path]:
@@ -19,7 +20,15 @@ def packaged() -> dict[str, Path]:
 
 
 def pulled(repo: str, commit: str) -> Path:
-    """The folder of a checkpoint from the Hub; it is there only when every file in it was checked."""
-    from dfbench.files import cache_root
+    """The folder of a checkpoint from the Hub; it is there only when every file in it was checked.
 
+    Raises:
+        DataError: The commit or the repository is none, so that the folder might lie elsewhere.
+    """
+    from dfbench.files import cache_root
+    from dfbench.records import outside
+
+    outside.commit(commit, repo)
+    if problem := outside.path_problem(repo.replace("/", "--")):
+        raise DataError(f"{repo!r} {problem}")
     return cache_root() / "zoo" / repo.replace("/", "--") / commit

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from dfbench.errors import UsageError, unknown
 from dfbench.publish.hub.pull import Notice, entry_of, pull_entry
@@ -44,9 +44,10 @@ def resolve(ref: str, registry: Registry, notice: Notice | None = None) -> Locat
     path = Path(ref).expanduser()
     if ref in registry.zoo:
         return entry_by_name(ref, registry)
-    if path.is_file():
+    kind = _kind(path)
+    if kind == "file":
         return entry_from_file(path)
-    if path.is_dir():
+    if kind == "folder":
         inside = path / ENTRY_FILE
         entry = read_entry(inside) if inside.is_file() else entry_from_run(FinishedRun.open(path), registry)
         return LocatedEntry(entry, path)
@@ -61,10 +62,22 @@ def resolve(ref: str, registry: Registry, notice: Notice | None = None) -> Locat
 
 
 def fetch(located: LocatedEntry, notice: Notice | None = None) -> LocatedEntry:
-    """The same, with its files on this machine; see :func:`dfbench.publish.hub.pull.pull_entry` for the errors."""
-    if located.entry.hub is None or located.present:
+    """The same, with its files on this machine; what is damaged in the cache is fetched a second time.
+
+    See :func:`dfbench.publish.hub.pull.pull_entry` for the errors.
+    """
+    hub = located.entry.hub
+    if hub is None or (located.present and located.folder != pulled(hub.repo, hub.commit)):
         return located
     return LocatedEntry(located.entry, pull_entry(located.entry, notice=notice), checked=True)
+
+
+def _kind(path: Path) -> Literal["file", "folder"] | None:
+    """What lies at a path; None also for what cannot be a path (a name of over 255 bytes, say)."""
+    try:
+        return "file" if path.is_file() else "folder" if path.is_dir() else None
+    except OSError:
+        return None
 
 
 def open_checkpoint(ref: str, registry: Registry, notice: Notice | None = None) -> LoadedCheckpoint:

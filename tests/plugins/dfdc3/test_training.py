@@ -77,6 +77,11 @@ def test_the_loss_is_the_binary_cross_entropy_of_each_network_with_the_soft_labe
     torch.testing.assert_close(it.loss(model, data), expected)
 
 
+def test_a_batch_of_one_pair_has_a_loss() -> None:
+    it = detector(erase=1.0)
+    assert torch.isfinite(it.loss(it.build().train(), batch(1)))
+
+
 def test_erasing_is_for_network_b_in_training_alone() -> None:
     it = detector(erase=1.0)
     seen: list[torch.Tensor] = []

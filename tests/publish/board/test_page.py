@@ -93,6 +93,14 @@ def seen(chromium: Any, board: Path) -> Iterator[Seen]:
     opened.context.close()
 
 
+def test_a_board_of_bounds_alone_has_a_page(tmp_path: Path) -> None:
+    """Nothing is compared there, so there is no best row to draw a line at."""
+    bound = make_run(tmp_path, "joint", whole=True, stored=0)
+    board = make_board([Record.read(bound)])
+    assert board.tables[0].rows[0].mark is None
+    assert "joint" in page(board)
+
+
 def test_rows_are_sorted_by_any_column(seen: Seen) -> None:
     averages = seen.page.locator("#panel-1 tbody tr:visible td.main b").all_inner_texts()
     assert averages == sorted(averages, reverse=True)

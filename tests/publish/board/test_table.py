@@ -92,6 +92,14 @@ def test_rows_of_one_method_say_how_they_differ(tmp_path: Path) -> None:
     assert sorted(row.options for row in table.rows) == [(), (), ("lr=0.01",)]
 
 
+def test_rows_from_other_initial_weights_are_distinguished(tmp_path: Path) -> None:
+    """Random and pretrained weights are two rows, whatever their seeds, and each says which it is."""
+    drawn = make_run(tmp_path, "replay", 0, initial_weights={"pretrained": False})
+    given = make_run(tmp_path, "replay", 1, initial_weights={"pretrained": True})
+    (table,) = make_board(records(drawn, given)).tables
+    assert sorted(row.options for row in table.rows) == [("pretrained=false",), ("pretrained=true",)]
+
+
 def test_one_lucky_seed_is_no_best_row(tmp_path: Path) -> None:
     several = [make_run(tmp_path, "replay", seed) for seed in range(3)]
     lucky = make_run(tmp_path, "gem", strength=4.0)
@@ -194,7 +202,7 @@ def test_reported_rows_are_typed(tmp_path: Path) -> None:
         ("[A, average]", "[A]", "2 values for 1 columns"),
         ("paper: A paper", "papr: A paper", "paper"),
         ('"67.34"', "67.34", "values"),
-        ("rows:", "rows: {", "not a YAML"),
+        ("rows:", "rows: {", "not YAML"),
     ]:
         path.write_text(PAPER.replace(old, new))
         with pytest.raises(DataError, match=said):

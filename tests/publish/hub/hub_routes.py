@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import re
@@ -99,6 +100,8 @@ class Handler(BaseHTTPRequestHandler):
         path = path.replace("/api/datasets/", "/api/models/datasets/")  # as everywhere else: datasets/user/repo
         with self.server.lock:
             self.server.asked.append((method, path))
+        if self.server.portal:
+            return self._send(200, b"<html>Welcome! Accept our terms.</html>", {"Content-Type": "text/html"})
         try:
             for route, pattern, action in ROUTES:
                 if method in route and (match := re.fullmatch(pattern, path)):
@@ -119,6 +122,19 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+    def _endless(self, headers: dict[str, str]) -> None:
+        self.send_response(200)
+        for key, value in headers.items() if self.command == "GET" else {**headers, "X-Linked-Size": ""}.items():
+            self.send_header(key, value)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        chunk = bytes(1 << 20)
+        with contextlib.suppress(OSError):
+            for _ in range(300 if self.command == "GET" else 0):
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+                self.server.sent += len(chunk)
+            self.wfile.write(b"0\r\n\r\n")
 
     def _json(self, value: Any, status: int = 200) -> None:
         self._send(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
@@ -182,11 +198,12 @@ class Handler(BaseHTTPRequestHandler):
         siblings: list[dict[str, Any]] = []
         for path, content in files.items():
             row: dict[str, Any] = {"rfilename": path}
-            if "blobs" in self.query:
+            if "blobs" in self.query and self.server.sizes:
                 row |= {"size": len(content), "blobId": blob_id(path, content)}
                 if lfs(path):
                     row["lfs"] = {"sha256": sha256(content), "size": len(content), "pointerSize": 134}
             siblings.append(row)
+        oid = oid if self.server.named is None else self.server.named
         self._json(
             {"id": repo, "modelId": repo, "sha": oid, "siblings": siblings, "private": found.private, "tags": []}
         )
@@ -277,6 +294,8 @@ class Handler(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": oid, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"}
         if lfs(path):
             headers |= {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(files[path]))}
+        if path in self.server.endless:
+            return self._endless(headers)
         status, start = 200, 0
         if (asked := self.headers.get("Range")) and self.command == "GET":
             self.server.ranges.append(asked)

@@ -41,6 +41,16 @@ class Hub(ThreadingHTTPServer):
         """Files whose next download breaks off half-way."""
         self.instead: Files = {}
         """Contents that are served for a file, whatever was said of it."""
+        self.named: str | None = None
+        """What it calls the commit, whatever the commit is."""
+        self.sizes = True
+        """Whether it states sizes and hashes."""
+        self.portal = False
+        """A login page of the network answers everything."""
+        self.endless: set[str] = set()
+        """Files that go on for 300 MB, without a stated length."""
+        self.sent = 0
+        """Bytes of them that were sent."""
         self.lock = threading.RLock()
         self.connections: list[socket.socket] = []
 

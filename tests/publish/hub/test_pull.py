@@ -99,12 +99,23 @@ def test_a_file_that_is_damaged_later_is_fetched_again(there: Entry, hub: Server
     folder = pull_entry(there)
     good = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(good[:-1] + b"x")
+    told: list[str] = []
+    open_checkpoint(REPO, known, told.append)
+    assert "fetching it again" in told[1]
+    assert (folder / "model.safetensors").read_bytes() == good
+    (folder / "model.safetensors").write_bytes(good[:-1] + b"x")
+    hub.instead["model.safetensors"] = good[:-1] + b"x"
+    with pytest.raises(DataError, match="it is not used"):
+        open_checkpoint(REPO, known)
+    assert len(hub.paths("GET", "model.safetensors")) == 3
+
+
+def test_a_damaged_file_outside_the_cache_is_not_used(there: Entry, tmp_path: Path, known: Registry) -> None:
+    folder = export(pull_entry(there), there, tmp_path / "mine")
+    good = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(good[:-1] + b"x")
     with pytest.raises(DataError, match="it is not used"):
         open_checkpoint(str(folder), known)
-    told: list[str] = []
-    pull_entry(there, notice=told.append)
-    assert "fetching it again" in told[0]
-    assert (folder / "model.safetensors").read_bytes() == good
 
 
 def test_a_download_that_breaks_off_is_taken_up_again(there: Entry, hub: Server) -> None:

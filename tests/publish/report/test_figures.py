@@ -221,3 +221,15 @@ def test_labels_are_moved_apart_and_stay_in_order() -> None:
     placed = spread_out([0.5, 0.5, 0.52, 0.97, 0.98, 1.0], 0.1)
     assert all(b - a > 0.0999 for a, b in itertools.pairwise(placed))
     assert spread_out([0.1, 0.5, 0.9], 0.1) == [0.1, 0.5, 0.9]
+
+
+def test_forty_experiences_are_numbered_along_the_axis_and_named_at_the_curves(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    names = tuple(f"method_number_{j:02d}" for j in range(40))
+    many = Run.open(make_run(tmp_path_factory.mktemp("many"), names=names))
+    found = texts(svg(figures.forgetting, many))
+    for number, name in enumerate(names, 1):
+        assert any(text.startswith(f"{number} {name} ") for text in found), name
+    assert {"1", "5", "37"} <= set(found)  # every fourth, so that ticks do not cover each other
+    assert "2" not in found

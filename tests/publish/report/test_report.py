@@ -226,7 +226,7 @@ def test_records_that_are_none(tmp_path: Path) -> None:
     record = read_record(folder)
     for broken, reason in (
         ({**record, "files": {}}, "files: Extra inputs"),
-        ({**record, "per_experience": []}, "per_experience has 0 entries for 3 experiences"),
+        ({**record, "per_experience": []}, "per_experience does not name the experiences"),
     ):
         write_record(folder, broken)
         with pytest.raises(DataError, match=rf"record\.json: .*{reason}"):

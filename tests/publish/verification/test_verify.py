@@ -219,6 +219,16 @@ def test_a_small_row_is_made_again_exactly(trained: Path, tiny_stream: Path, tmp
     assert written.verification.by == "somebody"
 
 
+def test_a_run_with_evaluations_in_its_trainings_is_made_again(tiny_stream: Path, tmp_path: Path) -> None:
+    request = Request(
+        "simple_cnn", "naive", str(tiny_stream), settings=SMALL, device="cpu", out=tmp_path / "first", eval_every=2
+    )
+    record = run(request, registry())
+    assert record.path is not None
+    found = rerun(FinishedRun.open(record.path), registry(), None, tmp_path / "again", benchmark=str(tiny_stream))
+    assert found.agreement == "identical"
+
+
 def test_scores_that_no_training_gave_are_not_reproduced(trained: Path, tiny_stream: Path, tmp_path: Path) -> None:
     """Consistent throughout, and still false: every score is that of a perfect detector."""
     fake = tmp_path / trained.name

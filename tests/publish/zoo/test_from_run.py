@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from dfbench.errors import DataError
+from dfbench.errors import DataError, UsageError
 from dfbench.evaluation.scores import Scores
 from dfbench.plugins import Registry
 from dfbench.publish.zoo.entry import CheckpointEntry
-from dfbench.publish.zoo.from_run import _normalisation, entry_from_run, package_run
+from dfbench.publish.zoo.from_run import NAME, _normalisation, checkpoint_name, entry_from_run, package_run
 from dfbench.records.finished import FinishedRun
 from dfbench.records.record import Record
 from tests.publish.hub.hub_server import sha256
@@ -126,3 +126,34 @@ def test_a_normalisation_is_stated_only_where_it_is_one(known: Registry) -> None
     for way in ("bends", "cuts", "mixes", "fails"):
         detector.way = way
         assert _normalisation(detector, (16, 12)) is None, way
+
+
+# --- Names -------------------------------------------------------------------------------------------------------
+
+
+ODD_NAMES = ["my stream", "FF++", "Celeb-DF (v2)", "换脸", "表情", "a/b", "../x", "x" * 200, "y" + "x" * 199]
+
+
+def test_every_benchmark_gives_a_plain_name_of_its_own(finished: Path) -> None:
+    spec = Record.read(finished).spec
+    assert checkpoint_name(spec) == "simple_cnn-replay-tiny"
+    names = [checkpoint_name(spec.model_copy(update={"benchmark": name})) for name in ODD_NAMES]
+    assert all(NAME.fullmatch(name) for name in names)
+    assert len(set(names)) == len(ODD_NAMES)
+    assert names[0].startswith("simple_cnn-replay-my-stream-")
+
+
+def test_a_run_on_a_benchmark_of_any_name_is_packaged(folder: Path, known: Registry, tmp_path: Path) -> None:
+    def rename(record: dict[str, Any]) -> None:
+        record["spec"]["benchmark"] = record["data"]["benchmark"] = "换脸 (c40)"
+
+    rewrite(folder, rename)
+    path = package_run(folder, tmp_path / "zoo", known)
+    assert path.name.startswith("simple_cnn-replay-c40-")
+    assert "换脸 (c40)" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["", "my net", "-x", "x" * 97, "网"])
+def test_a_name_that_cannot_be_is_refused(name: str, finished: Path, known: Registry) -> None:
+    with pytest.raises(UsageError, match=r"--name .* begins with a letter or a digit"):
+        entry_of(finished, known, name=name)

@@ -75,6 +75,7 @@ def test_zoo_and_hub_import_each_other_in_one_direction() -> None:
     assert len(list(graphlib.TopologicalSorter(arrows).static_order())) == len(arrows)
     assert arrows["dfbench.publish.hub.pull"] == {
         "dfbench.publish.hub.errors",
+        "dfbench.publish.hub.transfer",
         "dfbench.publish.zoo.entry",
         "dfbench.publish.zoo.places",
     }

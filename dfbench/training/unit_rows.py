@@ -1,0 +1,160 @@
+"""Whether row i of a network's output is training unit i, which strategies that keep outputs of units rely on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from dfbench.data.loader import Batch
+from dfbench.errors import IncompatibleError
+from dfbench.training.calls import calling, graded_outputs
+from dfbench.training.detector import Detector
+from dfbench.training.strategies import Need
+
+DRAWS = 8
+"""Seeds with which a training batch is looked at: a batch may be mixed with some probability only."""
+STATEFUL = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
+"""Layers through which units see each other, or themselves at random, in train mode; that is not the loss's doing."""
+
+
+def check_unit_logits(detector: Detector, model: nn.Module, batch: Batch, names: tuple[str, str]) -> None:
+    """Check that ``model(x)`` returns one row per training unit, in order, for strategies with ``Need.UNIT_LOGITS``.
+
+    The loss is computed on the batch and on copies of it in which some units have other pixels. With the same random
+    numbers, exactly the rows of those units may change: in the network's input in both modes, and in its output in
+    train mode.
+
+    Args:
+        detector: Made for the task of the run.
+        model: The detector's network; its modes and buffers are restored.
+        batch: Some training units, of more than one class where the data have them.
+        names: Of detector and strategy, as the user knows them.
+
+    Raises:
+        IncompatibleError: The number of rows is another, two passes in eval mode differ, or a row is not of its unit.
+    """
+    pair = f"strategy {names[1]} cannot train detector {names[0]}: it {Need.UNIT_LOGITS.value}, and"
+    if detector.mixes:
+        raise IncompatibleError(f"{pair} this detector declares that its loss mixes units (mixes = True)")
+    with _restored(model), torch.enable_grad(), calling(detector, "loss"):
+        model.eval()
+        _check_rows(detector, model, batch, pair)
+        for mode in ("eval", "train"):
+            model.train(mode == "train")
+            _check_origin(lambda b, seed: _inputs(detector, model, b, seed), batch, DRAWS, f"{pair} its loss", mode)
+        for module in model.modules():
+            module.training = module.training and not isinstance(module, STATEFUL)
+        _check_origin(lambda b, seed: _outputs(detector, model, b, seed), batch, 1, f"{pair} its network", "train")
+
+
+def _check_rows(detector: Detector, model: nn.Module, batch: Batch, pair: str) -> None:
+    passes: list[Any] = []
+    for _ in range(2):
+        with graded_outputs(model) as outputs:
+            detector.loss(model, batch)
+        passes += outputs
+    if len(passes) != 2 or not isinstance(passes[0], torch.Tensor):
+        raise IncompatibleError(f"{pair} its loss does not call model(x) exactly once")
+    if passes[0].dim() == 0 or len(passes[0]) != len(batch):
+        raise IncompatibleError(f"{pair} model(x) gives {tuple(passes[0].shape)} for {len(batch)} training units")
+    if not torch.equal(passes[0], passes[1]):
+        raise IncompatibleError(f"{pair} its loss mixes or cuts the same units differently at each pass")
+
+
+def _check_origin(
+    rows: Callable[[Batch, int], list[torch.Tensor]], batch: Batch, draws: int, who: str, mode: str
+) -> None:
+    """Change half of the units, then the other half, in two ways of halving: exactly their rows may change."""
+    number = torch.arange(len(batch))
+    halves = [number % 2 == 0, number % 2 == 1, number // 2 % 2 == 0, number // 2 % 2 == 1]
+    for seed in range(draws):
+        plain = rows(batch, seed)
+        for changed in halves:
+            if not changed.any():
+                continue
+            other = rows(_noisy(batch, changed), seed)
+            for before, after in zip(plain, other, strict=True):
+                change = (after.float() - before.float()).abs().reshape(len(batch), -1).amax(1).cpu()
+                # Relative to the largest: an untrained network may hardly react at all.
+                if change.max() > 0 and not torch.equal(change > 1e-3 * change.max(), changed):
+                    raise IncompatibleError(
+                        f"{who} mixes units or puts them into another order in {mode} mode: row i is not unit i alone"
+                    )
+
+
+def _noisy(batch: Batch, changed: torch.Tensor) -> Batch:
+    """The batch with noise for the pixels of these units, bool (N,)."""
+    pixels = batch.pixels.clone()
+    noise = torch.randint(0, 256, pixels.shape, generator=torch.Generator().manual_seed(1)).to(pixels)
+    where = changed.to(pixels.device)
+    pixels[where] = noise[where]
+    return replace(batch, pixels=pixels)
+
+
+class _Seen(BaseException):
+    """Ends a loss when the network's input is known; not an Exception, so that no detector's code catches it."""
+
+
+def _inputs(detector: Detector, model: nn.Module, batch: Batch, seed: int) -> list[torch.Tensor]:
+    """The tensors with a row for each unit that the loss passes to the network; the network does not run."""
+    seen: list[torch.Tensor] = []
+
+    def catch(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if torch.is_grad_enabled():
+            seen.extend(t.detach() for t in _tensors([args, kwargs]) if t.dim() and len(t) == len(batch))
+            raise _Seen
+
+    hook = model.register_forward_pre_hook(catch, with_kwargs=True)
+    _seed(seed)
+    try:
+        detector.loss(model, batch)
+    except _Seen:
+        pass
+    finally:
+        hook.remove()
+    return seen
+
+
+def _outputs(detector: Detector, model: nn.Module, batch: Batch, seed: int) -> list[torch.Tensor]:
+    _seed(seed)
+    with graded_outputs(model) as outputs:
+        detector.loss(model, batch)
+    return [output.detach() for output in outputs]
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict):
+        yield from _tensors(list(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _tensors(part)
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@contextmanager
+def _restored(model: nn.Module) -> Iterator[None]:
+    """A context after which the network's modes and buffers are as before."""
+    modes = {module: module.training for module in model.modules()}
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        with torch.no_grad():
+            for name, buffer in model.named_buffers():
+                buffer.copy_(buffers[name])
