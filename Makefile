@@ -13,9 +13,14 @@ demo: install ## train a detector on the embedded benchmark under replay and nai
 	$(BIN)/dfbench eval --detector simple_cnn --strategy replay | tee runs/demo-replay.txt
 	$(BIN)/dfbench eval --detector simple_cnn --strategy naive | tee runs/demo-naive.txt
 	$(BIN)/dfbench compare $$(sed -n 's/^record: //p' runs/demo-replay.txt runs/demo-naive.txt) --figure runs/demo.png
+	@$(BIN)/python -c 'import dfbench.records.record as r, pathlib, sys; \
+	  n = {r.Record.read(pathlib.Path(p)).environment.threads for p in sys.argv[1:]}; \
+	  print("ran on", *n, "thread(s). The rows on the leaderboard with the same names ran on 1: with other threads, versions", \
+	        "or processors the figures are others. OMP_NUM_THREADS=1 make demo comes nearest (after rm -r runs).")' \
+	  $$(sed -n 's/^record: //p' runs/demo-replay.txt runs/demo-naive.txt)
 
 test: install ## all tests but the slow ones
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 lint: install
 	$(BIN)/ruff check dfbench plugins tests perf tools
@@ -24,6 +29,7 @@ lint: install
 
 docs: install ## write the generated parts of the docs, and their figures
 	$(BIN)/python -m tools.tables
+	$(BIN)/python -m tools.constraints
 	$(BIN)/python -m cogapp -r --verbosity=1 docs/*.md README.md
 
 install: $(VENV)/.installed

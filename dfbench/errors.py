@@ -36,6 +36,15 @@ def printable(text: str) -> str:
     return "".join(ascii(c)[1:-1] if is_control(c) and c not in "\n\t" else c for c in text)
 
 
+def shown(text: str) -> str:
+    r"""The text in one line, control characters written out: names and texts of plugins, for listings.
+
+    >>> print(shown("two\nlines\x1b[2J"))
+    two lines\x1b[2J
+    """
+    return printable(" ".join(text.split()))
+
+
 class DfbenchError(Exception):
     """A failure that the user can fix; the message is one line."""
 

@@ -9,9 +9,11 @@ registered through these same hooks (:mod:`dfbench.builtin`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import pluggy
+
+from dfbench.errors import shown
 
 hookspec = pluggy.HookspecMarker("dfbench")
 hookimpl = pluggy.HookimplMarker("dfbench")
@@ -26,6 +28,12 @@ class Entry:
     target: str
     """``"package.module:Name"``, imported when the entry is used; for a benchmark the path of a YAML file."""
     summary: str = ""
+
+    def __post_init__(self) -> None:
+        """Texts for listings become one line without control characters; a name that has any is refused later."""
+        for field in fields(self):
+            if field.name not in ("name", "target") and isinstance(text := getattr(self, field.name), str):
+                object.__setattr__(self, field.name, shown(text))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import functools
 import importlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import metadata
 from types import ModuleType
 from typing import Any, Generic, TypeVar
@@ -22,7 +22,7 @@ from typing import Any, Generic, TypeVar
 import pluggy
 
 from dfbench import hookspecs
-from dfbench.errors import Interrupted, PluginError, in_one_line, unknown
+from dfbench.errors import Interrupted, PluginError, in_one_line, is_control, shown, unknown
 from dfbench.hookspecs import (
     BenchmarkEntry,
     CommandEntry,
@@ -54,6 +54,15 @@ class Plugin:
     status: str
     """``loaded``, ``broken`` or ``disabled``."""
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        """A distribution says of itself what it likes."""
+        for each in fields(self):
+            object.__setattr__(self, each.name, shown(getattr(self, each.name)))
+
+    def __str__(self) -> str:
+        """``plugin 'p' of p-dist 1.0``."""
+        return f"plugin {self.name!r} of {self.distribution} {self.version}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -154,9 +163,7 @@ class EntryTable(Mapping[str, E]):
         return self._fault(self._one(name), what)
 
     def _fault(self, found: Registration[E], what: str) -> PluginError:
-        plugin = found.plugin
-        where = f"plugin {plugin.name!r} ({plugin.distribution})"
-        return PluginError(f"{self.kind} {found.entry.name!r} of {where}: {what}")
+        return PluginError(f"{self.kind} {found.entry.name!r} ({found.plugin}): {what}")
 
 
 @dataclass
@@ -288,6 +295,9 @@ def _entries(returned: Any, entry_type: type[Entry], hook: str) -> list[Entry]:
             raise TypeError(f"{hook} returned a {type(entry).__name__}, not {entry_type.__name__}")
         if not all(isinstance(text, str) and text for text in (entry.name, entry.target)):
             raise TypeError(f"{hook} returned an entry without a name and a target (two non-empty strings): {entry}")
+        for name in (entry.name, *(entry.presets if isinstance(entry, DetectorEntry) else ())):
+            if any(map(is_control, str(name))):
+                raise ValueError(f"{hook} returned the name {str(name)!r}, which has a control character")
         if entry.name in [e.name for e in entries]:
             raise ValueError(f"{hook} returned {entry.name!r} twice")
         entries.append(entry)

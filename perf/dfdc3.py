@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 import warnings
 from collections.abc import Iterable, Iterator
@@ -27,6 +26,7 @@ from dfbench.data.loader import Batch
 from dfbench.plugins import registry
 from dfbench.runs.prepare import Request, prepare
 from dfbench.runs.session import Session
+from perf.results import add_json, load, report
 from perf.turns import EachStep, Turns
 
 GOALS = {"waiting": 0.10, "time_vs_bare": 1.05}
@@ -166,9 +166,10 @@ def main() -> None:
     """Print the ratios as one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=120)
-    options = parser.parse_args()
+    add_json(parser)
+    options, busy = parser.parse_args(), load()
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    print(json.dumps(measure(options.steps)))
+    report(measure(options.steps), options.json, busy)
 
 
 if __name__ == "__main__":

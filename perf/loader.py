@@ -12,7 +12,6 @@ building the store is printed first: it is not part of the ratio.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
@@ -30,6 +29,7 @@ from dfbench.data.pictures import resize
 from dfbench.data.sources import open_source
 from dfbench.data.sources.folder import FolderSource
 from dfbench.data.store import PixelStore, build_store
+from perf.results import add_json, load, report
 
 SIZE = 224
 BATCH = 64
@@ -131,10 +131,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
+    add_json(parser)
+    arguments, busy = parser.parse_args(), load()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DFBENCH_CACHE"] = str(Path(folder) / "cache")
-        print(json.dumps(measure(Path(folder) / "pictures", arguments.pictures, arguments.rounds)))
+        report(measure(Path(folder) / "pictures", arguments.pictures, arguments.rounds), arguments.json, busy)
 
 
 if __name__ == "__main__":

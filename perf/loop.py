@@ -18,7 +18,6 @@ Needs CIFAR-10::
 from __future__ import annotations
 
 import argparse
-import json
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -40,6 +39,7 @@ from dfbench import normalize
 from dfbench.plugins import registry
 from dfbench.runs.prepare import Request, prepare
 from dfbench.runs.session import Session
+from perf.results import add_json, load, report
 from perf.turns import EachStep, Turns
 
 MEMORY = 500
@@ -196,7 +196,8 @@ def measure(experiences: int, epochs: int) -> dict[str, Any]:
             total = {name: total[name] + took[name] for name in total}
     ratios = {f"vs_{name}": round(total[name] / total["dfbench"], 3) for name in rivals}
     ok = all(ratios[name] >= goal for name, goal in GOALS.items())
-    return {"name": "loop", "ratios": ratios, "goals": {k: round(v, 3) for k, v in GOALS.items()}, "ok": ok}
+    goals, seconds = ({k: round(v, 3) for k, v in values.items()} for values in (GOALS, total))
+    return {"name": "loop", "ratios": ratios, "goals": goals, "ok": ok, "seconds": seconds}
 
 
 def main() -> None:
@@ -204,10 +205,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--experiences", type=int, default=10, choices=range(2, 11))
     parser.add_argument("--epochs", type=int, default=1)
-    options = parser.parse_args()
+    add_json(parser)
+    options, busy = parser.parse_args(), load()
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", message="No loggers specified")
-    print(json.dumps(measure(options.experiences, options.epochs)))
+    report(measure(options.experiences, options.epochs), options.json, busy)
 
 
 if __name__ == "__main__":

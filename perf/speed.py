@@ -138,7 +138,8 @@ def tune() -> dict[str, Any]:
     ratios = {f"vs_{name}": round(seconds[name] / seconds["tuned"], 2) for name in ("bare", "plain")}
     bf16 = has_bf16()
     ok = ratios["vs_bare"] >= FASTER if bf16 else None
-    return {"name": "tune", "chosen": chosen, "ratios": ratios, "goal": FASTER, "bf16_instructions": bf16, "ok": ok}
+    return {"name": "tune", "chosen": chosen, "ratios": ratios, "goal": FASTER, "bf16_instructions": bf16, "ok": ok,
+            "seconds_a_step": seconds}  # fmt: skip
 
 
 def make_stream(folder: Path, divide: int) -> Path:

@@ -15,7 +15,6 @@ Rivals take turns (``perf.turns``)::
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import statistics
 import subprocess
@@ -38,6 +37,7 @@ from avalanche.training.supervised import Cumulative, JointTraining
 from avalanche.training.templates import SupervisedTemplate
 from torch import nn
 
+from perf.results import add_json, load, report
 from perf.rivals import Native, Ours, Passes, Problem
 from perf.speed import evaluation, tune
 from perf.turns import Turns
@@ -166,7 +166,8 @@ def gem() -> dict[str, Any]:
         print(f"{what + ', ' + unit:24}{a:12.2f}{b:12.2f}{ratios[what]:8.2f}{GOALS[what]:8.2f}")
     print(f"largest difference of a final weight: {difference:.1e}")
     ok = all(ratios[what] >= GOALS[what] for what in ratios) and difference <= GOALS["difference"] and changed > STEPS
-    return {"name": "gem", "ratios": {k: round(v, 2) for k, v in ratios.items()}, "difference": difference, "ok": ok}
+    rounded = {k: round(v, 2) for k, v in ratios.items()}
+    return {"name": "gem", "ratios": rounded, "difference": difference, "ok": ok, "measured": found}
 
 
 Rival = tuple[dict[str, Any], Callable[[nn.Module], list[Any]], Any]
@@ -222,7 +223,10 @@ def main() -> None:
     parser.add_argument("part", nargs="?", default="gem", choices=[*parts, "all", "memory"])
     parser.add_argument("way", nargs="?", choices=["dfbench", "avalanche"], help="for memory: which of the two")
     parser.add_argument("--divide", type=int, default=4, help="evaluation: pictures, as a fraction of forge5's")
-    options = parser.parse_args()
+    add_json(parser)
+    options, busy = parser.parse_args(), load()
+    if options.json and options.part == "all":
+        parser.error("--json keeps one result: name a part")
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", message="No loggers specified")
     if options.part == "memory":
@@ -230,7 +234,7 @@ def main() -> None:
         return
     for name, part in parts.items():
         if options.part in (name, "all"):
-            print(json.dumps(part()))
+            report(part(), options.json, busy)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,17 @@ ROOT = Path(__file__).parent.parent
 CORE = sorted((ROOT / "dfbench").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 FLOORS = [
-    {"avalanche_config", "documents", "errors", "files", "hookspecs", "plugin_faults", "plugin_imports", "plugins"},
+    {
+        "avalanche_config",
+        "documents",
+        "errors",
+        "files",
+        "hookspecs",
+        "parquet",
+        "plugin_faults",
+        "plugin_imports",
+        "plugins",
+    },
     {"data"},
     {"forge", "benchmarks"},
     {"training", "evaluation"},

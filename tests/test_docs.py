@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from cogapp import Cog
 
 from dfbench import errors, hookspecs
@@ -16,9 +18,13 @@ from dfbench.cli import cli
 from dfbench.plugins import load_plugins
 from dfbench.runs.prepare import Request
 from dfbench.runs.runner import run
+from perf.results import report
 from tests.cli.harness import install, plugins_of
 from tests.training.harness import ALL
+from tools import constraints
+from tools import performance as tools_performance
 from tools.docs import commands
+from tools.tables import leaderboard
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -41,6 +47,27 @@ def words(text: str) -> list[str]:
 def test_generated_parts_are_what_the_program_and_the_records_give(page: Path) -> None:
     written = page.read_text(encoding="utf-8")
     assert words(written) == words(Cog().process_string(written, str(page))), "run: make docs"
+
+
+def test_constraints_are_the_versions_of_the_records() -> None:
+    written = {path.name: path.read_text(encoding="utf-8") for path in constraints.FOLDER.glob("*.txt")}
+    assert written == constraints.constraints(), "run: make docs"
+    newest = max(leaderboard(), key=lambda record: record.created).environment.packages
+    lines = written[f"torch-{newest['torch']}.txt"].splitlines()
+    assert {f"{name}=={newest[name]}" for name in ("torch", "numpy", "avalanche-lib", "timm")} <= set(lines)
+    assert "://" not in "".join(written.values())  # where packages come from is the reader's choice
+
+
+def test_figures_of_speed_come_with_their_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools_performance, "FOLDER", tmp_path)
+    assert "×" not in tools_performance.performance()
+    monkeypatch.setattr(sys, "argv", ["perf/loader.py", "--rounds", "3", "--json", "x.json"])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    report({"name": "loader", "ratios": {"vs_pil_dataloader": 40.625}}, tmp_path / "loader.json", began=0.75)
+    (line,) = (line for line in tools_performance.performance().splitlines() if "40.62 ×" in line)
+    assert "| `OMP_NUM_THREADS=1 python -m perf.loader --rounds 3` |" in line
+    for part in (f"torch {torch.__version__.partition('+')[0]}", "1 thread,", "load 0.75 before"):
+        assert part in line
 
 
 def test_every_command_is_in_the_docs() -> None:

@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from dfbench.files import write_whole
+from dfbench.publish.board.table import make_board
 from dfbench.publish.reproduction import packaged
 from dfbench.publish.reproduction.figure import svg
 from dfbench.publish.reproduction.page import figure_name, section
 from dfbench.publish.reproduction.recipe import read_recipe
 from dfbench.publish.reproduction.result import Result, fill
+from dfbench.records import text
 from dfbench.records.record import Record
 from dfbench.records.seeds import by_seed, mean_and_spread
 from dfbench.records.spec import SPEED
@@ -43,23 +45,65 @@ def strategies(detector: str, *benchmarks: str) -> str:
         benchmarks: A stream, and perhaps its reverse.
     """
     by_order = [_rows(detector, benchmark) for benchmark in benchmarks]
-    columns = ["average AUC | forgetting | n"] + ["reverse: average AUC | forgetting | n"] * (len(by_order) - 1)
-    lines = ["", f"| strategy | {' | '.join(columns)} | stored | passes |"]
-    lines.append(f"|---|{'---|' * (3 * len(by_order) + 2)}")
+    columns = ["average AUC | forgetting | AF | n"] + ["reverse: average AUC | forgetting | AF | n"] * (
+        len(by_order) - 1
+    )
+    lines = ["", f"| strategy | {' | '.join(columns)} | stored | bytes | passes | compute |"]
+    lines.append(f"|---|{'---|' * (4 * len(by_order) + 4)}")
+    (table,) = make_board([record for row in by_order[0].values() for record in row]).tables
+    board = {row.id: row for row in table.rows}
     for strategy in sorted(by_order[0], key=lambda name: -(_mean(by_order[0][name], "average")[0] or 0)):
         cells = []
         for rows in by_order:
             row = rows.get(strategy, ())
-            cells += [_cell(*_mean(row, "average")), _cell(*_mean(row, "forgetting")), str(len(row))]
-        first = by_order[0][strategy]
-        stored = round(np.mean([record.memory.samples[-1] for record in first]))
-        passes, _ = mean_and_spread([record.compute.passes if record.compute else None for record in first])
-        cells += [str(stored or "–"), "–" if passes is None else f"{passes / 1000:.0f} k"]
+            cells += [_cell(*_mean(row, metric)) for metric in ("average", "forgetting", "af")] + [str(len(row))]
+        first = board[by_order[0][strategy][0].spec.row_id]
+        cells += [
+            str(round(first.stored[0]) or text.NONE),
+            text.size(first.held_bytes) if first.held_bytes else text.NONE,
+            text.NONE if first.passes is None else f"{first.passes / 1000:.0f} k",
+            text.compute(table.relative_compute(first)),
+        ]
         lines.append(f"| {strategy} | {' | '.join(cells)} |")
     lines += ["", "Where naive loses it (sum over the experiences before, mean over seeds):", ""]
     for benchmark, rows in zip(benchmarks, by_order, strict=True):
         lines += _losses(benchmark, rows["naive"])
     return "\n".join(lines) + "\n"
+
+
+def first_result() -> str:
+    """The README's line on what the demo shows, over seeds."""
+    rows = _rows("simple_cnn", "forge5")
+    naive, replay = rows["naive"], rows["replay"]
+
+    def ends(row: Seeds) -> str:
+        return f"ends at {_cell(*_mean(row, 'average'))} and forgets {_cell(*_mean(row, 'forgetting'))}"
+
+    stored, threads = replay[0].memory.samples[-1], {record.environment.threads for record in (*naive, *replay)}
+    assert len(naive) == len(replay)
+    how = f"{len(naive)} seeds, {'/'.join(map(str, sorted(threads, key=str)))} thread, synthetic faces"
+    return (
+        f"\n**Trained one after another (`naive`), `simple_cnn` {ends(naive)}; with {stored} stored samples (`replay`) "
+        f"it {ends(replay)}** (mean AUC over five test sets ± standard deviation, {how}).\n\n"
+    )
+
+
+def first_rows() -> str:
+    """The README's table: the bound, two methods and the naive row, for both detectors that have them on forge5."""
+    lines = ["", "| | detector | average AUC | forgetting | AF | seeds |", "|---|---|---|---|---|---|"]
+    words = {"joint": "joint (all data at once, one budget)", "dfil": "DFIL", "replay": "replay", "naive": "naive"}
+    for detector, preset in (("simple_cnn", "default"), ("xception", "lite")):
+        rows = _rows(detector, "forge5")
+        for strategy, shown in words.items():
+            names = (name for name in rows if name.split()[0] == strategy and "epochs" not in name)
+            row = min(names, key=len)
+            options = row.removeprefix(strategy).strip()
+            label = f"{shown} {options.replace('(', '(`').replace(')', '`)')}".strip()
+            name = f"`{detector}`" if preset == "default" else f"`{detector} --preset {preset}`"
+            cells = [_cell(*_mean(rows[row], metric)) for metric in ("average", "forgetting", "af")]
+            cells.append(str(len(rows[row])))
+            lines.append(f"| {label} | {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n\n"
 
 
 def reproduction(name: str) -> str:
@@ -110,7 +154,7 @@ def _rows(detector: str, benchmark: str) -> dict[str, Seeds]:
 
 
 def _set(record: Record) -> list[str]:
-    return [text.removeprefix("strategy.") for text in record.settings or ()] + list(record.spec.tuned)
+    return [option.removeprefix("strategy.") for option in record.settings or ()] + list(record.spec.tuned)
 
 
 def _mean(records: Seeds, metric: str) -> tuple[float | None, float | None]:
@@ -121,8 +165,8 @@ def _cell(mean: float | None, spread: float | None) -> str:
     """``.812 ± .020``; the spread is left out for one seed."""
     if mean is None:
         return "–"
-    text = f"{mean:.3f}".replace("0.", ".")
-    return text if spread is None else f"{text} ± {spread:.3f}".replace(" 0.", " .")
+    shown = f"{mean:.3f}".replace("0.", ".")
+    return shown if spread is None else f"{shown} ± {spread:.3f}".replace(" 0.", " .")
 
 
 def _losses(benchmark: str, naive: Seeds) -> list[str]:

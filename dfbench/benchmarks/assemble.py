@@ -19,8 +19,10 @@ from dfbench.data.inspection import Inspected, inspect_samples
 from dfbench.data.leaks import check_leaks, crossings
 from dfbench.data.samples import SPLITS, Samples
 from dfbench.data.sources import Origin, Source, class_names, open_source, option_names
+from dfbench.data.sources.contract import checked_samples
 from dfbench.data.workers import Progress
 from dfbench.errors import DataError, DfbenchError, UsageError, unknown
+from dfbench.plugin_faults import Fault
 
 DATA_ROOT = "DFBENCH_DATA"
 """Environment variable: the folder that holds the root of each source that names none."""
@@ -95,7 +97,9 @@ def open_all(
             if origin.location_hash not in opened:
                 if prepare := getattr(origin.source, "prepare", None):
                     prepare(progress)
-                opened[origin.location_hash] = Opened(origin, origin.source.samples(), entry.name)
+                opened[origin.location_hash] = Opened(origin, checked_samples(origin.source), entry.name)
+        except Fault:
+            raise
         except DfbenchError as error:
             raise type(error)(f"experience {entry.name!r}: {error}") from None
         belongs.append(list(opened).index(origin.location_hash))

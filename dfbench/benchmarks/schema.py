@@ -21,6 +21,9 @@ from dfbench.errors import DataError, UsageError, first_problem
 
 Scalar = str | int
 Name = Annotated[str, Field(min_length=1)]
+Description = Annotated[str, Field(max_length=600)]
+Scope = Literal["laboratory", "deepfakes", "other"]
+"""What a result speaks of: data made up to study methods, forgeries that people met, or no forgeries at all."""
 
 
 class Budget(BaseModel):
@@ -122,7 +125,8 @@ class StreamSpec(Budget):
 
     Attributes:
         name: the stream's name.
-        description: one line about it.
+        description: what it is, in a sentence or two; the leaderboard and reports print it.
+        scope: what its results speak of; pages show it as a badge.
         metric: the metric of the R matrix.
         max_corrupt: the share of each experience's split that may be unreadable.
         defaults: keys for every experience, which an experience may replace.
@@ -132,7 +136,8 @@ class StreamSpec(Budget):
     """
 
     name: Name
-    description: str = ""
+    description: Description = ""
+    scope: Scope | None = None
     metric: Literal["auc", "accuracy"] = "auc"
     max_corrupt: Annotated[float, Field(ge=0, le=1)] = 0.05
     fresh_model: bool = False
@@ -144,6 +149,11 @@ class StreamSpec(Budget):
     def budget(self) -> Budget:
         """The limits alone: these keys enter the stream's fingerprint."""
         return Budget(**{name: getattr(self, name) for name in Budget.model_fields})
+
+    @field_validator("description")
+    @classmethod
+    def _in_one_line(cls, value: str) -> str:
+        return " ".join(value.split())
 
 
 def read_stream_file(path: Path) -> tuple[StreamSpec, list[ExperienceSpec]]:

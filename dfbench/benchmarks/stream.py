@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dfbench.benchmarks.assemble import Portion, assemble, named, open_all
-from dfbench.benchmarks.schema import Budget, read_stream_file
+from dfbench.benchmarks.schema import Budget, Scope, read_stream_file
 from dfbench.data.samples import Samples
 from dfbench.data.sources import Source, class_names
 from dfbench.data.workers import Progress
 from dfbench.errors import DataError, DfbenchError, UsageError, unknown
+from dfbench.plugin_faults import Fault
 
 if TYPE_CHECKING:
     from dfbench.data.store import PixelStack, PixelStore, PixelView
@@ -44,7 +45,7 @@ class Stream:
 
     Attributes:
         name: the stream's name.
-        description: one line about it.
+        description: what it is, in a sentence or two.
         metric: the headline metric of the R matrix, ``auc`` or ``accuracy``.
         classes: names of the classes, in the order of the labels.
         experiences: in the order of training.
@@ -52,6 +53,7 @@ class Stream:
         budget: limits for detector and strategy.
         fresh_model: every experience trains a new network, as if it were the first.
         notes: lines for the user (no validation set, pictures left out, files ignored).
+        scope: what its results speak of; None where its file does not say.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Stream:
     notes: list[str]
     _portions: tuple[Portion, ...]
     fresh_model: bool = False
+    scope: Scope | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -82,6 +85,28 @@ class Stream:
         if self.fresh_model:  # only then: streams from before the key keep their fingerprint
             structure["fresh_model"] = True
         return hashlib.sha256(json.dumps(structure, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def identities(self) -> np.ndarray:
+        """The person of each sample, object array of str; "" where unknown.
+
+        Names of people hold within one root, as they do in the check for leaks: a name that two roots have is two
+        people, whose keys end in the first experience of their root.
+        """
+        names = self.samples.identity.tolist()
+        places: dict[str, str] = {}  # root → the first experience that uses it
+        root: list[str] = []
+        for portion in self._portions:
+            place = str(portion.origin.root.resolve()) if portion.origin.root else portion.label
+            root += [places.setdefault(place, portion.label)] * len(portion.samples)
+        roots: dict[str, set[str]] = {}
+        for name, place in zip(names, root, strict=True):
+            roots.setdefault(name, set()).add(place)
+        keys = [
+            f"{name} [{place}]" if name and len(roots[name]) > 1 else name
+            for name, place in zip(names, root, strict=True)
+        ]
+        return np.array(keys, dtype=object)
 
     def pixels(
         self,
@@ -164,6 +189,8 @@ def load_stream(
         portions, rows, notes = assemble(
             entries, opened, belongs, max_corrupt=spec.max_corrupt, progress=progress, workers=workers
         )
+    except Fault:
+        raise
     except DfbenchError as error:
         raise type(error)(f"{path}: {error}") from None
     return Stream(
@@ -177,6 +204,7 @@ def load_stream(
         notes=notes,
         _portions=tuple(portions),
         fresh_model=spec.fresh_model,
+        scope=spec.scope,
     )
 
 

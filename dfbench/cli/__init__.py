@@ -11,9 +11,19 @@ from typing import Any
 import click
 
 from dfbench import __version__
-from dfbench.errors import DfbenchError, PluginError, StorageError
+from dfbench.cli.examples import examples
+from dfbench.errors import DfbenchError, PluginError, StorageError, UsageError
 from dfbench.plugin_faults import named
 from dfbench.plugins import registry
+
+_PREDICT = "in Python, dfbench.load(NAME).predict(picture) gives P(fake) (docs/zoo.md; names: dfbench zoo list)"
+_TRAIN = "dfbench eval trains and scores (dfbench eval --help)"
+INSTEAD = {
+    "predict": _PREDICT, "detect": _PREDICT, "classify": _PREDICT, "infer": _PREDICT,
+    "train": _TRAIN, "run": _TRAIN, "test": _TRAIN, "fit": _TRAIN,
+    "download": "dfbench zoo pull fetches checkpoints", "plot": "dfbench report draws figures",
+}  # fmt: skip
+"""Words that people try, and what there is instead; a command of a plugin goes before."""
 
 
 class LazyGroup(click.Group):
@@ -39,6 +49,8 @@ class LazyGroup(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """As click does, but an unknown command names the nearest ones."""
         if args and not args[0].startswith("-") and args[0] not in registry().commands:
+            if advice := INSTEAD.get(args[0]):
+                raise UsageError(f"there is no command {args[0]!r}: {advice}")
             registry().commands[args[0]]  # raises
         return super().resolve_command(ctx, args)
 
@@ -54,7 +66,8 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 data, 4 plugin, 5 impossible pair, 6 storage, 7 Hub, "
-    "130 interrupted.",
+    "130 interrupted.\n\n"
+    + examples("dfbench eval -d simple_cnn -s replay", "dfbench compare runs/*", "dfbench leaderboard show -b forge5"),
 )
 @click.version_option(__version__, prog_name="dfbench")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
+from dfbench.cli.examples import examples
 
-@click.command("compare")
+HEADINGS = {
+    "average_auc": "average AUC", "average_video_auc": "average video AUC", "average_accuracy": "accuracy",
+    "bwt": "BWT", "learning_accuracy": "learning",
+}  # fmt: skip
+"""Columns as a narrow terminal has room for them."""
+RANKS = ("average_auc", "average_video_auc", "average_accuracy", "forgetting", "stored", "bwt", "learning_accuracy",
+         "intransigence", "passes", "seconds")  # fmt: skip
+"""Columns by importance: a narrow terminal leaves out the last ones."""
+
+
+@click.command(
+    "compare", epilog=examples("dfbench compare runs/*", "dfbench compare runs/A runs/B --figure matrices.png")
+)
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--figure", type=click.Path(path_type=Path), help="Write the R matrices as a picture (.png or .svg).")
 @click.option(
@@ -19,7 +33,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def command(runs: tuple[Path, ...], figure: Path | None, equal_compute: float | None, as_json: bool) -> None:
     """Compare finished RUNS (folders or record.json files) on the same data."""
-    from dfbench.cli.output import console, note_numbered, print_json, table
+    from dfbench.cli.output import console, next_steps, note_numbered, print_json, say, table
     from dfbench.records.comparison import compare
 
     comparison = compare(runs, None if equal_compute is None else equal_compute / 100)
@@ -35,9 +49,10 @@ def command(runs: tuple[Path, ...], figure: Path | None, equal_compute: float | 
         found = {**comparison.document(), "figure": str(figure) if figure else None}
         print_json({**found, "left_out": left} if equal_compute is not None else found)
         return
-    out = console()
-    out.print(table(comparison.title, comparison.columns, comparison.rows, numbers_from=2, keys=3))
+    columns, ranks = ([HEADINGS.get(name, name) for name in names] for names in (comparison.columns, RANKS))
+    console().print(table(comparison.title, columns, comparison.rows, numbers_from=2, keys=3, ranks=ranks))
     for note in comparison.notes:
-        out.print(note, highlight=False)
+        say(note)
     if figure is not None:
-        out.print(f"picture: {figure}")
+        console().print(f"picture: {figure}")
+    next_steps(shlex.join(["dfbench", "report", *map(str, runs)]) if len(runs) < 4 else "dfbench report RUN RUN …")

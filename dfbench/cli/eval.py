@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from dfbench.cli.examples import examples
+
 if TYPE_CHECKING:
     from dfbench.cli.output import Grid
     from dfbench.records.record import Record
 
 
-@click.command("eval")
+@click.command(
+    "eval",
+    epilog=examples(
+        "dfbench eval -d simple_cnn -s replay",
+        "dfbench eval -d xception --preset lite -s dfil -b my-stream.yaml --seed 1",
+        "dfbench eval -d simple_cnn -s replay --set epochs=3 --set strategy.memory=100 --split val",
+    ),
+)
 @click.option("-d", "--detector", required=True, help="Detector (dfbench list detectors).")
 @click.option("-s", "--strategy", required=True, help="Strategy (dfbench list strategies).")
 @click.option("-b", "--benchmark", help="Benchmark, or a stream's .yaml file.  [default: the detector's, or forge5]")
@@ -47,7 +57,8 @@ if TYPE_CHECKING:
 @click.option("--push-to", metavar="USER/REPO", help="With --publish: push the checkpoint to the Hugging Face Hub.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("--fresh", is_flag=True, help="Start again, whatever is there.")
-def command(as_json: bool, publish: bool, push_to: str | None, **options: Any) -> None:
+@click.option("-q", "--quiet", is_flag=True, help="No progress, and two lines of result.")
+def command(as_json: bool, quiet: bool, publish: bool, push_to: str | None, **options: Any) -> None:
     """Train DETECTOR on one experience after another, with its own training loop, under STRATEGY.
 
     The same command goes on where it was interrupted, and prints the result of a finished run.
@@ -72,8 +83,9 @@ def command(as_json: bool, publish: bool, push_to: str | None, **options: Any) -
         except UsageError as error:
             raise UsageError(f"{error} (or give the path of a .yaml file)") from None
     # What detectors and loggers print while a run goes on is not its result.
-    with watching() as watcher, contextlib.redirect_stdout(sys.stderr):
-        watcher.notice("loading …")
+    with watching(quiet=quiet) as watcher, contextlib.redirect_stdout(sys.stderr):
+        if not quiet:
+            watcher.notice("loading …")
         from dfbench.runs.prepare import Request
         from dfbench.runs.runner import run
 
@@ -84,10 +96,15 @@ def command(as_json: bool, publish: bool, push_to: str | None, **options: Any) -
     published = _publish(record, push_to) if publish else {}
     if as_json:
         print_json({**_document(record), **published})
+        return
+    if quiet:
+        _print_short(record)
     else:
         print_result(record)
-        for what, where in published.get("published", {}).items():
-            click.echo(f"{what}: {where}")
+    for what, where in published.get("published", {}).items():
+        click.echo(f"{what}: {where}")
+    if not quiet:
+        _suggest(record)
 
 
 def _document(record: Record) -> dict[str, Any]:
@@ -124,7 +141,7 @@ def _matrix(record: Record, width: int) -> Grid:
     def grid(heads: list[str], labels: list[str], every: bool) -> Grid:
         known = [every or any(value is not None for value in row) for row in values]
         rows = [[label, *map(number, row)] for label, row, k in zip(labels, values, known, strict=True) if k]
-        return table(title, ["trained to \\ tested on", *heads], rows, numbers_from=1)
+        return table(title, ["after training on ↓, tested on →", *heads], rows, numbers_from=1)
 
     named = grid(names, names, every=False)
     if named.fits(width):
@@ -134,25 +151,48 @@ def _matrix(record: Record, width: int) -> Grid:
     return grid(numbers, [f"{n} {name}" for n, name in zip(numbers, names, strict=True)], every=True)
 
 
+def _print_short(record: Record) -> None:
+    from dfbench.cli.output import number
+    from dfbench.records.text import METRICS
+
+    figures = f"average_{record.headline}", "forgetting"
+    click.echo(", ".join(f"{METRICS.get(name, name)} {number(record.metrics[name])}" for name in figures))
+    click.echo(f"record: {record.path}")
+
+
+def _suggest(record: Record) -> None:
+    """What to do with a result: look at it, and repeat it, since one seed is one network and not a method."""
+    from dfbench.cli.output import next_steps
+
+    assert record.path is not None
+    steps = [shlex.join(["dfbench", "report", str(record.path.parent)])]
+    if record.spec.seed < 3:
+        steps.append(f"the same with --seed {' and '.join(str(n) for n in range(3) if n != record.spec.seed)}")
+    next_steps(*steps)
+
+
 def print_result(record: Record) -> None:
     """The R matrix and the summary as tables."""
-    from dfbench.cli.output import console, number, table
+    from dfbench.cli.output import console, number, say, table
+    from dfbench.records.text import METRICS
 
     out, spec, headline = console(), record.spec, record.headline
     out.print(_matrix(record, out.width))
     shown = [f"average_{headline}", "average_accuracy", "forgetting", "bwt", "fwt", "learning_accuracy"]
-    values = [[m, number(record.metrics[m])] for m in dict.fromkeys(shown)]
+    values = [[METRICS.get(m, m), number(record.metrics[m])] for m in dict.fromkeys(shown)]
+    out.print()
     out.print(table("", ["metric", "value"], values, numbers_from=1))
+    out.print()
     if record.stability is not None:
         title = f"in the middle of trainings, every {spec.eval_every} steps: {headline}"
         values = [[m, number(v)] for m, v in record.stability[headline].items()]
         out.print(table(title, ["metric", "value"], values, numbers_from=1))
     passes = f"{record.compute.passes:,.0f} passes · " if record.compute else ""
-    out.print(
+    say(
         f"preset {spec.preset} · seed {spec.seed} · {passes}"
         f"{record.seconds.total:.0f} s on {record.environment.device_name} · "
         f"stored {record.memory.samples[-1]} samples ({record.memory.bytes[-1] / 1e6:.1f} MB)"
     )
     if spec.tuned:
-        out.print(f"tuned: {', '.join(spec.tuned)}")
+        say(f"tuned: {', '.join(spec.tuned)}")
     out.print(f"record: {record.path}")

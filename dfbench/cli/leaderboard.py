@@ -9,26 +9,37 @@ from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from rich.progress import Progress as ProgressBar
-    from rich.progress import ProgressColumn
+from dfbench.cli.examples import examples
 
-    from dfbench.publish.board.table import BoardRow, BoardTable
+if TYPE_CHECKING:
+    from dfbench.publish.board.row import BoardRow
+    from dfbench.publish.board.table import BoardTable
 
 FOLDER = Path("leaderboard")
 SORTS = ("average", "forgetting", "bwt", "learning_accuracy", "stored", "seconds")
+RANKS = ("average", "forgetting", "95 %", "compute", "bytes", "seeds", "AF", "stored", "status", "learning", "seconds")
+"""How the headings of numbers begin, the most important first: a narrow terminal leaves out the last ones."""
 
 _board = click.option(
     "--board", default=FOLDER, show_default=True, type=click.Path(path_type=Path), help="Folder of the leaderboard."
 )
 
 
-@click.group("leaderboard")
+@click.group(
+    "leaderboard",
+    epilog=examples(
+        "dfbench leaderboard show -b forge5", "dfbench leaderboard add runs/RUN", "dfbench leaderboard build"
+    ),
+)
 def command() -> None:
     """The leaderboard: a pure function of the records in leaderboard/results."""
 
 
-@command.command("show", short_help="The rows of each benchmark as a table.")
+@command.command(
+    "show",
+    short_help="The rows of each benchmark as a table.",
+    epilog=examples("dfbench leaderboard show -b forge5 --sort forgetting"),
+)
 @_board
 @click.option("-b", "--benchmark", help="Only this one.")
 @click.option("--sort", default="average", show_default=True, type=click.Choice(SORTS))
@@ -36,9 +47,9 @@ def command() -> None:
 def show(board: Path, benchmark: str | None, sort: str, as_json: bool) -> None:
     """Show each benchmark's rows: mean over seeds, interval, what was forgotten, what it cost.
 
-    ★ is the best continual row, ≈ one that is not significantly worse; bounds (∎) saw all data.
+    ★ is the best continual row of a detector and memory, ≈ one that is not significantly worse; a bound saw all data.
     """
-    from dfbench.cli.output import console, print_json, table
+    from dfbench.cli.output import console, print_json, say, table
     from dfbench.errors import unknown
     from dfbench.publish.board.cells import LEGEND, TEXT_COLUMNS, cells, columns
     from dfbench.publish.board.table import read_board
@@ -57,14 +68,18 @@ def show(board: Path, benchmark: str | None, sort: str, as_json: bool) -> None:
     for each in tables:
         rows = [cells(each, row).line() for row in _sorted(each, sort)]
         title = f"{each.key}: {len(each.rows)} rows, {each.runs} runs"
-        out.print(table(title, columns(each), rows, numbers_from=TEXT_COLUMNS))
-    if not tables:
-        out.print(f"{board} has no records yet: dfbench leaderboard add RUN")
-    else:
-        out.print(LEGEND)
+        heads = columns(each)
+        ranks = [head for part in RANKS for head in heads if head.startswith(part)]
+        out.print(table(title, heads, rows, numbers_from=TEXT_COLUMNS, ranks=ranks))
+        out.print()
+    say(LEGEND if tables else f"{board} has no records yet: dfbench leaderboard add RUN")
 
 
-@command.command("add", short_help="Check finished runs and put them on the leaderboard.")
+@command.command(
+    "add",
+    short_help="Check finished runs and put them on the leaderboard.",
+    epilog=examples("dfbench leaderboard add runs/RUN", "dfbench leaderboard add runs/* --to my-board"),
+)
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--to", "board", default=FOLDER, show_default=True, type=click.Path(path_type=Path),
               help="Folder of the leaderboard.")  # fmt: skip
@@ -78,17 +93,15 @@ def add(runs: tuple[Path, ...], board: Path, replace: bool, no_data: bool, as_js
     data are available, the scored samples and labels must be its own. If one run fails, none is copied. Then run
     'dfbench leaderboard build'.
     """
-    from rich.progress import Progress
-
     from dfbench.cli.output import print_json
+    from dfbench.cli.progress import counting
     from dfbench.plugins import registry
     from dfbench.publish.board.add import add as add_runs
     from dfbench.publish.verification.samples import SampleCheck
 
     samples = None if no_data else SampleCheck(registry())
-    with _bar(*Progress.get_default_columns()) as bar:
-        task = bar.add_task("checking", total=len(runs))
-        added = add_runs(runs, board, registry(), replace, lambda done: bar.update(task, completed=done), samples)
+    with counting("checking") as progress:
+        added = add_runs(runs, board, registry(), replace, lambda done: progress(done, len(runs)), samples)
     for one in added:
         for note in one.notes:
             click.echo(f"{one.run}: marked on the board: {note}", err=True)
@@ -100,7 +113,11 @@ def add(runs: tuple[Path, ...], board: Path, replace: bool, no_data: bool, as_js
     click.echo("now: dfbench leaderboard build")
 
 
-@command.command("build", short_help="Write README.md and index.html from the records.")
+@command.command(
+    "build",
+    short_help="Write README.md and index.html from the records.",
+    epilog=examples("dfbench leaderboard build", "dfbench leaderboard build --check"),
+)
 @_board
 @click.option("--check", is_flag=True, help="Write nothing; fail where a page differs from what would be written.")
 def build(board: Path, check: bool) -> None:
@@ -122,7 +139,11 @@ def build(board: Path, check: bool) -> None:
         click.echo(str(path))
 
 
-@command.command("pull", short_help="Fetch packs of scores from a data set of the Hub.")
+@command.command(
+    "pull",
+    short_help="Fetch packs of scores from a data set of the Hub.",
+    epilog=examples("dfbench leaderboard pull --from USER/DATASET"),
+)
 @click.option("--from", "source", required=True, metavar="USER/DATASET[@REVISION]", help="Where the packs lie.")
 @_board
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -148,7 +169,11 @@ def pull(source: str, board: Path, as_json: bool) -> None:
         raise DataError(f"{source}: {path}: {reason}{others}; {len(done.fetched)} packs were fetched")
 
 
-@command.command("push", short_help="Publish packs of scores as a data set of the Hub.")
+@command.command(
+    "push",
+    short_help="Publish packs of scores as a data set of the Hub.",
+    epilog=examples("dfbench leaderboard push --to USER/DATASET --private"),
+)
 @click.option("--to", "repo", required=True, metavar="USER/DATASET", help="Made if there is none.")
 @_board
 @click.option("--replace", is_flag=True, help="Let packs take the place of packs that hold other scores.")
@@ -178,24 +203,27 @@ def push(repo: str, board: Path, replace: bool, private: bool, as_json: bool) ->
 def transfer(what: str) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar on stderr for bytes that are sent or fetched, with the time that is left."""
     from huggingface_hub.utils import disable_progress_bars
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
     disable_progress_bars()  # of the library, one a file
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    with _bar(*columns, TimeRemainingColumn()) as bar:
+    console = Console(stderr=True)
+    shown = *columns, TextColumn("left"), TimeRemainingColumn()
+    with Progress(*shown, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
 
         def progress(path: str, size: int, total: int) -> None:
             bar.update(task, total=total, advance=size)
 
         yield progress
-
-
-def _bar(*columns: ProgressColumn) -> ProgressBar:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def _sorted(table: BoardTable, key: str) -> list[BoardRow]:
@@ -207,7 +235,7 @@ def _sorted(table: BoardTable, key: str) -> list[BoardRow]:
         if key == "stored":
             return False, row.stored[0]
         if key == "seconds":
-            return False, row.seconds
+            return row.seconds is None, row.seconds or 0.0
         mean = row.metric(key)[0]
         return (mean is None, (mean or 0.0) * (1 if key == "forgetting" else -1))
 

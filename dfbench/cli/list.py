@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from dfbench.cli.examples import examples
+
 KINDS = ("detectors", "strategies", "benchmarks", "sources", "metrics", "loggers", "reproductions")
 
 
@@ -24,7 +26,7 @@ class Kind(click.Choice[str]):
         return str(value)
 
 
-@click.command("list")
+@click.command("list", epilog=examples("dfbench list strategies", "dfbench list benchmarks --json"))
 @click.argument("kind", type=Kind())
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
 def command(kind: str, as_json: bool) -> None:

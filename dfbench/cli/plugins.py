@@ -6,13 +6,15 @@ from dataclasses import asdict
 
 import click
 
+from dfbench.cli.examples import examples
 
-@click.group("plugins")
+
+@click.group("plugins", epilog=examples("dfbench plugins list"))
 def command() -> None:
     """Plugins: entry points of the group 'dfbench'."""
 
 
-@command.command("list", short_help="Every plugin, its status and the reason.")
+@command.command("list", short_help="Every plugin, its status and the reason.", epilog=examples("dfbench plugins list"))
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
 def list_plugins(as_json: bool) -> None:
     """Every plugin with its distribution, status and, if it is broken or disabled, the reason."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import click
 from rich.console import Console
@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from dfbench.errors import printable
 from dfbench.runs.events import (
     DataProgress,
     Evaluated,
@@ -81,6 +82,7 @@ class Watcher(Listener):
 
     def notice(self, text: str) -> None:
         """A line on stderr; the same one only once."""
+        text = printable(text)  # it may come from a plugin
         if text in self._notices:
             return
         self._notices.add(text)
@@ -147,7 +149,8 @@ class Watcher(Listener):
         if share <= self._earlier:
             return ""
         left = (time.monotonic() - self._started) * (1 - share) / (share - self._earlier)
-        return f", about {left / 60:.0f} min left{' in all' * bool(self._run)}"
+        about = f"{left / 60:.0f} min" if left >= 90 else f"{max(round(left, -1), 10):.0f} s"
+        return f", about {about} left{' in all' * bool(self._run)}"
 
     def _line(self, text: str) -> None:
         click.echo(text, err=True)
@@ -172,13 +175,40 @@ class Watcher(Listener):
 
 
 @contextlib.contextmanager
-def watching(total: int | None = None) -> Iterator[Watcher]:
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar of (done, total) on this terminal; nothing where there is none."""
+    console = Console(stderr=True, markup=False, emoji=False)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+class Silent(Watcher):
+    """Shows nothing but notices, as ``--quiet`` wants it."""
+
+    def event(self, event: Event) -> None:
+        """Nothing."""
+        match event:
+            case Notice(text):
+                self.notice(text)
+
+    def due(self, done: int, total: int) -> bool:
+        """Never."""
+        return False
+
+
+@contextlib.contextmanager
+def watching(total: int | None = None, quiet: bool = False) -> Iterator[Watcher]:
     """A listener that shows a run on this terminal (or in lines, where there is none).
 
     Args:
         total: How many runs follow each other, each after a :meth:`Watcher.begin`; None: one.
+        quiet: Show notices alone.
     """
     console = Console(stderr=True, markup=False, emoji=False)
+    if quiet:
+        yield Silent(None, total)
+        return
     if not console.is_terminal:
         yield Watcher(None, total)
         return
@@ -186,7 +216,9 @@ def watching(total: int | None = None) -> Iterator[Watcher]:
         TextColumn("{task.description}", markup=False),  # names of experiences
         BarColumn(),
         MofNCompleteColumn(),
+        TextColumn("elapsed", style="dim"),
         TimeElapsedColumn(),
+        TextColumn("left", style="dim"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from dfbench.cli.examples import examples
 
-@click.command("report")
+
+@click.command("report", epilog=examples("dfbench report runs/A runs/B", "dfbench report runs/* --to comparison"))
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--to", type=click.Path(path_type=Path, file_okay=False),
               help="Folder of the report (default: report in the run's folder, or here for several runs).")  # fmt: skip
@@ -17,16 +19,13 @@ def command(runs: tuple[Path, ...], to: Path | None, as_json: bool) -> None:
 
     Several runs on the same data are compared; those that differ in the seed alone are averaged.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from dfbench.cli.output import console, note_numbered, print_json
+    from dfbench.cli.output import console, next_steps, note_numbered, print_json, say
+    from dfbench.cli.progress import counting
     from dfbench.publish.report.write import write_report
     from dfbench.records.comparison import describe_forgetting
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("drawing", total=None)
-        report = write_report(runs, to, lambda done, total: bar.update(task, completed=done, total=total))
+    with counting("drawing") as progress:
+        report = write_report(runs, to, progress)
     note_numbered(report.numbered)
     sentence = describe_forgetting([run.record for method in report.methods for run in method.runs])
     if as_json:
@@ -51,7 +50,9 @@ def command(runs: tuple[Path, ...], to: Path | None, as_json: bool) -> None:
         )
         return
     out = console()
-    out.print(sentence, highlight=False)
+    say(sentence)
     for name, files in report.figures.items():
-        out.print(f"{name}: {', '.join(map(str, files.values()))}", highlight=False)
-    out.print(f"page: {report.page}", highlight=False)
+        out.print(f"{name}: {', '.join(map(str, files.values()))}")
+    out.print(f"page: {report.page}")
+    if not all(run.on_board for method in report.methods for run in method.runs):
+        next_steps("open the page in a browser", "dfbench verify RUN", "dfbench leaderboard add RUN")

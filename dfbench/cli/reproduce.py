@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dfbench.cli.examples import examples
+
 if TYPE_CHECKING:
     from dfbench.publish.reproduction.result import Result
 
 
-@click.command("reproduce")
+@click.command("reproduce", epilog=examples("dfbench reproduce cifar10-2022 --seeds 1 --table 1"))
 @click.argument("name")
 @click.option(
     "--seeds", metavar="N|A,B,…", help="How many (3: seeds 0, 1, 2), or which (4,7).  [default: the recipe's]"

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from dfbench.cli.examples import examples
 
-@click.command("score")
+
+@click.command(
+    "score", epilog=examples("dfbench score --matrix matrix.json", 'echo "[[.9], [.7, .8]]" | dfbench score --matrix -')
+)
 @click.option(
     "--matrix",
     "file",
@@ -44,13 +49,13 @@ def _numbers(values: list[Any], path: Path) -> list[float]:
     from dfbench.errors import UsageError
 
     for value in values:
-        if value is not None and (type(value) not in (int, float) or math.isinf(value)):
-            raise UsageError(f"{path}: {value!r} is not a finite number or null")
+        if value is not None and (type(value) not in (int, float) or abs(value) > sys.float_info.max):
+            raise UsageError(f"{path}: {repr(value)[:60]} is not a finite number or null")
     return [math.nan if value is None else float(value) for value in values]
 
 
 def _read(path: Path) -> list[Any]:
-    from dfbench.errors import UsageError
+    from dfbench.errors import UsageError, in_one_line
 
     try:
         with click.open_file(str(path), encoding="utf-8") as file:
@@ -60,6 +65,10 @@ def _read(path: Path) -> list[Any]:
         raise UsageError(f"{path}: cannot be read ({reason})") from error
     except json.JSONDecodeError as error:
         raise UsageError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from error
+    except RecursionError as error:
+        raise UsageError(f"{path}: not JSON (nested too deeply)") from error
+    except ValueError as error:  # a whole number of thousands of digits
+        raise UsageError(f"{path}: {in_one_line(error)}") from error
     if not isinstance(value, list):
         raise UsageError(f"{path}: a JSON list is wanted, not {type(value).__name__}")
     return value

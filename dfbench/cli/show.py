@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dfbench.cli.examples import examples
+from dfbench.errors import printable
+
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from dfbench.plugins import Registry
 
 
-@click.command("show")
+@click.command("show", epilog=examples("dfbench show xception", "dfbench show forge5"))
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
 def command(name: str, as_json: bool) -> None:
@@ -30,6 +33,7 @@ def command(name: str, as_json: bool) -> None:
     found = [_describe(known, kind, name) for kind, names in kinds.items() if name in names]
     if not found:
         raise unknown("name", name, sorted({n for names in kinds.values() for n in names}))
+    found = _printable(found)
     if as_json:
         print_json(found)
         return
@@ -91,6 +95,15 @@ def _target(known: Registry, kind: str, name: str) -> Any:
     return getattr(known, f"{kind}s").load(name)
 
 
+def _printable(value: Any) -> Any:
+    """What plugins say of themselves, control characters written out."""
+    if isinstance(value, dict):
+        return {printable(str(key)): _printable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printable(inner) for inner in value]
+    return printable(value) if isinstance(value, str) else value
+
+
 def _default(field: FieldInfo) -> Any:
     """A default as JSON holds it; None where the option must be given."""
     from pydantic_core import to_jsonable_python
@@ -102,26 +115,42 @@ def _type(annotation: Any) -> str:
     return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
 
 
+def _words(kind: str) -> str:
+    """A type in English: ``int | None`` is a whole number, ``Literal['a', 'b']`` is a or b.
+
+    >>> _words("Literal['fp32', 'bf16']"), _words("int | None"), _words("tuple[str, ...]")
+    ('fp32 or bf16', 'whole number', 'tuple[str, ...]')
+    """
+    kind = kind.removesuffix(" | None")
+    if kind.startswith("Literal["):
+        *others, last = (part.strip(" '") for part in kind[len("Literal[") : -1].split(","))
+        return f"{', '.join(others)} or {last}" if others else last
+    return {"int": "whole number", "float": "number", "str": "text", "bool": "true or false"}.get(kind, kind)
+
+
 def _print(description: dict[str, Any]) -> None:
     from rich.text import Text
 
-    from dfbench.cli.output import console, table
+    from dfbench.cli.output import console, say, table
 
     out = console()
     plugin = f"plugin {description['plugin']} ({description['distribution']})"
     out.print(Text.assemble((description["name"], "bold"), f" – {description['kind']} of {plugin}"))
     for key in ("summary", "about", "paper"):
         if description.get(key):
-            out.print(str(description[key]))
+            say(str(description[key]))
     for need in description.get("needs", []):
-        out.print(f"needs: {need}")
+        say(f"needs: {need}")
     if "presets" in description:
         rows = [[name, ", ".join(f"{k}={v}" for k, v in values.items()) or "the defaults below"]
                 for name, values in description["presets"].items()]  # fmt: skip
+        out.print()
         out.print(table("", ["preset", "sets"], rows))
     if "options" in description:
-        rows = [[key, o["type"], str(o["default"]), o["about"]] for key, o in description["options"].items()]
+        rows = [[key, _words(o["type"]), "–" if o["default"] is None else str(o["default"]), o["about"]]
+                for key, o in description["options"].items()]  # fmt: skip
         set_by = f"--log {description['name']}:" if description["kind"] == "logger" else "--set"
+        out.print()
         out.print(table("", [set_by, "type", "default", ""], rows))
     if "file" in description:
         out.print(description["file"])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from dfbench.cli.examples import examples
 
 if TYPE_CHECKING:
     from dfbench.plugins import Registry
@@ -18,7 +22,14 @@ if TYPE_CHECKING:
     from dfbench.records.finished import FinishedRun
 
 
-@click.command("verify")
+@click.command(
+    "verify",
+    epilog=examples(
+        "dfbench verify runs/RUN",
+        "dfbench verify leaderboard/results/*.json --no-data",
+        "dfbench verify runs/RUN --rerun",
+    ),
+)
 @click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--rerun", is_flag=True, help="Train again with the record's spec, and compare.")
 @click.option("--out", type=click.Path(path_type=Path), help="Keep the new runs here (default: a temporary folder).")
@@ -33,6 +44,8 @@ if TYPE_CHECKING:
 @click.option("--no-data", is_flag=True, help="Do not compare the scored samples with the benchmark's data.")
 @click.option("--write", is_flag=True, help="Write the status into the record: recomputed or reproduced.")
 @click.option("--by", help="Who verified, for the record.")
+@click.option("-v", "--verbose", is_flag=True, help="Every finding of every record.")
+@click.option("-q", "--quiet", is_flag=True, help="Only what is wrong, and the total.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
 def command(
     records: tuple[Path, ...],
@@ -46,6 +59,8 @@ def command(
     no_data: bool,
     write: bool,
     by: str | None,
+    verbose: bool,
+    quiet: bool,
     as_json: bool,
 ) -> None:
     """Check RECORDS (folders of runs or .json files): every metric from the scores, every hash, the spec.
@@ -56,7 +71,7 @@ def command(
     A leaderboard's scores may be left out of its checkout: nothing is fetched unless --from says where they lie. Exit
     code 0 when all that can be checked is right, 1 otherwise, and where --from did not give the scores of a record.
     """
-    from dfbench.cli.output import print_json
+    from dfbench.cli.output import next_steps, print_json, say
     from dfbench.errors import DfbenchError, UsageError
     from dfbench.plugins import registry
     from dfbench.records.finished import FinishedRun
@@ -68,13 +83,16 @@ def command(
         _fetch(runs, dataset)
     options = {"benchmark": benchmark, "device": device, "data_root": data_root, "tolerance": tolerance}
     results = []
-    with contextlib.nullcontext() if no_data else sample_check(registry(), data_root, benchmark) as samples:
+    check = sample_check(registry(), data_root, benchmark, quiet or as_json)
+    with contextlib.nullcontext() if no_data else check as samples:
         for run in runs:
             results.append(_verify(run, registry(), samples, rerun, out, options, write, by))
-            if not as_json:
-                _print(results[-1])
+            if not as_json and (not quiet or results[-1]["ok"] is False):
+                _print(results[-1], verbose)
     if as_json:
         print_json(results)
+    else:
+        say(_total(results))
     unchecked = [result["run"] for result in results if result["ok"] is None]
     bad = [result["run"] for result in results if not result["ok"] and (result["ok"] is False or dataset is not None)]
     if unchecked:
@@ -83,6 +101,8 @@ def command(
         raise DfbenchError(
             f"{len(bad)} of {len(runs)} records not verified: {', '.join(bad[:3])}{', …' * (len(bad) > 3)}"
         )
+    if not (as_json or quiet):
+        next_steps(*_steps(runs, rerun))
 
 
 def _fetch(runs: list[FinishedRun], dataset: str) -> None:
@@ -104,12 +124,14 @@ def _fetch(runs: list[FinishedRun], dataset: str) -> None:
 
 
 @contextlib.contextmanager
-def sample_check(known: Registry, data_root: Path | None = None, benchmark: str | None = None) -> Iterator[SampleCheck]:
+def sample_check(
+    known: Registry, data_root: Path | None = None, benchmark: str | None = None, quiet: bool = False
+) -> Iterator[SampleCheck]:
     """What compares scored samples with their data, and shows on stderr that data are rendered or read."""
     from dfbench.cli.progress import watching
     from dfbench.publish.verification.samples import SampleCheck
 
-    with watching() as watcher:
+    with watching(quiet=quiet) as watcher:
         yield SampleCheck(known, data_root, benchmark, watcher)
 
 
@@ -147,6 +169,8 @@ def _verify(
             "agreement": found.agreement, "average_difference": found.difference,
             "largest_difference": found.largest, "tolerance": found.tolerance,
             "counts": list(found.counts), "changed": list(found.changed), "sentence": found.sentence,
+            "closeness": found.closeness, "torch": list(found.torch),
+            "metrics": {name: list(values) for name, values in found.metrics.items()},
         },
     }  # fmt: skip
 
@@ -163,17 +187,38 @@ def _train_again(run: FinishedRun, known: Registry, place: Path, options: dict[s
             raise Interrupted("interrupted; with --out the same command goes on from the last experience") from error
 
 
-def _print(result: dict[str, Any]) -> None:
+def _print(result: dict[str, Any], verbose: bool) -> None:
+    """One line per record; findings where they are wrong, or all of them."""
     from rich.text import Text
 
-    from dfbench.cli.output import console
+    from dfbench.cli.output import console, say
 
     out = console()
-    out.print(Text(result["run"], style="bold"))
-    words = {True: ("right", "green"), False: ("WRONG", "red"), None: ("not checked", "yellow")}
+    words = {True: ("ok", "green"), False: ("WRONG", "red"), None: ("skipped", "yellow")}
+    why = next((f["detail"] for f in result["findings"] if f["what"] == "scores_sha256"), "")
+    status = f": {why if result['ok'] is None else result['status']}"
+    near = f", {result['rerun']['closeness']}" if result["rerun"] and result["ok"] else ""
+    written = ", written into the record" if result["written"] else ""
+    out.print(Text.assemble(words[result["ok"]], f"  {result['run']}{status}{near}{written}"))
     for finding in result["findings"]:
-        detail = f": {finding['detail']}" if finding["detail"] else ""
-        out.print(Text.assemble("  ", words[finding["ok"]], f" {finding['what']}{detail}"))
+        if verbose or finding["ok"] is False:
+            detail = f": {finding['detail']}" if finding["detail"] else ""
+            out.print(Text.assemble("    ", words[finding["ok"]], f" {finding['what']}{detail}"))
     if result["rerun"]:
-        out.print(f"  {result['rerun']['sentence']}")
-    out.print(f"  status: {result['status']}{' (written)' if result['written'] else ''}")
+        say(result["rerun"]["sentence"])
+
+
+def _total(results: list[dict[str, Any]]) -> str:
+    """``151 records: 151 ok (not checked: weights_sha256 of 151)``."""
+    kinds = {"ok": True, "wrong": False, "skipped": None}
+    counts = [f"{n} {word}" for word, ok in kinds.items() if (n := sum(r["ok"] is ok for r in results))]
+    missing = Counter(f["what"] for r in results for f in r["findings"] if f["ok"] is None and r["ok"] is not None)
+    left = ", ".join(f"{what} of {count}" if len(results) > 1 else what for what, count in missing.items())
+    records = f"{len(results)} record{'s' * (len(results) != 1)}"
+    return f"{records}: {', '.join(counts)}" + (f" (not checked: {left}; -v says why)" if left else "")
+
+
+def _steps(runs: list[FinishedRun], again: bool) -> list[str]:
+    name = shlex.quote(str(runs[0].path if runs[0].on_board else runs[0].folder)) if len(runs) == 1 else "RECORD"
+    steps = [] if again else [f"dfbench verify {name} --rerun (trains it once more)"]
+    return steps if any(run.on_board for run in runs) else [*steps, f"dfbench leaderboard add {name}"]

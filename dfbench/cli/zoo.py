@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from dfbench.cli.examples import examples
 
 if TYPE_CHECKING:
     from dfbench.publish.hub.push import Plan
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 FOLDER = click.Path(path_type=Path)
 
 
-@click.group("zoo")
+@click.group("zoo", epilog=examples("dfbench zoo list", "dfbench zoo pull simple_cnn-replay-forge5"))
 def command() -> None:
     """Trained checkpoints: with dfbench, from plugins, and on the Hugging Face Hub.
 
@@ -22,7 +25,7 @@ def command() -> None:
     """
 
 
-@command.command("list", short_help="Every checkpoint of the zoo.")
+@command.command("list", short_help="Every checkpoint of the zoo.", epilog=examples("dfbench zoo list --json"))
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
 def list_checkpoints(as_json: bool) -> None:
     """Every checkpoint of the zoo: what it is, what it reached, and whether its files are on this machine."""
@@ -49,10 +52,15 @@ def list_checkpoints(as_json: bool) -> None:
         print_json(listed)
         return
     columns = ["name", "detector", "strategy", "trained on", "average", "MB", "licence", "here", "from"]
-    console().print(table("", columns, rows, keys=1))
+    ranks = ["average", "trained on", "strategy", "detector", "here", "licence", "MB", "from"]
+    console().print(table("", columns, rows, keys=1, ranks=ranks))
 
 
-@command.command("show", short_help="Everything that is known of a checkpoint.")
+@command.command(
+    "show",
+    short_help="Everything that is known of a checkpoint.",
+    epilog=examples("dfbench zoo show simple_cnn-replay-forge5"),
+)
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def show(name: str, as_json: bool) -> None:
@@ -70,7 +78,11 @@ def show(name: str, as_json: bool) -> None:
     console().print(f"weights: {found.weights}{'' if found.present else ' (dfbench zoo pull fetches them)'}")
 
 
-@command.command("pull", short_help="Fetch a checkpoint and check its sha256.")
+@command.command(
+    "pull",
+    short_help="Fetch a checkpoint and check its sha256.",
+    epilog=examples("dfbench zoo pull simple_cnn-replay-forge5", "dfbench zoo pull USER/REPO@REVISION --to checkpoint"),
+)
 @click.argument("name")
 @click.option("--to", "target", type=FOLDER, help="Copy it to this new folder too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -79,7 +91,7 @@ def pull(name: str, target: Path | None, as_json: bool) -> None:
 
     Files that can run code when they are read (pickles: .bin, .pt, …) are never fetched.
     """
-    from dfbench.cli.output import console, print_json
+    from dfbench.cli.output import console, next_steps, print_json
     from dfbench.publish.zoo.resolve import fetch
 
     found = fetch(_resolve(name), _notice).check()
@@ -96,9 +108,17 @@ def pull(name: str, target: Path | None, as_json: bool) -> None:
         return
     where = "with dfbench" if entry.hub is None else f"{entry.hub.repo} at {entry.hub.commit}"
     console().print(f"{entry.name} ({where}): every sha256 is right\nfolder: {folder}")
+    next_steps(shlex.join(["dfbench", "zoo", "verify", name]), f"in Python: dfbench.load({name!r}).predict(picture)")
 
 
-@command.command("push", short_help="Publish a finished run on the Hugging Face Hub.")
+@command.command(
+    "push",
+    short_help="Publish a finished run on the Hugging Face Hub.",
+    epilog=examples(
+        "dfbench zoo push runs/RUN --to USER/REPO --dry-run",
+        "dfbench zoo push runs/RUN --to USER/REPO --licence CC-BY-NC-4.0",
+    ),
+)
 @click.argument("run", type=FOLDER)
 @click.option("--to", "hub_id", metavar="USER/REPO", help="Repository (default: yours, called as the checkpoint).")
 @click.option("--dry-run", is_flag=True, help="Show every file and the model card; send nothing.")
@@ -145,7 +165,11 @@ def push(
     console().print(f"{done.repo}: {what}\ncommit {done.commit}\n{done.url}")
 
 
-@command.command("verify", short_help="Check hashes and network, and recompute the recorded scores.")
+@command.command(
+    "verify",
+    short_help="Check hashes and network, and recompute the recorded scores.",
+    epilog=examples("dfbench zoo verify simple_cnn-replay-forge5", "dfbench zoo verify USER/REPO --no-scores"),
+)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--no-scores", is_flag=True, help="Do not recompute the scores.")
 @click.option("-b", "--benchmark", help="The stream's .yaml file, if it is not registered.")

@@ -18,11 +18,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dfbench.data.pictures import Inspection, PictureError
+from dfbench.data.pictures import PictureError
 from dfbench.data.samples import Samples
 from dfbench.data.sources import Origin, Source, read_pixels
+from dfbench.data.sources.contract import checked_inspection, checked_stamp
 from dfbench.data.workers import Progress, map_chunks
+from dfbench.errors import DataError
 from dfbench.files import cache_root, write_whole
+from dfbench.parquet import read_table
 
 
 class Seen(NamedTuple):
@@ -63,12 +66,11 @@ def inspect_samples(
         workers: number of processes; chosen by the number of pictures by default.
 
     Raises:
-        DataError: the source returns something other than pictures.
+        Fault: the source returns something other than pictures.
         StorageError: the results cannot be written to the cache.
     """
     names = samples.sample.tolist()
-    stamp = getattr(origin.source, "stamp", None)
-    stamps = [stamp(name) if stamp else "" for name in names]
+    stamps = [checked_stamp(origin.source, name) for name in names]
     file = cache_root() / "inspected" / f"{origin.location_hash}.parquet"
     known = _read(file)
     seen = {
@@ -94,7 +96,7 @@ def _look(shared: tuple[Source, Sequence[str]], start: int, stop: int) -> dict[s
 def _look_at(source: Source, sample: str) -> Seen:
     try:
         if inspect := getattr(source, "inspect", None):
-            found: Inspection = inspect(sample)
+            found = checked_inspection(source, inspect(sample), sample)
             return Seen(found.sha256, found.height, found.width, "")
         pixels = read_pixels(source, sample)
     except PictureError as error:
@@ -138,9 +140,9 @@ _COLUMNS = pa.schema(
 def _read(file: Path) -> dict[str, tuple[Any, ...]]:
     """The cached results: name → (stamp, sha256, height, width, error); empty if the file is missing or damaged."""
     try:
-        table = pq.read_table(file, schema=_COLUMNS)
+        table = read_table(file, columns=_COLUMNS.names)
         columns = [table[name].to_pylist() for name in _COLUMNS.names]
-    except (OSError, pa.ArrowException):
+    except (OSError, KeyError, pa.ArrowException, DataError):
         return {}
     return {row[0]: row[1:] for row in zip(*columns, strict=True)}
 

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from dfbench.errors import DataError
 from dfbench.files import write_whole
+from dfbench.parquet import read_table
 
 SPLITS = ("train", "val", "test")
 
@@ -40,6 +41,10 @@ SCHEMA = pa.schema(
 COLUMNS: tuple[str, ...] = tuple(SCHEMA.names)
 REQUIRED: tuple[str, ...] = ("sample", "label", "split")
 _NUMBERS: dict[str, type[np.integer[Any]]] = {"label": np.int16, "frame": np.int32}
+
+
+class TableError(DataError):
+    """These rows make no sample table."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,10 +87,10 @@ class Samples:
             if column.dtype == object:
                 _check_text(field.name, column)
         if len(set(self.sample)) != len(self):
-            raise DataError(f"two rows have the same sample name {_first_duplicate(self.sample)!r}")
+            raise TableError(f"two rows have the same sample name {_first_duplicate(self.sample)!r}")
         wrong = set(self.split) - set(SPLITS)
         if wrong:
-            raise DataError(f"unknown split {min(map(str, wrong))!r}: a sample's split is train, val or test")
+            raise TableError(f"unknown split {min(map(str, wrong))!r}: a sample's split is train, val or test")
 
     def __len__(self) -> int:
         return len(self.sample)
@@ -107,9 +112,9 @@ class Samples:
         rows = list(rows)
         for number, row in enumerate(rows):
             if strange := set(row) - set(COLUMNS):
-                raise DataError(f"sample {number}: unknown column {min(strange)!r}; known: {', '.join(COLUMNS)}")
+                raise TableError(f"sample {number}: unknown column {min(strange)!r}; known: {', '.join(COLUMNS)}")
             if missing := [name for name in REQUIRED if name not in row]:
-                raise DataError(f"sample {number}: column {missing[0]!r} is missing")
+                raise TableError(f"sample {number}: column {missing[0]!r} is missing")
         try:
             columns = {
                 name: [int(row.get(name, 0)) for row in rows]
@@ -119,7 +124,7 @@ class Samples:
             }
             return cls(**{name: _column(name, values) for name, values in columns.items()})
         except (TypeError, ValueError, OverflowError) as error:
-            raise DataError(f"a label or frame is not a whole number in range: {error}") from None
+            raise TableError(f"a label or frame is not a whole number in range: {error}") from None
 
     @classmethod
     def from_table(cls, table: pa.Table) -> Samples:
@@ -130,11 +135,11 @@ class Samples:
         """
         for name in COLUMNS:
             if name not in table.column_names:
-                raise DataError(f"column {name!r} is missing; a sample table has {', '.join(COLUMNS)}")
+                raise TableError(f"column {name!r} is missing; a sample table has {', '.join(COLUMNS)}")
         try:
             table = table.select(list(COLUMNS)).cast(SCHEMA)
         except (pa.ArrowException, ValueError) as error:
-            raise DataError(f"not a sample table: {' '.join(str(error).split())}") from None
+            raise TableError(f"not a sample table: {' '.join(str(error).split())}") from None
         return cls(**{name: _column(name, table[name].to_pylist()) for name in COLUMNS})
 
     @classmethod
@@ -158,7 +163,7 @@ class Samples:
             DataError: the file is missing, damaged or not a sample table.
         """
         try:
-            table = pq.read_table(path)
+            table = read_table(Path(path))
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path}: not a readable Parquet file ({' '.join(str(error).split())})") from None
         try:

@@ -16,6 +16,8 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessP
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
+from dfbench.plugin_faults import remember
+
 Progress = Callable[[int, int, str], None]
 """``progress(done, total, what)``"""
 
@@ -195,4 +197,8 @@ def _end_with_parent() -> None:
 
 def _work(*args: Any) -> Any:
     task, shared = _shared
-    return task(shared, *args)
+    try:
+        return task(shared, *args)
+    except Exception as error:
+        remember(error)
+        raise

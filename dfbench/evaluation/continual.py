@@ -34,7 +34,7 @@ def parse_matrix(rows: Sequence[Any]) -> np.ndarray:
     size = len(rows)
     for i, row in enumerate(rows):
         if not isinstance(row, list | tuple):
-            raise UsageError(f"row {i} of the R matrix is {row!r}, not a list of numbers")
+            raise UsageError(f"row {i} of the R matrix is {repr(row)[:60]}, not a list of numbers")
     lengths = [len(row) for row in rows]
     if lengths != [size] * size and lengths != list(range(1, size + 1)):
         raise UsageError(
@@ -59,7 +59,7 @@ def _number(value: Any, i: int, j: int) -> float:
     if value is None:
         return math.nan
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
-        raise UsageError(f"row {i}, column {j} of the R matrix is {value!r}, not a number or null")
+        raise UsageError(f"row {i}, column {j} of the R matrix is {repr(value)[:60]}, not a number or null")
     try:
         number = float(value)
     except OverflowError:
@@ -145,32 +145,33 @@ def fwt(R: ArrayLike, baseline: ArrayLike | None = None) -> float:
 
 
 def forgetting(R: ArrayLike) -> float:
-    """F = mean_{j<T−1}(max_{l<T−1} R[l][j] − R[T−1][j]) (RWalk, "Forgetting and Intransigence", k = T).
+    """F = mean_{j<T−1}(max_{j≤l<T−1} R[l][j] − R[T−1][j]) (RWalk, "Forgetting and Intransigence", k = T).
 
-    As in the equation, l runs over *all* models before the last one, including those from before experience j
-    was learned: what a model already knew of j can be forgotten too. Entries above the diagonal that were not
-    measured are left out of the maximum (a lower triangle allows nothing else), so F of a full matrix may exceed
-    F of its lower triangle, never the reverse. nan for T = 1, and if an entry on or below the diagonal is missing.
-    F ≥ AF always.
+    l runs over the models that had learned j, as in the code of Mammoth, PyCIL and PILOT: the upper triangle of R does
+    not enter, so a full matrix and its lower triangle have the same F. Read to the letter, the paper's equation also
+    takes in models from before j was learned; what is lost of that knowledge is transfer, not forgetting. nan for
+    T = 1, and if an entry on or below the diagonal is missing. F ≥ AF always.
     """
     matrix = _matrix(R)
+    learned = np.tril(np.ones_like(matrix[:-1, :-1], dtype=bool))
     earlier, last = matrix[:-1, :-1], matrix[-1, :-1]
-    if np.isnan(earlier[np.tril_indices_from(earlier)]).any():
+    if np.isnan(earlier[learned]).any():
         return math.nan
-    best = np.where(np.isnan(earlier), -np.inf, earlier).max(axis=0, initial=-np.inf)
+    best = np.where(learned, earlier, -np.inf).max(axis=0, initial=-np.inf)
     return _mean(best - last)
 
 
 def intransigence(R: ArrayLike, bound: ArrayLike) -> np.ndarray:
-    """I_k = joint_k − R[k][k], shape (T,): how far learning fell short of the bound (RWalk, same section).
+    """I_k = reference_k − R[k][k], shape (T,): how far learning fell short of a reference (RWalk, same section).
 
     nan where either is undefined.
 
     Args:
         R: the matrix, shape (T, T).
-        bound: shape (T,): the metric on experience k of a model trained on experiences 0 … k at once. The diagonal
-            of a ``cumulative`` run is exactly that; the last row of a ``joint`` run, which saw the later experiences
-            too, is the usual substitute.
+        bound: shape (T,): the metric on experience k of a reference. RWalk's is trained on experiences 0 … k at once,
+            from the start, with one budget. Both usual references are stand-ins for it: the diagonal of a
+            ``cumulative`` run (warm-started, and trained with k + 1 budgets by then) and the last row of a ``joint``
+            run (which saw the later experiences too).
     """
     matrix = _matrix(R)
     return _vector(bound, len(matrix), "bound") - np.diag(matrix)

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from dfbench.errors import DataError
 from dfbench.files import replacing
+from dfbench.parquet import read_table
 
 UNTRAINED = -1
 """``trained_on`` of the network before any training: the baseline of forward transfer."""
@@ -32,10 +33,12 @@ SCHEMA = pa.schema(
         pa.field("label", pa.int16(), nullable=False),
         pa.field("score", pa.float32(), nullable=False),
         pa.field("predicted", pa.int16(), nullable=False),
+        pa.field("identity", pa.dictionary(pa.int32(), pa.string()), nullable=False),
     ]
 )
 """``score`` is P(fake) in a two-class stream, to the last bit of its float32. With more classes it is P(predicted),
-which no metric reads, rounded to a multiple of 1/256 when predictions are made. ``video`` is "" for a still."""
+which no metric reads, rounded to a multiple of 1/256 when predictions are made. ``video`` is "" for a still,
+``identity`` where the person is not known. Files from before the column ``identity`` are read as if none were known."""
 
 _PARQUET = {"compression": "zstd", "dictionary_pagesize_limit": 64 << 20, "write_page_checksum": True}
 """The names stay a dictionary however many there are; damage shows on reading, not as other scores."""
@@ -62,10 +65,14 @@ class Group:
     """float32 in [0, 1]."""
     predicted: np.ndarray
     """int16."""
+    identities: np.ndarray = None  # type: ignore[assignment]  # known to be an array from __post_init__ on
+    """Keys of the people, object array of str; "" where the person is not known, as everywhere unless given."""
 
     def __post_init__(self) -> None:
+        if self.identities is None:
+            object.__setattr__(self, "identities", _strings([""] * len(self.scores)))
         where = f"scores on experience {self.tested_on} after experience {self.trained_on}"
-        columns = (self.samples, self.videos, self.labels, self.scores, self.predicted)
+        columns = (self.samples, self.videos, self.labels, self.scores, self.predicted, self.identities)
         if any(column.shape != (len(self.scores),) for column in columns):
             raise DataError(f"{where}: columns of unequal length {[column.shape for column in columns]}")
         if not len(self):
@@ -111,6 +118,7 @@ class Scores:
         labels: ArrayLike,
         scores: ArrayLike,
         predicted: ArrayLike,
+        identities: Sequence[str] | None = None,
     ) -> None:
         """Add the predictions of one model on one whole test set; a pair that is there is a DataError."""
         values = np.asarray(scores, dtype=np.float32)
@@ -125,6 +133,7 @@ class Scores:
                 _classes(labels),
                 values,
                 _classes(predicted),
+                _strings([""] * len(values) if identities is None else identities),
             )
         )
 
@@ -163,6 +172,8 @@ class Scores:
                 hasher.update("".join(f"{name}\0" for name in names).encode())
             for numbers in (group.labels, group.scores, group.predicted):
                 hasher.update(numbers.tobytes())
+            if group.identities.any():  # only then: scores without identities keep the digest from before the column
+                hasher.update("".join(f"{name}\0" for name in group.identities).encode())
         return hasher.hexdigest()
 
     def to_table(self) -> pa.Table:
@@ -177,6 +188,7 @@ class Scores:
                 "label": _joined([g.labels for g in groups], np.int16),
                 "score": _joined([g.scores for g in groups], np.float32),
                 "predicted": _joined([g.predicted for g in groups], np.int16),
+                "identity": _dictionary([g.identities for g in groups]),
             }
         )
         return pa.Table.from_arrays(table.columns, schema=SCHEMA)
@@ -184,6 +196,8 @@ class Scores:
     @classmethod
     def from_table(cls, table: pa.Table, origin: str = "the scores table") -> Scores:
         """The scores of a table under :data:`SCHEMA`; DataError, with ``origin``, for any other."""
+        if table.schema.equals(pa.schema(list(SCHEMA)[:-1])):  # from before the column
+            table = table.append_column(SCHEMA.field("identity"), _dictionary([_strings([""] * len(table))]))
         if not table.schema.equals(SCHEMA):
             found = {field.name: field.type for field in table.schema}
             wrong = [field.name for field in SCHEMA if found.get(field.name) != field.type]
@@ -214,8 +228,7 @@ class Scores:
     def read(cls, path: str | Path) -> Scores:
         """The scores of a file; DataError where it is missing, damaged, or no scores file."""
         with reading(path):
-            with open(path, "rb") as file:
-                table = pq.read_table(file, page_checksum_verification=True)
+            table = read_table(Path(path), dictionaries=("sample", "video"), rows=1 << 16)
             table.validate(full=True)  # indices into the names that point outside them
             scores = cls.from_table(table, str(path))
         # The checksums of Parquet leave out its own page headers; this covers every value.
@@ -249,7 +262,7 @@ def _strings(names: Sequence[str]) -> np.ndarray:
     try:
         "".join(array).encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"the name of a sample or video is not text (UTF-8): {_line(error)}") from error
+        raise DataError(f"the name of a sample, video or person is not text (UTF-8): {_line(error)}") from error
     return array
 
 

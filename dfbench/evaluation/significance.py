@@ -6,6 +6,7 @@ headline average of each seed and on its replicates (:mod:`.uncertainty`).
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,14 +16,23 @@ import numpy as np
 from dfbench.errors import DataError
 from dfbench.evaluation.uncertainty import LEVEL, interval
 
+_TAU = np.linspace(0.2, 4.0, 16)
+"""Standard deviations of log σ² over rows that are considered, all alike before the rows are seen."""
+_CENTRE = np.linspace(-6.0, 6.0, 33)
+"""log s₀² around the mean of the rows' log s²: it may be anything."""
+_LEAST = 1e-4
+"""The smallest variance over seeds, in those of the middle row."""
+_SMALLEST = -30.0
+"""log of the smallest p."""
+
 
 @dataclass(frozen=True)
 class SeedVariance:
-    """The variance of the headline average over seeds, pooled over several rows."""
+    """The variance of a row's headline average over seeds, as far as it is known."""
 
     value: float
-    freedom: int
-    """Degrees of freedom: number of seeds minus number of rows."""
+    freedom: float
+    """Degrees of freedom; σ² is about ``value`` · ``freedom`` / χ²(``freedom``)."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ class Sample:
     drawn: Sequence[np.ndarray | None]
     """The replicates of each seed, equally many; None for a record without."""
     seeds: SeedVariance | None = None
-    """None if the variance over seeds is unknown; then only that over videos counts."""
+    """None if the variance over seeds is unknown; then only that over the test data counts."""
 
 
 @dataclass(frozen=True)
@@ -62,24 +72,70 @@ class Comparison:
     """Two-sided p-value."""
 
 
-def pooled(rows: Sequence[Sequence[float]]) -> SeedVariance | None:
-    """The variance within rows, as in an analysis of variance; None if no row has two seeds.
+def moderated(rows: Sequence[Sequence[float]]) -> list[SeedVariance | None]:
+    """Each row's variance over seeds, shrunk towards those of the others; None for all if no row has two seeds.
 
-    Three seeds alone estimate their variance poorly; ten rows of three do well. This assumes that all rows have the
-    same variance, as Dunnett's comparisons with a control do (1955).
+    Three seeds alone estimate their variance poorly, and one pooled variance is wrong where rows vary unalike. So the
+    variances σ² are taken to come from one distribution, 1/σ² ~ χ²(ν₀) / (ν₀ s₀²), as in limma (Smyth 2004,
+    doi 10.2202/1544-6115.1027, section 3): given ν₀ and s₀², a row of variance s² with d = n − 1 degrees of freedom has
+    (ν₀ s₀² + d s²) / (ν₀ + d) with ν₀ + d. limma fits ν₀ and s₀² once; a table of few rows says too little for that, so
+    here they are averaged over, weighted by the likelihood of the rows' variances. A row of one seed gets what the
+    others say of a further row.
+
+    Args:
+        rows: the values of each row's seeds.
+
+    Returns:
+        For each row the scaled inverse χ² with the posterior's mean and variance of log σ².
     """
-    several = [np.asarray(values, dtype=float) for values in rows if len(values) > 1]
-    freedom = sum(len(values) - 1 for values in several)
-    if not freedom:
-        return None
-    return SeedVariance(float(sum(((v - v.mean()) ** 2).sum() for v in several) / freedom), freedom)
+    from scipy.special import digamma, gammaln, polygamma
+
+    freedom = np.array([max(len(values) - 1, 0) for values in rows], dtype=float)
+    variances = np.array([np.var(values, ddof=1) if len(values) > 1 else 0.0 for values in rows])
+    several = freedom > 0
+    if not several.any():
+        return [None] * len(rows)
+    if not (variances > 0).any():
+        return [SeedVariance(0.0, float(freedom.sum()))] * len(rows)
+    s2, d = variances[several], freedom[several]
+    s2 = np.maximum(s2, _LEAST * np.median(s2[s2 > 0]))  # two equal seeds are no proof of a variance of 0
+    # Axes: ν₀ (by τ, the spread of log σ² over rows), log s₀², rows. Given both, s² / s₀² ~ F(d, ν₀).
+    prior = np.array([_chi_freedom(tau**2) for tau in _TAU])[:, None, None]
+    centre = (np.log(s2).mean() + _CENTRE)[None, :, None]
+    log_f = np.log(s2) - centre
+    likelihood = (
+        gammaln((d + prior) / 2) - gammaln(d / 2) - gammaln(prior / 2)
+        + d / 2 * (np.log(d / prior) + log_f) - (d + prior) / 2 * np.log1p(d / prior * np.exp(log_f))
+    ).sum(-1, keepdims=True)  # fmt: skip
+    weight = np.exp(likelihood - likelihood.max())
+    weight /= weight.sum()
+    given = np.zeros(len(rows))
+    given[several] = d * s2
+    total = prior + freedom
+    log_mean = np.log((prior * np.exp(centre) + given) / 2) - digamma(total / 2)
+    mean = (weight * log_mean).sum((0, 1))
+    spread = (weight * (polygamma(1, total / 2) + log_mean**2)).sum((0, 1)) - mean**2
+    found: list[SeedVariance | None] = []
+    for log_value, variance in zip(mean.tolist(), spread.tolist(), strict=True):
+        nu = _chi_freedom(variance)
+        found.append(SeedVariance(2 * math.exp(log_value + float(digamma(nu / 2))) / nu, nu))
+    return found
+
+
+@functools.cache
+def _chi_freedom(variance: float) -> float:
+    """ν for which log χ²(ν) has this variance: trigamma(ν/2) = variance."""
+    from scipy.optimize import brentq
+    from scipy.special import polygamma
+
+    return float(2 * np.exp(brentq(lambda x: np.log(polygamma(1, np.exp(x))) - np.log(variance), -15.0, 25.0)))
 
 
 def estimate(row: Sample, level: float = LEVEL) -> Estimate:
-    """A row's mean, with an interval from the variances over videos and over seeds.
+    """A row's mean, with an interval from the variances over people (or videos) and over seeds.
 
-    mean ± t · √(V + s²/n): V the variance of the seeds' mean over replicates, s² the pooled variance over seeds, t with
-    the degrees of freedom of Welch and Satterthwaite; clipped to [0, 1]. Without s², the percentile interval of the
+    mean ± √(V z² + s²/n · t²): V the variance of the seeds' mean over replicates, s² the row's variance over seeds
+    (:func:`moderated`), quantiles as in :func:`compare`; clipped to [0, 1]. Without s², the percentile interval of the
     replicates, which leaves out the variance of retraining.
     """
     mean, n = float(np.mean(row.values)), len(row.values)
@@ -96,12 +152,14 @@ def estimate(row: Sample, level: float = LEVEL) -> Estimate:
 
 
 def compare(a: Sample, b: Sample) -> Comparison:
-    """Compare row a with row b on the same videos.
+    """Compare row a with row b on the same test data.
 
-    d = mean(a) − mean(b) is held against √(V + s_a²/n_a + s_b²/n_b) under Student's t: V is the variance over
-    replicates of the difference of the seeds' means (paired, since replicate *k* has the same videos in both), s² the
-    pooled variance over seeds, degrees of freedom after Welch and Satterthwaite. Without a variance over seeds, only
-    the trained networks are compared, not their trainings.
+    d = mean(a) − mean(b) ± √(V z² + s_a²/n_a · t_a² + s_b²/n_b · t_b²): V is the variance over replicates of the
+    difference of the seeds' means (paired, since replicate *k* has the same people in both), s² each row's own variance
+    over seeds (:func:`moderated`), t its quantile of Student's t with its own degrees of freedom, z the normal one.
+    Such an interval covers at least as often as it says (Banerjee 1961, doi 10.1093/biomet/48.1-2.219). Welch and
+    Satterthwaite's degrees of freedom, which add up those of both rows, hold for plain s²; with moderated ones equal
+    rows are called different too often. Without a variance over seeds, only the trained networks are compared.
 
     Raises:
         DataError: one of them lacks replicates, or their numbers of replicates differ.
@@ -111,10 +169,7 @@ def compare(a: Sample, b: Sample) -> Comparison:
         raise DataError("two rows can only be compared if both have replicates, and equally many")
     difference = float(np.mean(a.values) - np.mean(b.values))
     videos = float(np.var(np.mean(known_a, axis=0) - np.mean(known_b, axis=0), ddof=1))
-    if a.seeds is not None and a.seeds == b.seeds:
-        parts = [(a.seeds.value * (1 / len(a.values) + 1 / len(b.values)), a.seeds.freedom)]
-    else:
-        parts = [(r.seeds.value / len(r.values), r.seeds.freedom) for r in (a, b) if r.seeds is not None]
+    parts = [(r.seeds.value / len(r.values), r.seeds.freedom) for r in (a, b) if r.seeds is not None]
     half = _half_width(videos, parts, LEVEL)
     return Comparison(difference, difference - half, difference + half, _p_value(difference, videos, parts))
 
@@ -134,23 +189,26 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in result]
 
 
-def _freedom(videos: float, parts: Sequence[tuple[float, int]]) -> float:
-    """Degrees of freedom by Welch–Satterthwaite; the variance over videos, of which there are many, adds no limit."""
-    below = sum(variance**2 / freedom for variance, freedom in parts)
-    return (videos + sum(v for v, _ in parts)) ** 2 / below if below > 0 else math.inf
+def _half_width(videos: float, parts: Sequence[tuple[float, float]], level: float) -> float:
+    """√(Σ v_i t_i²) over the parts' variances v_i, t_i the quantile with a part's own degrees of freedom (Banerjee).
+
+    That of the test data, whose variance is taken as known, is the normal one.
+    """
+    from scipy.special import ndtri, stdtrit
+
+    tail = (1 - level) / 2
+    return math.sqrt(videos * float(ndtri(tail)) ** 2 + sum(v * float(stdtrit(nu, tail)) ** 2 for v, nu in parts))
 
 
-def _half_width(videos: float, parts: Sequence[tuple[float, int]], level: float) -> float:
-    from scipy.special import stdtrit
+def _p_value(difference: float, videos: float, parts: Sequence[tuple[float, float]]) -> float:
+    """The level at which the interval around the difference just reaches 0."""
+    from scipy.optimize import brentq
 
-    freedom = min(_freedom(videos, parts), 1e9)
-    return float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(videos + sum(v for v, _ in parts))
+    def missing(log_p: float) -> float:
+        return _half_width(videos, parts, 1 - math.exp(log_p)) - abs(difference)
 
-
-def _p_value(difference: float, videos: float, parts: Sequence[tuple[float, int]]) -> float:
-    from scipy.special import stdtr
-
-    error = math.sqrt(videos + sum(v for v, _ in parts))
-    if error == 0:
-        return 1.0 if difference == 0 else 0.0
-    return float(2 * stdtr(min(_freedom(videos, parts), 1e9), -abs(difference) / error))
+    if difference == 0:
+        return 1.0
+    if missing(_SMALLEST) <= 0:
+        return math.exp(_SMALLEST)
+    return math.exp(float(brentq(missing, _SMALLEST, 0.0)))

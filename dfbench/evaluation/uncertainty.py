@@ -1,9 +1,10 @@
-"""Uncertainty of a run's metrics: a bootstrap over videos.
+"""Uncertainty of a run's metrics: a bootstrap over people, or over videos where the people are not known.
 
-A *replicate* is the run's matrix R on test sets whose videos (stills: samples) were resampled with replacement,
-within each class. The draw depends on the data alone (:func:`strata`), so replicate *b* of two runs on the same
-data holds the same videos, and the difference of two runs can be taken replicate by replicate. Videos that several
-test sets share (the originals of FaceForensics++, say) are drawn once for all of them.
+A *replicate* is the run's matrix R on test sets whose units were resampled with replacement. A unit is a person with
+all their pictures, real and fake, in all test sets; where the person is not known a video, where there is none a
+sample. The draw depends on the data alone (:func:`strata`), so replicate *b* of two runs on the same data holds the
+same people, and the difference of two runs can be taken replicate by replicate. Videos that several test sets share
+are drawn once.
 
 ``docs/leaderboard.md`` says what the intervals and marks mean. Efron & Tibshirani 1993, chapters 6 and 13.
 """
@@ -26,6 +27,9 @@ REPLICATES = 1000
 LEVEL = 0.95
 """Confidence level of the percentile intervals."""
 
+ANY = -1
+"""Class of a unit that may have samples of every class: a person."""
+
 _CHUNK = 2_000_000
 """Weights held at a time (replicates × samples): a few tens of megabytes."""
 
@@ -35,7 +39,7 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Stratum:
-    """Units of one class that occur in the same test sets; they are drawn among themselves."""
+    """Units that occur in the same test sets with the same classes; they are drawn among themselves."""
 
     units: np.ndarray
     """Indices of the units, int64 (n,)."""
@@ -57,11 +61,12 @@ class Stratum:
 
 
 class ResamplingUnits:
-    """The resampling units of a run: the videos (stills: samples) of all test sets, numbered.
+    """The resampling units of a run: the people of all test sets (else videos, else samples), numbered.
 
     Attributes:
-        numbers: (kind, key, class) → number of the unit. A key with two classes is two units.
-        members: for each unit the test sets that it occurs in.
+        numbers: (kind, key, class) → number of the unit. A video with two classes is two units; a person is one, under
+            the class :data:`ANY`.
+        members: for each unit the (test set, class) pairs that it occurs in.
         of: test set → unit of each of its samples, int64 (n,), in the order of the group ``first``.
         first: test set → its scores after the first model that was tested on it.
 
@@ -71,7 +76,7 @@ class ResamplingUnits:
 
     def __init__(self, scores: Scores) -> None:
         self.numbers: dict[tuple[str, str, int], int] = {}
-        self.members: list[set[int]] = []
+        self.members: list[set[tuple[int, int]]] = []
         self.of: dict[int, np.ndarray] = {}
         self.first: dict[int, Group] = {}
         for group in scores:
@@ -80,34 +85,46 @@ class ResamplingUnits:
                 continue
             self.first[group.tested_on] = group
             self.of[group.tested_on] = np.array(
-                [self._number(key, group.tested_on) for key in _keys(group)], dtype=np.int64
+                [
+                    self._number(key, (group.tested_on, label))
+                    for key, label in zip(_keys(group), group.labels.tolist(), strict=True)
+                ],
+                dtype=np.int64,
             )
 
-    def _number(self, key: tuple[str, str, int], test_set: int) -> int:
+    def _number(self, key: tuple[str, str, int], member: tuple[int, int]) -> int:
         number = self.numbers.setdefault(key, len(self.numbers))
         if number == len(self.members):
             self.members.append(set())
-        self.members[number].add(test_set)
+        self.members[number].add(member)
         return number
 
     @property
     def kind(self) -> str:
-        """``video``, or ``sample`` if no sample has a video."""
-        return "video" if any(kind == "video" for kind, _, _ in self.numbers) else "sample"
+        """``identity`` if a person is known, else ``video`` if a sample has a video, else ``sample``."""
+        kinds = {kind for kind, _, _ in self.numbers}
+        return next(kind for kind in ("identity", "video", "sample") if kind in kinds or kind == "sample")
 
 
 def strata(units: ResamplingUnits, names: Sequence[str], data: str) -> list[Stratum]:
-    """Group the units by class and by the test sets that they occur in, each group with its own stream of random bits.
+    """Group the units by test sets and classes that they occur in, each group with its own stream of random bits.
 
-    A stream's seed is the SHA-256 of ``data`` (fingerprint and split), the names of the test sets, the class and the
-    number of replicates, and units are sorted by their keys: nothing of a model enters.
+    A stream's seed is the SHA-256 of ``data`` (fingerprint and split), the names of the test sets, the classes and the
+    number of replicates, and units are sorted by their keys: nothing of a model enters. People who are alone with
+    their test sets and classes are drawn with the others of whom that is true: nobody is held fixed.
     """
-    found: dict[tuple[tuple[int, ...], int], list[tuple[str, str]]] = {}
+    found: dict[tuple[tuple[tuple[int, int], ...], int], list[tuple[str, str]]] = {}
     for (kind, key, label), number in units.numbers.items():
         found.setdefault((tuple(sorted(units.members[number])), label), []).append((kind, key))
+    alone = [group for group, keys in found.items() if group[1] == ANY and len(keys) == 1]
+    if alone:
+        rest = tuple(sorted({member for members, _ in alone for member in members}))
+        keys = [key for group in alone for key in found.pop(group)]
+        found.setdefault((rest, ANY), []).extend(keys)
     result = []
-    for (sets, label), keys in sorted(found.items()):
-        text = "\0".join(["dfbench.uncertainty.1", data, *(names[j] for j in sets), str(label), str(REPLICATES)])
+    for (members, label), keys in sorted(found.items()):
+        classes = [str(c) for _, c in members] if label == ANY else [str(label)]
+        text = "\0".join(["dfbench.uncertainty.1", data, *(names[j] for j, _ in members), *classes, str(REPLICATES)])
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
         numbers = [units.numbers[kind, key, label] for kind, key in sorted(keys)]
         result.append(Stratum(np.array(numbers, dtype=np.int64), np.random.PCG64(seed)))
@@ -115,7 +132,7 @@ def strata(units: ResamplingUnits, names: Sequence[str], data: str) -> list[Stra
 
 
 def data_key(fingerprint: str, split: str) -> str:
-    """The text that, with the videos' names, determines the draw."""
+    """The text that, with the names of people and videos, determines the draw."""
     return f"{fingerprint} {split}"
 
 
@@ -129,7 +146,7 @@ def replicates(
         experiences: names of the T experiences in order.
         metric: "auc", "video_auc" or "accuracy", as in :func:`summary.evaluate`.
         classes: number of classes.
-        data: the result of :func:`data_key`; equal texts draw equal videos.
+        data: the result of :func:`data_key`; equal texts draw equal people and videos.
         count: number of replicates.
 
     Raises:
@@ -253,8 +270,10 @@ def _statistic(group: Group, units: ResamplingUnits, metric: str, classes: int) 
     values = group.scores.astype(np.float64)
     if metric == "video_auc":
         labels, means = detection.by_video(group.labels, values, group.videos)
-        first: dict[int, None] = dict.fromkeys(of.tolist())  # units by first appearance, as by_video orders its means
-        members, inner = np.array(list(first)), _auc_statistic(labels == 1, means)
+        first: dict[str | int, int] = {}  # row of each video's first frame, in the order of by_video's means
+        for row, video in enumerate(group.videos.tolist()):
+            first.setdefault(video or row, row)
+        members, inner = of[list(first.values())], _auc_statistic(labels == 1, means)
     else:
         members = of
         if metric == "auc":
@@ -267,8 +286,12 @@ def _statistic(group: Group, units: ResamplingUnits, metric: str, classes: int) 
 
 
 def _keys(group: Group) -> Iterator[tuple[str, str, int]]:
-    for sample, video, label in zip(group.samples.tolist(), group.videos.tolist(), group.labels.tolist(), strict=True):
-        yield ("video", video, label) if video else ("sample", sample, label)
+    columns = (group.identities, group.samples, group.videos, group.labels)
+    for person, sample, video, label in zip(*(column.tolist() for column in columns), strict=True):
+        if person:
+            yield "identity", person, ANY
+        else:
+            yield ("video", video, label) if video else ("sample", sample, label)
 
 
 def _check_same(first: Group, group: Group) -> None:
@@ -285,7 +308,7 @@ def _aligned(group: Group, first: Group) -> Group:
         return group
     at = {name: row for row, name in enumerate(group.samples.tolist())}
     rows = np.array([at[name] for name in first.samples.tolist()])
-    columns = (group.samples, group.videos, group.labels, group.scores, group.predicted)
+    columns = (group.samples, group.videos, group.labels, group.scores, group.predicted, group.identities)
     return Group(group.trained_on, group.tested_on, *(column[rows] for column in columns))
 
 

@@ -19,7 +19,7 @@ from rich.cells import cell_len
 
 from dfbench.errors import UsageError
 from dfbench.files import write_whole
-from dfbench.publish import glyphs
+from dfbench.publish import glyphs, heat
 from dfbench.records.record import Record
 from dfbench.records.text import METRICS, number
 
@@ -173,56 +173,60 @@ def draw_matrices(panels: Sequence[Panel], names: Sequence[str], metric: str) ->
     side, label = cell * size, min(0.055 * longest, 1.4)
     columns = min(len(panels), max(1, int((PAGE - label - 0.9) / (side + 0.35))))
     rows = -(-len(panels) // columns)
-    figure = new_figure((side + 0.35) * columns + label + 0.9, (side + 0.65) * rows + 0.6 * label + 0.4)
-    # Chance is the floor of the scale where the metric is an AUC.
+    named = 2 if rows > 1 and len(panels) % columns else 1  # where the last row is short, the one above has names too
+    figure = new_figure((side + 0.35) * columns + label + 0.9, (side + 0.65) * rows + (0.6 * label + 0.2) * named + 0.4)
     finite = np.concatenate([panel.matrix[np.isfinite(panel.matrix)] for panel in panels])
-    low = 0.5 if metric.endswith("auc") else float(finite.min(initial=1.0))
-    low = low if low < 1 else 0.0
+    middle = heat.middle(metric, finite.tolist())
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for axis in axes.flat[len(panels) :]:
         axis.remove()
     for index, panel in enumerate(panels):
         axis = axes.flat[index]
-        image = _heat_map(axis, panel, names, low)
+        image = _heat_map(axis, panel, names, middle)
         axis.set_gid(f"matrix-{index + 1}")
         if index % columns == 0:
             axis.set_ylabel("after training on")
         if index + columns >= len(panels):
             axis.set_xlabel("tested on")
             axis.tick_params(labelbottom=True)
-    below = bool((finite < low).any())
-    bar = figure.colorbar(
-        image,
-        ax=axes.ravel()[: len(panels)].tolist(),
-        shrink=0.9,
-        aspect=25,
-        pad=0.02,
-        extend="min" if below else "neither",
-    )
+    bar = figure.colorbar(image, ax=axes.ravel()[: len(panels)].tolist(), shrink=0.9, aspect=25, pad=0.02)
     bar.set_label(METRICS[metric])
     bar.solids.set(rasterized=False, edgecolor="face")  # type: ignore[union-attr]
     bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.ax.set_ylim(np.floor(10 * finite.min(initial=middle)) / 10, 1.0)
+    chance = "pale: chance · " if middle == 0.5 else ""
+    figure.supxlabel(f"{chance}{heat.FRAMED} · {heat.SMALLER}", fontsize=6.5, color=FAINT, x=0.01, ha="left")
     return figure
 
 
-def _heat_map(axis: Axes, panel: Panel, names: Sequence[str], low: float) -> Any:
-    matrix, size = panel.matrix, len(names)
-    import matplotlib
+def _heat_map(axis: Axes, panel: Panel, names: Sequence[str], middle: float) -> Any:
+    """The colours and marks of :mod:`dfbench.publish.heat`, as on the leaderboard."""
+    from matplotlib.collections import PatchCollection
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+    from matplotlib.patches import Rectangle
 
-    edges = np.arange(size + 1) - 0.5
-    # Rectangles, not an image: they stay sharp in print. Fewer colours, so that the bar is not rastered either.
-    image = axis.pcolormesh(
-        edges, edges, np.ma.masked_invalid(matrix), vmin=low, vmax=1.0,
-        cmap=matplotlib.colormaps["viridis"].resampled(64), edgecolors="none",
+    matrix, size = panel.matrix, len(names)
+    stops = [(stop, tuple(part / 255 for part in rgb)) for stop, rgb in heat.STOPS]
+    known = np.argwhere(np.isfinite(matrix)).tolist()
+    # Rectangles, not an image: they stay sharp in print. Few colours, so that the bar is not rastered either.
+    sides = [0.76 if j > i else 0.96 for i, j in known]
+    image = PatchCollection(
+        [Rectangle((j - side / 2, i - side / 2), side, side) for (i, j), side in zip(known, sides, strict=True)],
+        cmap=LinearSegmentedColormap.from_list("dfbench", stops, N=128),
+        norm=Normalize(2 * middle - 1, 1.0), edgecolors="none",
     )  # fmt: skip
+    image.set_array([matrix[i, j] for i, j in known])
+    axis.add_collection(image)
     axis.set(aspect="equal", xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
-    for i, j in np.argwhere(np.isfinite(matrix)):
+    for i, j in known:
         value = matrix[i, j]
         text = f"{value:.2f}"
         if panel.spread is not None and np.isfinite(panel.spread[i, j]):
             text += f"\n±{panel.spread[i, j]:.2f}"
-        dark = (value - low) / (1 - low) < 0.6
-        axis.text(j, i, text, ha="center", va="center", color="white" if dark else "black", fontsize=7, linespacing=1.1)
+        ink = heat.ink(heat.colour(heat.position(value, middle)))
+        axis.text(j, i, text, ha="center", va="center", color=ink, fontsize=7, linespacing=1.1)
+        if i == j:
+            axis.add_patch(Rectangle((j - 0.46, i - 0.46), 0.92, 0.92, fill=False, edgecolor=INK, linewidth=1.2))
     axis.set_xticks(range(size), names, rotation=35, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(size), names)
     axis.tick_params(length=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,9 @@ from dfbench.errors import DfbenchError
 from dfbench.plugins import Registry
 from dfbench.records.record import Record
 from dfbench.records.spec import DETECTOR_BUDGET, MEASURES, STRATEGY_PREFIX, RunSpec, parse_settings
+
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+"""Characters that JSON holds as they are, and YAML takes for a line break or refuses (YAML 1.2, section 5.1)."""
 
 
 def all_settings(spec: RunSpec) -> list[str]:
@@ -90,4 +94,5 @@ def _setting(prefix: str, key: str, value: Any) -> str:
     plain = f"{prefix}{key}={value}"
     if isinstance(value, str) and value and _means(plain, key, value):
         return plain
-    return f"{prefix}{key}={json.dumps(value, ensure_ascii=False)}"
+    text = json.dumps(value, ensure_ascii=False)  # an escaped pair of surrogates would be two characters in YAML
+    return f"{prefix}{key}=" + _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -12,7 +12,7 @@ import numpy as np
 from dfbench.errors import DataError, UsageError
 from dfbench.evaluation import continual
 from dfbench.records.record import Record
-from dfbench.records.text import number, size
+from dfbench.records.text import METRICS, number, size
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ def describe_forgetting(records: Sequence[Record]) -> str:
         return f"{record.spec.strategy}{seed}"
 
     if most.final >= most.best:
-        return f"No run forgot: every {metric} is at its best after the last experience."
+        return f"No run forgot: every {METRICS[metric]} is at its best after the last experience."
     text = (
         f"{worst.spec.detector} under {label(worst)} forgot most of {most.experience}: "
-        f"{metric} {most.best:.3f} after {most.after}, {most.final:.3f} after {names[-1]}"
+        f"{METRICS[metric]} {most.best:.3f} after {most.after}, {most.final:.3f} after {names[-1]}"
     )
     column = names.index(most.experience)
     kept = [
@@ -84,32 +84,43 @@ def describe_forgetting(records: Sequence[Record]) -> str:
 
 @dataclass(frozen=True)
 class Intransigence:
-    """What a run did not learn that training on everything so far at once would have taught it."""
+    """What a run did not learn that training on everything so far at once would have taught it.
+
+    RWalk's reference for experience k is trained on experiences 0 … k at once, from the start, with one budget. No run
+    of a benchmark is that, so a run on all data stands in.
+    """
 
     each: list[float | None]
     """I_k, one per experience (:func:`dfbench.evaluation.continual.intransigence`)."""
     mean: float | None
     against: str
-    """The run that is the bound."""
-    exact: bool
-    """False: the bound is a joint run's last row, which has also seen what came after experience k."""
+    """The run that stands in for the reference."""
+    so_far: bool
+    """True: a run that kept the data so far (warm-started, with k + 1 budgets by experience k); False: one that was
+    trained once on all data, those after experience k included."""
 
 
 def intransigence(record: Record, others: Sequence[Record]) -> Intransigence | None:
     """Against a run on all data among ``others`` of the same detector, settings, data and seed; None without one.
 
-    A run that held all training data and was tested after each experience (cumulative) goes before one that was trained
-    once on all of them (joint). A run on all data has none itself.
+    A run that held all training data so far goes before one that was trained once on all of them. A run on all data has
+    none itself.
     """
     if _bound(record) is not None:
         return None
     found = [(bound, other) for other in others if _key(other) == _key(record) and (bound := _bound(other)) is not None]
     if not found:
         return None
-    (values, exact), bound_run = max(found, key=lambda pair: pair[0][1])
+    (values, so_far), bound_run = max(found, key=lambda pair: pair[0][1])
     each = continual.intransigence(record.R(), values)
     mean = continual.defined(float(each.mean()))
-    return Intransigence([continual.defined(v) for v in each.tolist()], mean, bound_run.run, exact)
+    return Intransigence([continual.defined(v) for v in each.tolist()], mean, bound_run.run, so_far)
+
+
+STAND_INS = {
+    True: "* a stand-in: against a run that kept all data so far, with more training than one budget",
+    False: "** a stand-in: against a run on all data at once, which has seen later experiences too",
+}
 
 
 @dataclass(frozen=True)
@@ -168,7 +179,7 @@ def _key(record: Record) -> tuple[object, ...]:
 
 
 def _bound(record: Record) -> tuple[np.ndarray, bool] | None:
-    """(value of each experience, exact) of a run on all data, by what it did; None of any other."""
+    """(value of each experience, so_far) of a run on all data, by what it did; None of any other."""
     if record.trained_at_once:
         return record.R()[-1], False
     return (np.diag(record.R()), True) if record.held_everything else None
@@ -192,7 +203,8 @@ class Comparison:
     @property
     def metrics(self) -> list[str]:
         """Names of the metrics that are compared."""
-        shown = [f"average_{self.records[0].headline}", "average_accuracy", "forgetting", "bwt", "learning_accuracy"]
+        average = f"average_{self.records[0].headline}"
+        shown = [average, "average_accuracy", "forgetting", "af", "bwt", "learning_accuracy"]
         return list(dict.fromkeys(shown))
 
     @property
@@ -208,14 +220,14 @@ class Comparison:
 
     def _row(self, record: Record, missed: Intransigence | None) -> list[str]:
         spec, memory = record.spec, record.memory
-        mark = "" if missed is None or missed.exact else " *"
+        mark = "" if missed is None else " *" if missed.so_far else " **"
         return [
             f"{spec.detector} {spec.preset}",
             spec.strategy,
             str(spec.seed),
-            *(number(record.metrics[name]) for name in self.metrics),
+            *(number(record.metrics.get(name)) for name in self.metrics),
             *([number(missed.mean if missed else None) + mark] if any(self.intransigence) else []),
-            f"{memory.samples[-1]} ({size(memory.bytes[-1])})",
+            f"{memory.samples[-1]} ({size(memory.bytes[-1] + memory.state_bytes)})",
             f"{record.compute.passes:,.0f}" if record.compute else number(None),
             f"{record.seconds.total:.0f}",
         ]
@@ -228,9 +240,9 @@ class Comparison:
     @property
     def notes(self) -> list[str]:
         """Lines below the table."""
-        inexact = any(missed and not missed.exact for missed in self.intransigence)
+        kinds = {missed.so_far for missed in self.intransigence if missed}
         return [
-            *["* against the joint run's last row, which has seen later experiences too"] * inexact,
+            *(note for so_far, note in STAND_INS.items() if so_far in kinds),
             self.sentence,
             *map(str, self.left_out),
         ]
@@ -244,7 +256,7 @@ class Comparison:
         memory, compute = record.memory, record.compute
         return {
             "run": record.run,
-            **{name: record.metrics[name] for name in self.metrics},
+            **{name: record.metrics.get(name) for name in self.metrics},
             "intransigence": asdict(missed) if missed else None,
             "compute": compute.model_dump() if compute else None,
             "stability": record.stability,

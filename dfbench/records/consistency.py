@@ -27,6 +27,8 @@ def _problems(record: Any) -> Iterator[str]:
         forward, backward, passes = sum(record.compute.forward), sum(record.compute.backward), record.compute.passes
         if abs((forward + 2 * backward) / 3 - passes) > 0.051:  # recorded to one decimal
             yield f"compute.passes: {passes:g} are not those of {forward} rows forward and {backward} backward"
+    if record.spec.data_fingerprint != record.data.fingerprint:
+        yield "spec.data_fingerprint is not data.fingerprint: the record states two data sets"
     for name in ("seed", "memory"):
         if getattr(record.spec, name) < 0:
             yield f"spec.{name}: {getattr(record.spec, name)} is below 0"

@@ -15,11 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dfbench.errors import DataError
 from dfbench.evaluation.scores import Group, Scores, reading
 from dfbench.files import replacing
+from dfbench.parquet import check_expansion, read_table
 from dfbench.records.spec import RunSpec
 
 SCHEMA = pa.schema(
@@ -34,16 +36,22 @@ SCHEMA = pa.schema(
         pa.field("labels", pa.list_(pa.int16())),
         pa.field("scores", pa.list_(pa.float32()), nullable=False),
         pa.field("predicted", pa.list_(pa.int16())),
+        pa.field("identities", pa.list_(pa.string())),
     ]
 )
-"""``sha256`` is the digest of all scores of the run. ``samples``, ``videos`` and ``labels`` are null where an earlier
-row of the same ``test_set`` has them, ``predicted`` where it is 1 for a score above .5 and 0 otherwise."""
+"""``sha256`` is the digest of all scores of the run. ``samples``, ``videos``, ``labels`` and ``identities`` are null
+where an earlier row of the same ``test_set`` has them, ``identities`` also where nobody is known, ``predicted`` where
+it is 1 for a score above .5 and 0 otherwise. A pack from before ``identities`` is read as one that knows nobody."""
 
 _PARQUET: dict[str, Any] = {
     "compression": "zstd",
     "compression_level": 19,
     "write_page_checksum": True,
-    "use_dictionary": ["run", "sha256", "videos.list.element", "labels.list.element", "predicted.list.element"],
+    "use_dictionary": [
+        "run",
+        "sha256",
+        *(f"{name}.list.element" for name in ("videos", "labels", "predicted", "identities")),
+    ],
     "column_encoding": {"samples.list.element": "DELTA_BYTE_ARRAY", "scores.list.element": "BYTE_STREAM_SPLIT"},
 }
 
@@ -81,8 +89,7 @@ def packed_runs(path: Path) -> set[PackedRun]:
         DataError: The file is missing, damaged or not a pack.
     """
     with reading(path):
-        with path.open("rb") as file:
-            table = pq.read_table(file, columns=["run", "sha256"], page_checksum_verification=True)
+        table = read_table(path, columns=["run", "sha256"])
         return {PackedRun(**row) for row in table.to_pylist()}
 
 
@@ -93,11 +100,16 @@ def read_pack(path: Path, sha256: str | None = None) -> dict[PackedRun, Scores]:
         DataError: The file is missing, damaged or not a pack.
     """
     with reading(path):
-        with path.open("rb") as file:
-            table = pq.read_table(file, page_checksum_verification=True)
+        table = read_table(path, rows=1)
+        if table.schema.equals(pa.schema(list(SCHEMA)[:-1])):  # from before the column
+            people = SCHEMA.field("identities")
+            table = table.append_column(people, pa.nulls(len(table), people.type))
         if not table.schema.equals(SCHEMA):
             raise DataError(f"{path} is not a pack of scores: its columns are {table.column_names}")
         table.validate(full=True)
+        # Experiences may share a row: they share its arrays too, but every check goes through the rows of each.
+        tested_on, values = (pc.list_value_length(table.column(name)).cast("int64") for name in ("tested_on", "scores"))
+        check_expansion(path, 4 * (pc.sum(pc.multiply(tested_on, values)).as_py() or 0), len(table))
         groups = _groups(table.combine_chunks(), sha256)
     found = {run: Scores(each) for run, each in groups.items()}
     for run, scores in found.items():
@@ -122,7 +134,9 @@ def _rows(runs: Mapping[PackedRun, Scores]) -> Iterable[dict[str, Any]]:
     for run in sorted(runs):
         rows: dict[tuple[bytes | int, ...], dict[str, Any]] = {}
         for group in runs[run]:
-            names = (_joined(group.samples), _joined(group.videos), group.labels.tobytes())
+            names = (
+                _joined(group.samples), _joined(group.videos), group.labels.tobytes(), _joined(group.identities)
+            )  # fmt: skip
             new = names not in test_sets
             test_set = test_sets.setdefault(names, len(test_sets))
             same = (group.trained_on, test_set, group.scores.tobytes(), group.predicted.tobytes())
@@ -140,19 +154,21 @@ def _rows(runs: Mapping[PackedRun, Scores]) -> Iterable[dict[str, Any]]:
                 "labels": group.labels if new else None,
                 "scores": group.scores,
                 "predicted": None if follows else group.predicted,
+                "identities": group.identities if new and group.identities.any() else None,
             }
         yield from rows.values()
 
 
 def _groups(table: pa.Table, sha256: str | None) -> dict[PackedRun, list[Group]]:
     columns = {name: table.column(name) for name in SCHEMA.names}
-    test_sets: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+    test_sets: dict[int, tuple[tuple[np.ndarray, np.ndarray, np.ndarray], np.ndarray | None]] = {}
     found: dict[PackedRun, list[Group]] = {}
     for i in range(len(table)):
         test_set = columns["test_set"][i].as_py()
         if columns["samples"][i].is_valid:
             samples, videos, labels = (_array(columns[name][i]) for name in ("samples", "videos", "labels"))
-            test_sets[test_set] = samples, videos, labels
+            people = columns["identities"][i]
+            test_sets[test_set] = (samples, videos, labels), _array(people) if people.is_valid else None
         run = PackedRun(columns["run"][i].as_py(), columns["sha256"][i].as_py())
         if sha256 is not None and run.sha256 != sha256:
             continue
@@ -160,8 +176,9 @@ def _groups(table: pa.Table, sha256: str | None) -> dict[PackedRun, list[Group]]
             raise ValueError(f"row {i} is on test set {test_set}, which no row describes")
         scores = _array(columns["scores"][i])
         predicted = _array(columns["predicted"][i]) if columns["predicted"][i].is_valid else _predicted(scores)
+        names, identities = test_sets[test_set]
         found.setdefault(run, []).extend(
-            Group(columns["trained_on"][i].as_py(), tested_on, *test_sets[test_set], scores, predicted)
+            Group(columns["trained_on"][i].as_py(), tested_on, *names, scores, predicted, identities)  # type: ignore[arg-type]
             for tested_on in columns["tested_on"][i].as_py()
         )
     return found

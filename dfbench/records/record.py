@@ -15,17 +15,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
+from dfbench.benchmarks.schema import Description, Scope
 from dfbench.documents import read_json
 from dfbench.errors import DataError, PluginError, first_problem
 from dfbench.files import write_json
 from dfbench.records import consistency, outside
+from dfbench.records.conversion import converted
 from dfbench.records.spec import RunSpec
 
 if TYPE_CHECKING:
     from dfbench.benchmarks.stream import Stream
     from dfbench.evaluation.scores import Scores
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: identities in the scores, intervals over them, forgetting from the models that had learned an experience."""
 RECORD, SCORES, WEIGHTS = "record.json", "scores.parquet", "model.safetensors"
 """Names of the files in the folder of a finished run."""
 
@@ -74,6 +77,10 @@ class Data(_Part):
     experiences: Annotated[list[ExperienceData], Field(min_length=1)]
     notes: list[str] = []
     """What a reader should know of the data: leaks, pictures left out."""
+    description: Description = ""
+    """What the benchmark is, as its file says."""
+    scope: Scope | None = None
+    """What its results speak of; None where its file does not say."""
 
 
 class Input(_Part):
@@ -158,6 +165,10 @@ class Environment(_Part):
     python: str = ""
     platform: str = ""
     processor: str = ""
+    processor_model: str = ""
+    """Vendor, family, model and stepping; empty in older records, and where the system does not say."""
+    processor_flags: list[Name] = []
+    """Instructions that decide speed and last digits (bf16, AVX-512, AMX); see :mod:`dfbench.runs.environment`."""
     device: str
     device_name: str = ""
     cores: Count | None = None
@@ -179,7 +190,8 @@ class Uncertainty(_Part):
     """Percentile intervals and the replicates of the average; see :mod:`dfbench.evaluation.uncertainty`."""
 
     method: str
-    unit: Literal["video", "sample"]
+    unit: Literal["identity", "video", "sample"]
+    """What was drawn: people, or where none is known videos, or samples."""
     metric: Name
     count: Count
     level: float
@@ -213,7 +225,7 @@ class PublishedWeights(_Part):
 class Record(_Part):
     """The record of one run, as ``dfbench eval`` writes it, with what the leaderboard and ``verify`` attach."""
 
-    schema_version: Literal[1] = Field(alias="schema")
+    schema_version: Literal[2] = Field(alias="schema")
     run: Annotated[Name, Field(max_length=240)]
     created: str
     """ISO 8601, UTC."""
@@ -312,7 +324,7 @@ class Record(_Part):
         try:
             file = path / RECORD if path.is_dir() else path
             if not file.exists():
-                raise DataError(f"{file}: there is no record; the run may not be finished")
+                raise DataError(_missing(path, file))
             size = file.stat().st_size
         except OSError as error:  # a name of over 255 bytes
             raise DataError(f"{str(path)[:200]}: cannot be read ({error.strerror})") from error
@@ -382,7 +394,7 @@ class Record(_Part):
     def _harmless(cls, value: Any) -> Any:
         if problem := outside.value_problem(value):
             raise ValueError(problem)
-        return value
+        return converted(value)
 
     @model_validator(mode="after")
     def _shapes(self) -> Record:
@@ -411,6 +423,16 @@ def matrix_of(name: str, metric: Metric, scores: Scores, size: int) -> Matrix:
     return matrix
 
 
+def _missing(path: Path, file: Path) -> str:
+    """Why there is no record; a folder of runs may have been meant for its runs."""
+    if not path.is_dir() and file.name != RECORD:
+        return f"{file}: there is no record: no such file or folder"
+    count = sum(1 for _ in path.glob(f"*/{RECORD}")) if path.is_dir() else 0
+    if count:
+        return f"{path} is not a run but a folder of {count}: give {path / '*'}"
+    return f"{file}: there is no record; the run may not be finished"
+
+
 def _described(stream: Stream) -> dict[str, Any]:
     """The data of a stream: fingerprint, sizes by class, notes."""
     labels = stream.samples.label
@@ -429,4 +451,6 @@ def _described(stream: Stream) -> dict[str, Any]:
             for e in stream.experiences
         ],
         "notes": list(stream.notes),
+        "description": stream.description,
+        "scope": stream.scope,
     }

@@ -41,15 +41,26 @@ def differing_options(specs: Sequence[RunSpec]) -> list[list[tuple[str, Any]]]:
 def labels(specs: Sequence[RunSpec]) -> list[str]:
     """A name for each spec that tells it from the others: ``naive``, ``replay · memory=99``, ``xception · naive``.
 
-    The strategy is always named, detector and preset where they differ, then the differing options.
+    The strategy is always named, detector and preset where they differ, then the differing options: those of a strategy
+    or a detector only where other specs of the same one have another value.
     """
     first = ("detector", "preset")
     named = []
-    for spec, options in zip(specs, differing_options(specs), strict=True):
+    for spec, every in zip(specs, differing_options(specs), strict=True):
+        same = {
+            "strategy_config": [s.strategy_config for s in specs if s.strategy == spec.strategy],
+            "detector_config": [s.detector_config for s in specs if s.detector == spec.detector],
+        }
+        options = [(name, value) for name, value in every if _tells_apart(name, same)]
         parts = [value for name, value in options if name in first] + [spec.strategy]
         parts += [f"{name.rpartition('.')[2]}={_text(v)}" for name, v in options if name not in (*first, "strategy")]
         named.append(" · ".join(parts))
     return named
+
+
+def _tells_apart(name: str, same: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
+    kind, _, key = name.partition(".")
+    return kind not in same or len({repr(flat(config).get(key)) for config in same[kind]}) > 1
 
 
 def _text(value: Any) -> str:

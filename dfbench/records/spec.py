@@ -71,6 +71,14 @@ class RunSpec(BaseModel):
         return {name: value for name, value in self.document().items() if name not in MEASURES}
 
     @property
+    def shown(self) -> dict[str, Any]:
+        """The spec for readers: ``precision`` is what training ran in, which ``tuned`` may have changed."""
+        document = self.document()
+        if "bf16" in self.tuned:
+            document["detector_config"] = {**self.detector_config, "precision": "bf16"}
+        return document
+
+    @property
     def row_id(self) -> str:
         """Ten hexadecimal digits that specs share which differ in the seed alone (or in what is only measured)."""
         row = {name: value for name, value in self.training.items() if name != "seed"}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from rich import filesize
 
 NONE = "–"
+UNITS = {"identity": "people", "video": "videos", "sample": "samples"}
+"""What the intervals of a record draw."""
 METRICS = {
     "auc": "AUC",
     "video_auc": "video AUC",
@@ -58,11 +60,9 @@ def count(value: float) -> str:
     return f"{round(value):,}".replace(",", "\u202f")
 
 
-def compute(passes: float | None, relative: float | None) -> str:
-    """Passes of training in those of plain training, else their number."""
-    if relative is not None:
-        return f"{relative:.1f} ×"
-    return NONE if passes is None else count(passes)
+def compute(relative: float | None) -> str:
+    """Passes of training in those of plain training: ``2.5 ×``; a dash where they were not counted."""
+    return NONE if relative is None else f"{relative:.1f} ×"
 
 
 def seconds(value: float) -> str:

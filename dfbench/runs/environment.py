@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import resource
@@ -28,6 +29,13 @@ PACKAGES = (
 )
 
 
+FLAGS = (
+    "avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", "avx512_vnni", "avx_vnni", "amx_tile", "amx_bf16",
+    "amx_fp16", "amx_int8", "asimd", "asimdhp", "sve", "sve2", "bf16", "svebf16", "i8mm",
+)  # fmt: skip
+"""Instructions by which PyTorch and oneDNN choose kernels, as Linux names them: they decide speed and last digits."""
+
+
 def environment(device: torch.device, plugins: dict[str, str]) -> dict[str, Any]:
     """Versions and machine; ``plugins`` maps the plugins in use to their distributions' versions."""
     processor = _processor()
@@ -35,6 +43,7 @@ def environment(device: torch.device, plugins: dict[str, str]) -> dict[str, Any]
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": processor,
+        **_instructions(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": device.type,
@@ -90,13 +99,29 @@ def _git(folder: Path, *args: str) -> str | None:
 
 
 def _processor() -> str:
+    return _cpuinfo().get("model name") or platform.processor() or platform.machine()
+
+
+def _instructions() -> dict[str, Any]:
+    """Which processor it is behind its name (virtual machines call several ones "AMD EPYC"), and its :data:`FLAGS`."""
+    known = _cpuinfo()
+    parts = {"vendor_id": "", "cpu family": "family ", "model": "model ", "stepping": "stepping "}
+    flags = set((known.get("flags") or known.get("Features") or "").split())
+    return {
+        "processor_model": " ".join(f"{word}{known[key]}" for key, word in parts.items() if known.get(key)),
+        "processor_flags": [flag for flag in FLAGS if flag in flags],
+    }
+
+
+@functools.cache
+def _cpuinfo() -> dict[str, str]:
+    """What Linux says of the first core; empty elsewhere."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
+        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _version(name: str) -> str | None:

@@ -46,6 +46,7 @@ class TestSets:
         self.detector = detector
         self.names = stream.samples.sample
         self.videos = video_keys(stream.samples)
+        self.identities = stream.identities
         every = concat(parts)
         flat = every.rows.reshape(len(every), -1)
         _, first, inverse = np.unique(flat, axis=0, return_index=True, return_inverse=True)
@@ -85,6 +86,7 @@ class TestSets:
                 self.units.labels[members],
                 p[:, 1] if two_class else np.round(p.max(1) * 256) / 256,  # see SCHEMA of the scores
                 (p[:, 1] > 0.5).astype(np.int16) if two_class else predicted,
+                self.identities[rows],
             )
 
 

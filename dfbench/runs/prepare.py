@@ -13,6 +13,7 @@ from torch import nn
 
 from dfbench.benchmarks.stream import Stream, load_stream
 from dfbench.errors import PluginError, UsageError
+from dfbench.plugin_faults import calling
 from dfbench.plugins import Registry
 from dfbench.records import spec as specs
 from dfbench.records.record import Metric
@@ -21,8 +22,7 @@ from dfbench.runs.code import code_of
 from dfbench.runs.environment import choose_device
 from dfbench.runs.events import EventStream, Listener
 from dfbench.runs.randomness import seed_everything
-from dfbench.training.calls import calling
-from dfbench.training.compatibility import build_network
+from dfbench.training.compatibility import build_network, check_declared
 from dfbench.training.detector import Detector, Task, load_detector
 from dfbench.training.strategies import Strategy
 
@@ -109,6 +109,8 @@ def prepare(request: Request, registry: Registry, listener: Listener | None = No
     # Validated twice: the budget is known only when the data are open, and that may take minutes, after which nobody
     # wants to read that an option was mistyped.
     configure({})
+    strategy = strategy_type(strategy_config)
+    check_declared(detector_type, strategy, (request.detector, request.strategy))
     events = EventStream(listener)
     benchmark = request.benchmark or registry.detectors[request.detector].benchmark or DEFAULT_BENCHMARK
     stream = open_stream(benchmark, registry, request.data_root, events)
@@ -122,7 +124,6 @@ def prepare(request: Request, registry: Registry, listener: Listener | None = No
     task = Task(classes=stream.classes, native_size=stream.native_size, experiences=len(stream.experiences))
     with calling(detector_type, "__init__"):
         detector = detector_type(config, task)
-    strategy = strategy_type(strategy_config)
     network = untrained(detector, request.seed)
     spec = RunSpec(
         detector=request.detector,

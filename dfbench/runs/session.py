@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,7 @@ from dfbench.errors import DataError
 from dfbench.evaluation.continual import defined
 from dfbench.evaluation.scores import UNTRAINED, Scores
 from dfbench.evaluation.summary import group_metrics
+from dfbench.plugin_faults import calling, made_by, where
 from dfbench.runs.detector_state import Kept, kept_tensors
 from dfbench.runs.events import (
     Evaluated,
@@ -32,7 +35,6 @@ from dfbench.runs.mid_training import MidTrainingEval
 from dfbench.runs.prediction import TestSets, experience_units
 from dfbench.runs.prepare import Prepared
 from dfbench.runs.randomness import restored, seed_everything
-from dfbench.training.calls import calling
 from dfbench.training.compatibility import check_pair
 from dfbench.training.dataset import experiences_of, unit_dataset
 from dfbench.training.detector import Detector
@@ -41,6 +43,9 @@ from dfbench.training.strategies import Need, StrategyContext
 from dfbench.training.template import LoopTemplate
 from dfbench.training.tuned_forward import TunedForward, to_channels_last
 from dfbench.training.unit_rows import check_unit_logits
+
+SIZES = re.compile("size|shape|spatial|dimension|value per channel|kernel|too small", re.IGNORECASE)
+"""Messages of errors that pictures of another size may avoid."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ class Session:
         model = to_channels_last(network.to(self.device), self.spec.tuned)
         probe = self.tests.loader.fetch(self.tests.probe_batch())
         names = (self.spec.detector, self.spec.strategy)
-        with restored():
+        with restored(), self._where("before any training"):
             check_pair(self.detector, self.strategy, model, probe, names)
             if Need.UNIT_LOGITS in self.strategy.needs:
                 self.loader.seed(self.spec.seed)
@@ -138,11 +143,13 @@ class Session:
             targets=torch.from_numpy(units.target),
             sample_bytes=self.loader.sample_bytes,
         )
+        plugins = strategy.plugins(context)
+        made_by(strategy, plugins)
         return LoopTemplate(
             detector=detector,
             model=model,
             loader=self.loader,
-            plugins=strategy.plugins(context),
+            plugins=plugins,
             device=self.device,
             effects=strategy.effects,
             needs=strategy.needs,
@@ -169,7 +176,8 @@ class Session:
         self.template.progress = functools.partial(self._after_step, number, first_step)
         if mid_training is not None:
             mid_training.begin(number, stage.row, first_step)
-        seconds = self._timed_training(stage)
+        with self._where(f"in training {number} of {self.trainings}, on {', '.join(map(repr, stage.names))}"):
+            seconds = self._timed_training(stage)
         steps = self.step - first_step
         if mid_training is not None:
             seconds -= mid_training.seconds
@@ -181,6 +189,19 @@ class Session:
             self._note_unsaved(kept)
         stored = self._note_stored()
         self.events.event(ExperienceFinished(number, stage.names, seconds, steps, self.step, stored))
+
+    def _where(self, place: str) -> contextlib.AbstractContextManager[None]:
+        """A context whose exceptions say where they were raised, and on pictures of which size if that may matter."""
+        height, width = self.loader.pixels.shape[1:3]
+
+        def text(message: str) -> str:
+            if not SIZES.search(message):
+                return place
+            option = "image_size" in type(self.detector.config).model_fields
+            advice = "; --set image_size=N stores them at N×N" if option else ""
+            return f"{place}, pictures of {height}×{width} pixels{advice}"
+
+        return where(text)
 
     def _seed(self, stage: Stage) -> None:
         seed = seed_everything(self.spec.seed, stage.row + 1)
@@ -236,7 +257,8 @@ class Session:
         """Predictions on every test set after training ``number``; 0: the untrained network."""
         start = time.perf_counter()
         self.events.event(EvaluationStarted(number, self.trainings))
-        with calling(self.detector, "predict"):
+        after = f"after training {number} of {self.trainings}" if number else "before any training"
+        with calling(self.detector, "predict"), self._where(after):
             probabilities = self.tests.predict(self._predictor(number), self.template.scoring, self.events.tested)
         scores = Scores()
         self.tests.add_scores(scores, self.stages[number - 1].row if number else UNTRAINED, probabilities)

@@ -247,7 +247,8 @@ def _described(trial: Trial, plain: Trial) -> dict[str, Any]:
 def _key(prepared: Prepared) -> str:
     """Of all that the measurement depends on; not the seed."""
     here = environment(prepared.device, {})
-    where = {name: here[name] for name in ("processor", "threads", "device", "device_name")}
+    names = ("processor", "processor_model", "processor_flags", "threads", "device", "device_name")
+    where = {name: here[name] for name in names}
     document = [prepared.spec.model_dump(exclude={"seed", "split", *MEASURES}), where, here["packages"]["torch"]]
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:20]
 

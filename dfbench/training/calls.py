@@ -1,4 +1,4 @@
-"""Calls of a detector's own code: what it returns is checked, and it cannot end the program."""
+"""What a detector's own code returns, and how it calls its network."""
 
 from __future__ import annotations
 
@@ -9,49 +9,34 @@ from typing import Any
 import torch
 from torch import nn
 
-from dfbench.errors import PluginError
+from dfbench.plugin_faults import Fault
 
 NOT_ONE_TENSOR = "the network is called with something other than one tensor: call model(x)"
 CHANGED_IN_PLACE = "model(x) changes x in place: the earlier network would get the changed x"
 
 
-@contextlib.contextmanager
-def calling(detector: Any, method: str) -> Iterator[None]:
-    """A context for a call of a detector's method.
-
-    Raises:
-        PluginError: The method raised ``SystemExit``, which would end the program as if it had succeeded.
-    """
-    try:
-        yield
-    except SystemExit as error:
-        name = detector.__name__ if isinstance(detector, type) else type(detector).__name__
-        raise PluginError(f"{name}.{method} ended the program (SystemExit: {error})") from error
-
-
-def check_loss(loss: Any, sentence: str, end: str = "") -> None:
+def check_loss(loss: Any, detector: Any, method: str, did: str, end: str = "") -> None:
     """Check that a loss can be trained on.
 
     Args:
         loss: What the detector made.
-        sentence: Who did what with it: ``"Mine.loss returned"``.
+        detector: The detector, or the name of its class.
+        method: Of the detector.
+        did: What the method did with the loss: ``"returned"``.
         end: The end of that sentence.
 
     Raises:
-        PluginError: It is not a scalar tensor with a gradient.
+        Fault: It is not a scalar tensor with a gradient.
     """
     end = f" {end}" if end else ""
     if not isinstance(loss, torch.Tensor):
-        raise PluginError(f"{sentence} a {type(loss).__name__}{end}: a scalar loss is needed")
+        raise Fault(detector, method, f"{did} a {type(loss).__name__}{end}: a scalar loss is needed")
     if loss.dim() != 0:
-        raise PluginError(
-            f"{sentence} a wrong loss{end}: it must be a scalar loss, not one of shape {tuple(loss.shape)}"
-        )
+        wrong = f"it must be a scalar loss, not one of shape {tuple(loss.shape)}"
+        raise Fault(detector, method, f"{did} a wrong loss{end}: {wrong}")
     if not loss.requires_grad:
-        raise PluginError(
-            f"{sentence} a loss without a gradient{end}: it was detached, or computed under torch.no_grad() or on "
-            "frozen weights alone"
-        )
+        why = "it was detached, or computed under torch.no_grad() or on frozen weights alone"
+        raise Fault(detector, method, f"{did} a loss without a gradient{end}: {why}")
 
 
 def is_one_tensor(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

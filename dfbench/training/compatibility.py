@@ -9,11 +9,35 @@ import torch
 from torch import nn
 
 from dfbench.data.loader import Batch
-from dfbench.errors import IncompatibleError, PluginError
-from dfbench.training.calls import CHANGED_IN_PLACE, NOT_ONE_TENSOR, calling, is_one_tensor
+from dfbench.errors import IncompatibleError
+from dfbench.plugin_faults import Fault, calling
+from dfbench.training.calls import CHANGED_IN_PLACE, NOT_ONE_TENSOR, is_one_tensor
 from dfbench.training.detector import Detector
 from dfbench.training.modeling import linear_heads
 from dfbench.training.strategies import Need, Strategy
+
+
+def check_declared(detector: Detector | type[Detector], strategy: Strategy, names: tuple[str, str]) -> None:
+    """What the detector's class alone says against a strategy, so that it is known before any data are opened.
+
+    Args:
+        detector: or its class.
+        strategy: whose needs must be met.
+        names: of detector and strategy, as the user knows them.
+
+    Raises:
+        IncompatibleError: a need is not met.
+    """
+    pair = f"strategy {names[1]} cannot train detector {names[0]}"
+    if detector.opaque and strategy.needs:
+        need = sorted(need.value for need in strategy.needs)[0]
+        raise IncompatibleError(
+            f"{pair}: it {need}, and this detector's loop is opaque; use a strategy that only chooses the data"
+        )
+    if detector.mixes and Need.UNIT_LOGITS in strategy.needs:
+        raise IncompatibleError(
+            f"{pair}: it {Need.UNIT_LOGITS.value}, and this detector declares that its loss mixes units (mixes = True)"
+        )
 
 
 def check_pair(detector: Detector, strategy: Strategy, model: nn.Module, batch: Batch, names: tuple[str, str]) -> None:
@@ -28,14 +52,10 @@ def check_pair(detector: Detector, strategy: Strategy, model: nn.Module, batch: 
 
     Raises:
         IncompatibleError: a need is not met; the message names it and both of the pair.
-        PluginError: the detector's predictions are not probabilities of the task's classes.
+        Fault: the detector's predictions are not probabilities of the task's classes.
     """
+    check_declared(detector, strategy, names)
     pair = f"strategy {names[1]} cannot train detector {names[0]}"
-    if detector.opaque and strategy.needs:
-        need = sorted(need.value for need in strategy.needs)[0]
-        raise IncompatibleError(
-            f"{pair}: it {need}, and this detector's loop is opaque; use a strategy that only chooses the data"
-        )
     probed = probe(detector, model, batch)
     logits = probed.output
     classes = detector.task.num_classes
@@ -80,7 +100,7 @@ def probe(detector: Detector, model: nn.Module, batch: Batch) -> Probed:
         batch: some test units.
 
     Raises:
-        PluginError: the prediction is not probabilities of shape (N, classes).
+        Fault: the prediction is not probabilities of shape (N, classes).
     """
     inputs: list[Any] = []
     seen: list[Probed] = []
@@ -105,33 +125,37 @@ def probe(detector: Detector, model: nn.Module, batch: Batch) -> Probed:
             hook.remove()
         for module, training in modes.items():
             module.training = training
-    _check_probabilities(predicted, (len(batch), detector.task.num_classes), f"{type(detector).__name__}.predict")
+    _check_probabilities(predicted, (len(batch), detector.task.num_classes), detector)
     return seen[0] if seen else Probed()
 
 
-def _check_probabilities(predicted: Any, expected: tuple[int, int], method: str) -> None:
-    needed = f"probabilities of shape {expected}, rows summing to 1, are needed"
+def _check_probabilities(predicted: Any, expected: tuple[int, int], detector: Detector) -> None:
+    if returned := _no_probabilities(predicted, expected):
+        needed = f"probabilities of shape {expected}, rows summing to 1, are needed"
+        raise Fault(detector, "predict", f"returned {returned}; {needed}")
+
+
+def _no_probabilities(predicted: Any, expected: tuple[int, int]) -> str:
+    """What a detector predicted instead of probabilities; empty if it did predict them."""
     if not isinstance(predicted, torch.Tensor):
-        raise PluginError(f"{method} returned a {type(predicted).__name__}; {needed}")
+        return f"a {type(predicted).__name__}"
     if tuple(predicted.shape) != expected:
-        raise PluginError(f"{method} returned shape {tuple(predicted.shape)}; {needed}")
+        return f"shape {tuple(predicted.shape)}"
     p = predicted.float()
     if not p.isfinite().all():
-        raise PluginError(f"{method} returned numbers that are not finite before any training; {needed}")
-    if p.min() < 0 or p.max() > 1.001 or (p.sum(1) - 1).abs().max() > 0.02:  # bf16 has 3 digits
-        raise PluginError(f"{method} returned values that are not probabilities (logits?); {needed}")
+        return "numbers that are not finite before any training"
+    wrong = p.min() < 0 or p.max() > 1.001 or (p.sum(1) - 1).abs().max() > 0.02  # bf16 has 3 digits
+    return "values that are not probabilities (logits?)" if wrong else ""
 
 
 def build_network(detector: Detector) -> nn.Module:
     """The detector's untrained network.
 
     Raises:
-        PluginError: ``build`` returned something else.
+        Fault: ``build`` returned something else.
     """
     with calling(detector, "build"):
         model = detector.build()
     if not isinstance(model, nn.Module):
-        raise PluginError(
-            f"{type(detector).__name__}.build returned a {type(model).__name__}: it must return a torch.nn.Module"
-        )
+        raise Fault(detector, "build", f"returned a {type(model).__name__}: it must return a torch.nn.Module")
     return model

@@ -26,7 +26,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dfbench.data.loader import Batch
-from dfbench.errors import PluginError
+from dfbench.plugin_faults import Fault
 from dfbench.training.calls import check_loss
 from dfbench.training.host import LoopHost
 from dfbench.training.modeling import copy_network
@@ -149,7 +149,7 @@ class Loop:
                 before = progress.done
                 yield from self.batches()
                 if progress.done == before:
-                    raise PluginError("a training loop over loop.steps() must call loop.step(loss) for its batches")
+                    raise self._fault("a training loop over loop.steps() must call loop.step(loss) for its batches")
         finally:
             progress.limit = None
 
@@ -164,9 +164,9 @@ class Loop:
             PluginError: the detector declares itself opaque, or another pass is not finished.
         """
         if self._host.opaque:
-            raise PluginError("an opaque detector reads loop.data, not loop.batches(): its steps cannot be seen")
+            raise self._fault("an opaque detector reads loop.data, not loop.batches(): its steps cannot be seen")
         if self._dealing:
-            raise PluginError(
+            raise self._fault(
                 "a second loop.batches() or loop.steps() began while the first goes on: a step belongs to one batch; "
                 "finish the first pass, or draw both parts from one batch"
             )
@@ -203,7 +203,7 @@ class Loop:
             PluginError: the detector does not declare itself opaque.
         """
         if not self._host.opaque:
-            raise PluginError("loop.data is for detectors that declare themselves opaque: use loop.batches()")
+            raise self._fault("loop.data is for detectors that declare themselves opaque: use loop.batches()")
         self._trains = True
         return Passes(self._host)
 
@@ -229,7 +229,7 @@ class Loop:
         Raises:
             PluginError: there is no optimizer, or one that evaluates the loss several times per step (LBFGS, SAM).
         """
-        check_optimizers(optimizers)
+        check_optimizers(optimizers, self._host.detector_name)
         self._host.optimizer = Optimizers(optimizers, self.model)
         if self._group.left == 0 or not self._group.stepped:  # not within a step: nobody needs what is there
             self._host.optimizer.zero_grad()
@@ -331,13 +331,16 @@ class Loop:
 
     def _check_step(self, loss: Any) -> None:
         if not self._armed:
-            raise PluginError("loop.step(loss) goes once with each batch of loop.batches() or loop.steps()")
+            raise self._fault("loop.step(loss) goes once with each batch of loop.batches() or loop.steps()")
         if not self._recipe.given:
-            raise PluginError("call loop.optimize(optimizer) before the first loop.step(loss)")
-        check_loss(loss, f"{self._host.detector_name}.train passed", "to loop.step()")
+            raise self._fault("call loop.optimize(optimizer) before the first loop.step(loss)")
+        check_loss(loss, self._host.detector_name, "train", "passed", "to loop.step()")
         if not self._recipe.checked:  # once: it waits for the device
-            check_scale(loss)
+            check_scale(loss, self._host.detector_name)
             self._recipe.checked = True
+
+    def _fault(self, what: str, method: str = "") -> Fault:
+        return Fault(self._host.detector_name, method, what)
 
     @property
     def _predicting(self) -> nn.Module:
@@ -429,15 +432,15 @@ class Loop:
             PluginError: the loop made no step, or none on the network, which would be a silent result otherwise.
             DfbenchError: the training diverged.
         """
-        host, name = self._host, self._host.detector_name
+        host = self._host
         if self._count.done == 0 and not host.opaque:
-            raise PluginError(
-                f"the training loop of {name} made no step: it must draw from "
-                "loop.batches() and call loop.step(loss), or declare itself opaque"
+            raise self._fault(
+                "made no step: it must draw from loop.batches() and call loop.step(loss), or declare itself opaque",
+                "train",
             )
         if not self._trains:
             what = "it never read loop.data" if host.opaque else "no weight in its optimizers got a gradient"
-            raise PluginError(f"{name}.train did not train loop.model, the network that predicts: {what}")
+            raise self._fault(f"did not train loop.model, the network that predicts: {what}", "train")
         self._watch.finish(host.effects)
         if self._averaged is not None:
             host.averaged = self._averaged.module

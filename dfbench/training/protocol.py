@@ -6,6 +6,7 @@ Avalanche calls a strategy's plugins with the object that trains, here a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -152,6 +153,21 @@ class Training(Protocol):
         Args:
             ids: int64 (M,), the stored units. They are drawn in shuffled rounds, each equally often.
             batch_size: stored units per batch, M at most.
+        """
+        ...
+
+    def optimizer_like(self, pairs: Sequence[tuple[torch.Tensor, nn.Parameter]]) -> torch.optim.Optimizer:
+        """An optimizer that steps a strategy's own parameters as the detector's step the network's.
+
+        It has their kinds and, at each step, their settings, and begins without state. Make another one when
+        ``optimizer`` is another object. Within an iteration.
+
+        Args:
+            pairs: a parameter of the network, and one that is to be stepped like it. One stays where the detector's
+                optimizers do not hold the first.
+
+        Raises:
+            PluginError: an optimizer cannot be copied.
         """
         ...
 

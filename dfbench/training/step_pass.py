@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dfbench.errors import PluginError
+from dfbench.plugin_faults import Fault
 from dfbench.training.calls import CHANGED_IN_PLACE, NOT_ONE_TENSOR, is_one_tensor
 from dfbench.training.host import LoopHost
 from dfbench.training.strategies import Need
@@ -71,15 +71,16 @@ class StepPass:
             return
         host = self._host
         if self.turn is Turn.FORWARDED and host.needs & {Need.LOGITS, Need.UNIT_LOGITS}:
-            raise PluginError(
-                f"{host.detector_name} calls model(x) twice with gradients in one step, and this strategy reads the "
-                "outputs of one pass: join both inputs in one call, or compute what needs no gradient under "
-                "torch.no_grad()"
+            raise Fault(
+                host.detector_name,
+                "",
+                "it calls model(x) twice with gradients in one step, and this strategy reads the outputs of one pass: "
+                "join both inputs in one call, or compute what needs no gradient under torch.no_grad()",
             )
         if self.turn is Turn.DEALT:
             # Plugins read the network's input, as in Avalanche; until now this was the batch's pixels.
             if Need.INPUTS in host.needs and not is_one_tensor(args, kwargs):
-                raise PluginError(f"{host.detector_name}: this strategy {Need.INPUTS.value}, and {NOT_ONE_TENSOR}")
+                raise Fault(host.detector_name, "", f"this strategy {Need.INPUTS.value}, and {NOT_ONE_TENSOR}")
             if args and isinstance(args[0], torch.Tensor):
                 host.mbatch[0] = args[0]
             self._version = host.mbatch[0]._version
@@ -91,10 +92,10 @@ class StepPass:
             return
         host = self._host
         if Need.INPUTS in host.needs and host.mbatch[0]._version != self._version:
-            raise PluginError(f"{host.detector_name}: this strategy {Need.INPUTS.value}, and {CHANGED_IN_PLACE}")
+            raise Fault(host.detector_name, "", f"this strategy {Need.INPUTS.value}, and {CHANGED_IN_PLACE}")
         if Need.LOGITS in host.needs and isinstance(output, torch.Tensor) and not output.requires_grad:
-            raise PluginError(
-                f"{host.detector_name}: this strategy reads the outputs of model(x), and they have no gradient"
+            raise Fault(
+                host.detector_name, "", "this strategy reads the outputs of model(x), and they have no gradient"
             )
         host.mb_output = output
         with self._callback():
@@ -104,9 +105,11 @@ class StepPass:
     def without_forward(self) -> None:
         """Fire the callbacks around forward for a detector that called parts of the network, not ``model(x)``."""
         if Need.LOGITS in self._host.needs:
-            raise PluginError(
+            raise Fault(
+                self._host.detector_name,
+                "",
                 "this strategy reads the logits of loop.model(x), but the training loop never called it with "
-                "gradients: call the model itself, not its parts"
+                "gradients: call the model itself, not its parts",
             )
         self.turn = Turn.FORWARDED
         self._host._before_forward()

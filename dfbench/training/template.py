@@ -19,14 +19,14 @@ from avalanche.training.plugins import EvaluationPlugin
 from torch import nn
 
 from dfbench.data.loader import Batch, UnitLoader, epoch_order, replay_order
-from dfbench.errors import PluginError
-from dfbench.training.calls import calling, check_loss, graded_outputs
+from dfbench.plugin_faults import Fault, calling
+from dfbench.training.calls import check_loss, graded_outputs
 from dfbench.training.compute import ComputeCounter
 from dfbench.training.dataset import unit_ids
 from dfbench.training.detector import Detector
 from dfbench.training.host import Progress
 from dfbench.training.loop import Loop
-from dfbench.training.optimizers import Optimizers
+from dfbench.training.optimizers import Followers, Optimizers
 from dfbench.training.strategies import Effects, Need
 
 if TYPE_CHECKING:
@@ -201,6 +201,11 @@ class LoopTemplate(SupervisedTemplate):
         new = unit_ids(self.adapted_dataset)
         self.dataloader = UnitOrder(lambda: replay_order(new, ids, self.train_mb_size, batch_size, self.generator))
 
+    def optimizer_like(self, pairs: Sequence[tuple[torch.Tensor, nn.Parameter]]) -> Followers:
+        """An optimizer that steps a strategy's own parameters as the detector's step the network's."""
+        assert isinstance(self.optimizer, Optimizers)
+        return Followers(self.optimizer, pairs)
+
     def train_mode(self) -> None:
         """Put the network into train mode, except what the detector's phase or the strategy has frozen."""
         self.model.train()
@@ -222,15 +227,16 @@ class LoopTemplate(SupervisedTemplate):
             caller has switched gradients off.
 
         Raises:
-            PluginError: the loss does not call the model itself, or calls it twice with gradients.
+            Fault: the loss does not call the model itself, or calls it twice with gradients.
         """
         with graded_outputs(self.model) as outputs:
             self.reference_loss(ids)
         if len(outputs) != 1:
-            called = "called it twice with gradients" if outputs else "never called it"
-            raise PluginError(
-                f"this strategy reads the logits of model(x), but {self.detector_name}.loss {called}: "
-                "call the model itself, not its parts, and once"
+            called = "called model(x) twice with gradients" if outputs else "never called model(x)"
+            raise Fault(
+                self.detector,
+                "loss",
+                f"{called}, whose logits this strategy reads: call the model itself, not its parts, and once",
             )
         return outputs[0] if torch.is_grad_enabled() else outputs[0].detach()
 
@@ -241,7 +247,7 @@ class LoopTemplate(SupervisedTemplate):
         """
         with torch.enable_grad(), self.autocast(), calling(self.detector, "loss"):
             loss = self.detector.loss(self.model, batch)
-        check_loss(loss, f"{self.detector_name}.loss returned")
+        check_loss(loss, self.detector, "loss", "returned")
         return loss if torch.is_grad_enabled() else loss.detach()
 
     def autocast(self) -> torch.autocast:

@@ -14,7 +14,8 @@ from torch import nn
 
 from dfbench.data.loader import Batch
 from dfbench.errors import IncompatibleError
-from dfbench.training.calls import calling, graded_outputs
+from dfbench.plugin_faults import calling
+from dfbench.training.calls import graded_outputs
 from dfbench.training.detector import Detector
 from dfbench.training.strategies import Need
 
@@ -41,8 +42,6 @@ def check_unit_logits(detector: Detector, model: nn.Module, batch: Batch, names:
         IncompatibleError: The number of rows is another, two passes in eval mode differ, or a row is not of its unit.
     """
     pair = f"strategy {names[1]} cannot train detector {names[0]}: it {Need.UNIT_LOGITS.value}, and"
-    if detector.mixes:
-        raise IncompatibleError(f"{pair} this detector declares that its loss mixes units (mixes = True)")
     with _restored(model), torch.enable_grad(), calling(detector, "loss"):
         model.eval()
         _check_rows(detector, model, batch, pair)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from dfbench.errors import DfbenchError, PluginError
+from dfbench.plugin_faults import Fault
 from dfbench.training.strategies import Effects
 
 log = logging.getLogger("dfbench.training")
@@ -106,7 +107,7 @@ class Watch:
         if bool(torch.isfinite(self._largest)):
             return
         if self._seen == 1 and not own_is_finite:
-            raise PluginError(f"{self._detector}: the first loss of this training is not a finite number")
+            raise Fault(self._detector, "", "the first loss of this training is not a finite number")
         raise DfbenchError(
             f"{self._detector}: the loss is not a finite number by batch {self._seen} of this experience: training "
             "diverged; try a lower learning rate or a weaker strategy"
@@ -120,11 +121,15 @@ class Watch:
             )
 
 
-def check_scale(loss: torch.Tensor) -> None:
+def check_scale(loss: torch.Tensor, detector: str) -> None:
     """Refuse a loss that was multiplied for half precision, next to which a strategy's penalty weighs nothing.
 
+    Args:
+        loss: A scalar.
+        detector: Name of its class.
+
     Raises:
-        PluginError: The last operation on it is a multiplication by a large power of two.
+        Fault: The last operation on it is a multiplication by a large power of two.
     """
     node: Any = loss.grad_fn
     if node is None or node.name() != "MulBackward0":
@@ -134,9 +139,11 @@ def check_scale(loss: torch.Tensor) -> None:
             continue
         factor = abs(float(saved))
         if factor >= SCALED and torch.frexp(torch.tensor(factor)).mantissa == 0.5:
-            raise PluginError(
+            raise Fault(
+                detector,
+                "",
                 f"loop.step() got a loss scaled by {factor:g}, as by a GradScaler: next to it the strategy's "
-                "penalties would weigh nothing; pass the loss itself, and use precision bf16 with loop.autocast()"
+                "penalties would weigh nothing; pass the loss itself, and use precision bf16 with loop.autocast()",
             )
 
 

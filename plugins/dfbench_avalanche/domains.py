@@ -73,6 +73,23 @@ def aligned(weight: torch.Tensor, towards: torch.Tensor, gamma: float) -> torch.
     return weight.norm(dim=1, keepdim=True) * F.normalize(direction, dim=1)
 
 
+def partners(weights: list[torch.Tensor], farthest: bool) -> list[torch.Tensor | None]:
+    """Which classifier each one turns towards.
+
+    Args:
+        weights: of each, (classes, D), the newest first.
+        farthest: the one with the least sum of its rows' cosines to this one's, or the next in the list.
+
+    Returns:
+        Copies of their weights; None for one that has no partner.
+    """
+    if not farthest or len(weights) < 2:
+        return [*(weight.clone() for weight in weights[1:]), None]
+    rows = torch.stack([F.normalize(weight, dim=1).flatten() for weight in weights])
+    alike = (rows @ rows.T).fill_diagonal_(torch.inf)
+    return list(torch.stack(weights)[alike.argmin(1)])
+
+
 def centre(features: torch.Tensor, moving: float) -> torch.Tensor:
     """The centre (D,) of features (N, D): a moving average in their order, or their mean if ``moving`` is 0."""
     if not moving:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from avalanche.core import SupervisedPlugin
 from pydantic import Field
+from torch import nn
 
 from dfbench import (
     Effects,
@@ -28,6 +29,29 @@ from dfbench_avalanche.projection import ReferenceGradients, multipliers, refere
 
 CHUNK = "stored units per reference pass at most (default: all at once); batch normalisation sees each pass alone"
 STORED = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class Unmoved:
+    """Whether the weights have moved since a gradient was taken: a batch that a detector passes over moves none."""
+
+    def __init__(self) -> None:
+        self._weights: list[tuple[int, bool]] | None = None
+
+    def holds(self, model: nn.Module) -> bool:
+        """Whether the same parameters may move as then, and none has."""
+        return self._weights == _versions(model)
+
+    def take(self, model: nn.Module) -> None:
+        """A gradient was taken."""
+        self._weights = _versions(model)
+
+    def reset(self) -> None:
+        """The weights move."""
+        self._weights = None
+
+
+def _versions(model: nn.Module) -> list[tuple[int, bool]]:
+    return [(p._version, p.requires_grad) for p in model.parameters()]
 
 
 def draw(dataset: Any, count: int) -> torch.Tensor:
@@ -63,6 +87,7 @@ class UnitGEMPlugin(SupervisedPlugin):
         self.chunk, self.store = chunk, STORED[store]
         self.memory: dict[int, torch.Tensor] = {}
         self.references: ReferenceGradients | None = None
+        self._unmoved = Unmoved()
 
     def before_training_iteration(self, training: Training, **kwargs: Any) -> None:
         """Take the gradient of the detector's loss on each past experience's memory."""
@@ -71,16 +96,20 @@ class UnitGEMPlugin(SupervisedPlugin):
         if self.references is None:
             self.references = ReferenceGradients(training.model, len(self.memory), self.store)
         training.train_mode()
+        if self._unmoved.holds(training.model):
+            return
         for index, ids in enumerate(self.memory.values()):
             training.optimizer.zero_grad()
             reference_backward(training, ids, self.chunk)
             self.references.keep(index)
-        self.effects.add("reference_passes", len(self.memory))
+        self._unmoved.take(training.model)
 
     def after_backward(self, training: Training, **kwargs: Any) -> None:
         """Project the gradient if it opposes a past experience's."""
         if self.references is None:
             return
+        self._unmoved.reset()
+        self.effects.add("reference_passes", len(self.memory))
         inner = self.references.inner_products()
         gram, products = inner[:-1, :-1], inner[:-1, -1]
         if (products < 0).any():
@@ -89,6 +118,7 @@ class UnitGEMPlugin(SupervisedPlugin):
 
     def after_training_exp(self, training: Training, **kwargs: Any) -> None:
         """Store units of the experience that was just trained on."""
+        self._unmoved.reset()
         self.references = None  # the next experience has one more; until then their memory is free
         self.memory[training.clock.train_exp_counter] = draw(training.experience.dataset, self.patterns)
 
@@ -134,9 +164,11 @@ class UnitAGEMPlugin(SupervisedPlugin):
         self.buffers: list[torch.Tensor] = []
         self.reference: list[torch.Tensor | None] = []
         self._draws: list[Callable[[int], torch.Tensor]] = []
+        self._unmoved = Unmoved()
 
     def before_training_exp(self, training: Training, **kwargs: Any) -> None:
         """Start new rounds through the memories."""
+        self._unmoved.reset()
         self._draws = [shuffled_cycle(ids, training.generator) for ids in self.buffers]
 
     def before_training_iteration(self, training: Training, **kwargs: Any) -> None:
@@ -144,12 +176,14 @@ class UnitAGEMPlugin(SupervisedPlugin):
         if not self.buffers:
             return
         training.train_mode()
+        if self._unmoved.holds(training.model):
+            return
         training.optimizer.zero_grad()
         reference_backward(training, self.sample_from_memory(), self.chunk)
         self.reference = [p.grad for p in training.model.parameters()]
         for p in training.model.parameters():
             p.grad = None  # the step's pass allocates its own, so these are kept without a copy
-        self.effects.add("reference_passes", 1)
+        self._unmoved.take(training.model)
 
     def sample_from_memory(self) -> torch.Tensor:
         """Ids of stored units, int64 (N,): equally many of each past experience, about ``sample_size`` in all."""
@@ -165,6 +199,8 @@ class UnitAGEMPlugin(SupervisedPlugin):
         """
         if not self.buffers:
             return
+        self._unmoved.reset()
+        self.effects.add("reference_passes", 1)
         parameters = zip(training.model.parameters(), self.reference, strict=True)
         pairs = [(p.grad, r) for p, r in parameters if p.grad is not None and r is not None]
         if not pairs:  # the two passes train different weights: nothing can oppose

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from avalanche.core import SupervisedPlugin
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import nn
 
 from dfbench import Need, Strategy, StrategyConfig, StrategyContext, Training, unit_ids
@@ -133,6 +133,7 @@ class RWalkPlugin(SupervisedPlugin):
         super().__init__()
         self.strength, self.alpha, self.interval = config.strength, config.alpha, config.interval
         self.by_step = config.fisher == "step"
+        self.by_interval = config.rectify == "interval"
         self.fisher: Tensors = {}
         self.scores: Tensors = {}
         self.penalties: Tensors = {}
@@ -191,7 +192,8 @@ class RWalkPlugin(SupervisedPlugin):
             if due:
                 # The distance is measured by the Fisher metric: approximately the KL divergence of the outputs.
                 moved = 0.5 * self.fisher[name] * (p - self._since[name]).pow(2)
-                self._score[name] += self._saved[name] / (moved + torch.finfo(moved.dtype).eps)
+                score = self._saved[name] / (moved + torch.finfo(moved.dtype).eps)
+                self._score[name] += score.relu() if self.by_interval else score
                 self._saved[name].zero_()
                 self._since[name] = p.detach().clone()
         self._gradient = {}
@@ -219,6 +221,17 @@ class RWalkConfig(StrategyConfig):
         "interval",
         description="what enters the moving average: the mean square of an interval, or as in Avalanche of a step",
     )
+    rectify: Literal["interval", "sum"] | None = Field(
+        None,
+        validate_default=True,
+        description="which scores below 0 become 0: each interval's, or as in Avalanche their sum "
+        "(default: interval, with fisher=step the sum)",
+    )
+
+    @field_validator("rectify")
+    @classmethod
+    def _as_fisher(cls, value: str | None, info: ValidationInfo) -> str:
+        return value or ("sum" if info.data.get("fisher") == "step" else "interval")
 
 
 class RWalk(Strategy):

@@ -34,16 +34,20 @@ class DERPlugin(SupervisedPlugin):
         self.ids = torch.empty(0, dtype=torch.int64)
         self.logits = torch.empty(0)
         self.seen = 0
-        self._new: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._passed: tuple[torch.Tensor, torch.Tensor] | None = None  # units and logits of the last forward pass
+        self._new: list[tuple[torch.Tensor, torch.Tensor]] = []  # of this iteration's batches that were stepped on
 
     def after_forward(self, training: Training, **kwargs: Any) -> None:
         """Remember the logits of the new units."""
         if len(training.mb_output) != len(training.units):
             raise PluginError(f"model(x) gave {len(training.mb_output)} rows for {len(training.units)} units")
-        self._new.append((training.units, training.mb_output.detach().float()))
+        self._passed = training.units, training.mb_output.detach().float()
 
     def before_backward(self, training: Training, **kwargs: Any) -> None:
-        """Add both terms on the memory."""
+        """Add both terms on the memory. The detector steps on this batch, so that its units may be stored."""
+        if self._passed is not None:
+            self._new.append(self._passed)
+            self._passed = None
         count = min(self.batch_size or training.train_mb_size, len(self.ids))
         if count < min(2, training.train_mb_size):  # batch normalisation cannot train on one
             return

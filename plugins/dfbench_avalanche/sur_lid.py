@@ -8,7 +8,7 @@ CVPR 2025, arXiv:2411.11396; the grid of the shuffle and the contrastive loss as
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +16,9 @@ from avalanche.core import SupervisedPlugin
 from pydantic import Field
 from torch import nn
 
-from dfbench import Effects, Memory, Need, PluginError, Strategy, StrategyContext, Training, UsageError, unit_ids
-from dfbench_avalanche.domains import aligned, centre, mean, refilled, shuffled, sparse_uniform
+from dfbench import Effects, Memory, Need, Strategy, StrategyContext, Training, UsageError, unit_ids
+from dfbench_avalanche.classifiers import Classifier, OwnClassifier, PastClassifiers
+from dfbench_avalanche.domains import centre, mean, refilled, shuffled, sparse_uniform
 from dfbench_avalanche.features import HeadInputs
 from dfbench_avalanche.teacher import (
     FeaturePlugin,
@@ -31,27 +32,6 @@ from dfbench_avalanche.teacher import (
 )
 
 
-class _OwnClassifier:
-    """A hook on the head that classifies stored units by the classifier of their experience.
-
-    Args:
-        experience: int64 (N,), index of each unit's classifier; negative for new units, which the head classifies.
-        classifiers: weight and bias of each past experience.
-    """
-
-    def __init__(self, experience: torch.Tensor, classifiers: list[dict[str, torch.Tensor]]) -> None:
-        self.experience, self.classifiers = experience, classifiers
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
-        (features,) = args
-        if len(features) != len(self.experience):
-            raise PluginError(f"sur_lid needs one row per unit, not {len(features)} for {len(self.experience)} units")
-        for index, classifier in enumerate(self.classifiers):
-            mine = (self.experience == index)[:, None]
-            output = torch.where(mine, F.linear(features, **classifier).to(output.dtype), output)
-        return output
-
-
 class SURLIDPlugin(FeaturePlugin):
     """Isolation, distillation and alignment, with one head that is the mean of all classifiers between trainings.
 
@@ -60,7 +40,8 @@ class SURLIDPlugin(FeaturePlugin):
     Attributes:
         stored: ids of stored units by domain.
         centres: mean features by domain, float32 (domains, D), on the CPU.
-        classifiers: weight and bias of the head, by experience.
+        classifiers: of each finished experience, as the last one left them.
+        past: the same in the present training, in which they may move.
     """
 
     def __init__(
@@ -71,7 +52,9 @@ class SURLIDPlugin(FeaturePlugin):
         self.classes = int(targets.max()) + 1
         self.stored: list[torch.Tensor] = []
         self.centres = torch.empty(0)
-        self.classifiers: list[dict[str, torch.Tensor]] = []
+        self.classifiers: list[Classifier] = []
+        self.past = PastClassifiers([], trained=False)
+        self._epoch = 0  # number of epochs begun in this experience
         self._domain = torch.full_like(targets, -1)  # of each unit of the stream; -1: not stored
         self._hook: Any = None
 
@@ -82,22 +65,29 @@ class SURLIDPlugin(FeaturePlugin):
         self._domain.fill_(-1)
         for domain, ids in enumerate(self.stored):
             self._domain[ids] = domain
+        self.past = PastClassifiers(self.classifiers, trained=self.config.frozen == "semi")
+        self._epoch = 0
         if not self.classifiers:
             return
+        self.effects.add("alignments", 0)  # so that a record shows a training too short for any
         self._put(training.model, self.classifiers[-1])
         memory, c = torch.cat(self.stored), self.config
         count = c.batch_size or (c.per_domain and c.per_domain * len(self.stored)) or training.train_mb_size
         if len(memory):
             training.mix_in(memory, min(count, len(memory)))
 
+    def before_training_epoch(self, training: Training, **kwargs: Any) -> None:
+        """Count epochs."""
+        self._epoch += 1
+
     def before_forward(self, training: Training, **kwargs: Any) -> None:
         """Have stored units classified by the classifier of their experience, in this pass alone."""
         super().before_forward(training, **kwargs)
-        if self.classifiers:
+        if len(self.past):
             # New units have domain -1; rounded down, not towards 0, their experience is -1 too.
             origin = self._domain[training.units].div(self.classes, rounding_mode="floor").to(training.device)
             head = training.model.get_submodule(self.heads[0])
-            self._hook = head.register_forward_hook(_OwnClassifier(origin, self.classifiers))
+            self._hook = head.register_forward_hook(OwnClassifier(origin, self.past.each))
 
     def after_forward(self, training: Training, **kwargs: Any) -> None:
         """Let the head alone classify in all other passes."""
@@ -129,14 +119,20 @@ class SURLIDPlugin(FeaturePlugin):
             names = torch.where(names % self.classes == 0, 0, names)
         training.loss = training.loss + c.isolation * supervised_contrast(points, names, c.temperature)
 
-    @torch.no_grad()
     def after_update(self, training: Training, **kwargs: Any) -> None:
-        """Turn the new classifier a little towards the last one."""
-        if self.classifiers and self.config.alignment:
-            head = self._head(training.model)
-            if head.weight.requires_grad:  # not in a phase that trains other layers
-                head.weight.copy_(aligned(head.weight, self.classifiers[-1]["weight"], self.config.alignment))
-                self.effects.add("alignments", 1)
+        """Train the past classifiers with the new one, and turn all a little towards each other."""
+        head, c, past = self._head(training.model), self.config, len(self.past)
+        self.past.step(training, head)
+        shares = [c.alignment, *(self._past_share(age) for age in range(past))]
+        # Not in the first epochs, and not in a phase that trains other layers.
+        if past and any(shares) and self._epoch > c.align_epoch + 1 and head.weight.requires_grad:
+            self.past.align(head, shares, c.towards == "farthest")
+            self.effects.add("alignments", 1)
+
+    def _past_share(self, age: int) -> float:
+        """The share by which a past classifier turns per step; ``age`` is 0 for the last experience's."""
+        shares = self.config.past_alignment
+        return shares[min(age, len(shares) - 1)] if shares and self.past.trained else 0.0
 
     # --- After it -------------------------------------------------------------------------------
 
@@ -151,7 +147,7 @@ class SURLIDPlugin(FeaturePlugin):
                     self.stored.append(kept)
                     centres.append(centre(features, self.config.moving)[None])
             self.keep(training.model)
-            self.classifiers.append(self._classifier(training.model))
+            self.classifiers = [*self.past.detached(), self._classifier(training.model)]
         self.centres = torch.cat(centres)
         for model in (training.model, training.averaged):
             if model is not None:
@@ -187,13 +183,16 @@ class SURLIDPlugin(FeaturePlugin):
         assert isinstance(head, nn.Linear)
         return head
 
-    def _classifier(self, model: nn.Module) -> dict[str, torch.Tensor]:
+    def _classifier(self, model: nn.Module) -> Classifier:
         return {name: p.detach().clone() for name, p in self._head(model).named_parameters()}
 
     @torch.no_grad()
-    def _put(self, model: nn.Module, classifier: dict[str, torch.Tensor]) -> None:
+    def _put(self, model: nn.Module, classifier: Classifier) -> None:
         for name, p in self._head(model).named_parameters():
             p.copy_(classifier[name])
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class SURLIDConfig(Memory):
@@ -203,8 +202,19 @@ class SURLIDConfig(Memory):
     distillation: float = Field(10.0, ge=0, description="weight of the mean squared distance of stored units' features")
     kd: float = Field(1.0, ge=0, description="weight of the divergence from the previous logits of stored units")
     kd_temperature: float = Field(20.0, gt=0, description="of that divergence")
-    alignment: float = Field(
-        0.001, ge=0, lt=1, description="share by which the classifier turns to the last one's per step"
+    alignment: float = Field(0.01, ge=0, lt=1, description="share by which the new classifier turns per step")
+    past_alignment: list[Share] = Field(
+        [0.001, 0.0001, 0.00005],
+        description="the same of past ones with frozen=semi, the latest first; the last value is for all older ones",
+    )
+    align_epoch: int = Field(
+        1, ge=-1, description="last epoch, counted from 0, without such turns; -1: none is without"
+    )
+    towards: Literal["farthest", "last"] = Field(
+        "farthest", description="what a classifier turns to: the one least like it, or the one before it"
+    )
+    frozen: Literal["semi", "full"] = Field(
+        "semi", description="past classifiers are trained on their stored units and turn (semi), or stay (full)"
     )
     temperature: float = Field(0.1, gt=0, description="of the contrastive loss")
     refill: bool = Field(True, description="also isolate points between stored units and their domain's centre")
@@ -224,14 +234,14 @@ class SURLID(Strategy):
 
     Our implementation. A domain is one class of one experience. Three terms are added to the detector's loss: a
     contrastive loss that isolates the domains, and the distances of stored units' features and logits to the previous
-    network's. Each experience has a classifier of its own, turned towards the last one's at each step; their mean
-    predicts.
+    network's. Each experience has a classifier of its own, trained on its units, the stored ones later on, and turned
+    towards the one that is least like it. The mean of all predicts.
 
     Differences from the paper: the detector's own loss replaces cross-entropy. The network has one head. While it is
-    trained it is the new classifier, and stored units are classified by copies of the past ones, which are no longer
-    trained. Between trainings it is the mean of all, whose logits are the mean of theirs. A new classifier starts as
-    the last one. Squares are averaged over rows and features. Each stored unit contributes one new point next to its
-    own. A memory is divided by the number of experiences in advance.
+    trained it is the new classifier; past ones are next to it, stepped as the detector's optimizers step the head.
+    Between trainings the head is the mean of all, whose logits are the mean of theirs. A new classifier starts as the
+    last one. Squares are averaged over rows and features. Each stored unit contributes one new point next to its own.
+    A memory is divided by the number of experiences in advance.
     """
 
     Config: ClassVar = SURLIDConfig

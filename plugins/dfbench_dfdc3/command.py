@@ -6,13 +6,15 @@ from pathlib import Path
 
 import click
 
+EXAMPLE = "\b\nExamples:\n  dfbench dfdc3 convert a.pth b.pth c.pth --to dfdc3.safetensors"
 
-@click.group("dfdc3")
+
+@click.group("dfdc3", epilog=EXAMPLE)
 def command() -> None:
     """Commands of the detector dfdc3."""
 
 
-@command.command("convert")
+@command.command("convert", epilog=EXAMPLE)
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.argument("c", type=click.Path(path_type=Path))

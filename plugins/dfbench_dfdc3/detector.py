@@ -111,6 +111,7 @@ class DFDC3(Detector):
         },
     }
     head: ClassVar[tuple[str, ...]] = Ensemble.heads
+    mixes: ClassVar[bool] = True
 
     @classmethod
     def default_preset(cls, device: torch.device) -> str:

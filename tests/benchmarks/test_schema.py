@@ -35,6 +35,23 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
     assert two.root == "other"
 
 
+def test_a_description_of_several_lines_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(ONE + "description: |\n  Swaps,\n  then GANs.\nscope: deepfakes\n")
+    spec, _ = read_stream_file(tmp_path / "s.yaml")
+    assert (spec.description, spec.scope) == ("Swaps, then GANs.", "deepfakes")
+    (tmp_path / "s.yaml").write_text(ONE)
+    spec, _ = read_stream_file(tmp_path / "s.yaml")
+    assert (spec.description, spec.scope) == ("", None)
+
+
+def test_the_packaged_streams_say_what_they_are() -> None:
+    found = {name: read_stream_file(path)[0] for name, path in packaged().items()}
+    assert all(spec.description.endswith(".") for spec in found.values())
+    scopes = {name: spec.scope for name, spec in found.items()}
+    assert scopes.pop("cifar10-ni10") == scopes.pop("cifar10-aggregate") == "other"
+    assert set(scopes.values()) == {"laboratory"}
+
+
 def test_equal_and_growing_pieces(tmp_path: Path) -> None:
     file = tmp_path / "s.yaml"
     file.write_text("name: x\ndefaults: {source: cifar10}\nsplit: {parts: 3, growing: true, shuffle: true, seed: 5}")
@@ -66,6 +83,9 @@ MISTAKES = {
         "unknown key 'split.shufle': did you mean 'shuffle'? Known: parts, shuffle, seed, growing",
     ),
     "metric": (ONE + "metric: aux", "metric: Input should be 'auc' or 'accuracy' (got 'aux')"),
+    "scope": (ONE + "scope: real", "scope: Input should be 'laboratory', 'deepfakes' or 'other' (got 'real')"),
+    "long description": (ONE + f"description: {'a' * 601}", "description: String should have at most 600 characters"),
+    "description is a number": (ONE + "description: 3", "description: Input should be a valid string (got 3)"),
     "type": (ONE + "memory: many", "memory: Input should be a valid integer"),
     "negative": (ONE + "memory: -1", "memory: Input should be greater than or equal to 0 (got -1)"),
     "both memories": (

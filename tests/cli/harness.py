@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,3 +75,24 @@ def the_error(done: Done, code: int) -> str:
     assert last.startswith("error: "), done.err
     assert not any(line.startswith("error") for line in before)
     return last.removeprefix("error: ")
+
+
+def on_a_terminal(*args: str, width: int = 80, **env: str) -> str:
+    """What Python prints for these arguments (``-m dfbench`` and the command) where all streams are a terminal."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")}
+    process = subprocess.Popen(
+        [sys.executable, *args], stdout=theirs, stderr=theirs, stdin=theirs,
+        env={**environment, "TERM": "xterm-256color", **env},
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    try:
+        while part := os.read(ours, 4096):
+            seen += part
+    except OSError:  # the other end is closed
+        pass
+    process.wait()
+    os.close(ours)
+    return seen.decode().replace("\r\n", "\n")

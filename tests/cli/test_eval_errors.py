@@ -287,6 +287,16 @@ def test_what_only_shows_together_writes_nothing(case: str, late: Callable[[str]
     assert not out.exists()
 
 
+@pytest.mark.parametrize("strategy", ["der", "sur_lid"])
+def test_a_pair_that_cannot_work_is_refused_before_the_benchmark_is_rendered(
+    strategy: str, evaluate: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DFBENCH_CACHE", str(tmp_path / "cache"))
+    done = evaluate(detector="dfdc3", strategy=strategy, benchmark="forge5-clips")
+    assert f"strategy {strategy} cannot train detector dfdc3" in the_error(done, IncompatibleError.exit_code)
+    assert not (tmp_path / "cache").exists()
+
+
 # --- In a process of its own -------------------------------------------------------------------------
 
 

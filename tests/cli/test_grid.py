@@ -11,16 +11,18 @@ from rich.console import Console
 
 from dfbench.cli.output import Grid, table
 from tests.cli.harness import run_cli
-from tests.cli.test_output import on_a_terminal
 from tests.conftest import write_stream
 
 Capture = pytest.CaptureFixture[str]
 
 
-def printed(grid: Grid, width: int) -> str:
+def printed(grid: Grid, width: int, terminal: bool = False) -> str:
     file = io.StringIO()
-    Console(file=file, soft_wrap=True, width=width, markup=False, emoji=False).print(grid)
-    return file.getvalue()
+    console = Console(
+        file=file, soft_wrap=True, width=width, markup=False, emoji=False, force_terminal=terminal, no_color=True
+    )
+    console.print(grid)
+    return re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue())
 
 
 def wide(columns: int) -> Grid:
@@ -95,13 +97,14 @@ def test_names_with_brackets_are_printed_by_every_command(tmp_path: Path, capfd:
     assert run_cli(capfd, "leaderboard", "show", "--board", board).code == 0
 
 
-def test_compare_keeps_its_names_on_a_narrow_terminal(tiny_stream: Path, tmp_path: Path, capfd: Capture) -> None:
-    settings = ("--set", "epochs=1", "--set", "width=4", "--device", "cpu", "--out", tmp_path)
-    for strategy in ("naive", "replay"):
-        assert run_cli(capfd, "eval", "-d", "simple_cnn", "-s", strategy, "-b", tiny_stream, *settings).code == 0
-    text = on_a_terminal("compare", *map(str, sorted(tmp_path.glob("*-*"))), COLUMNS="80", NO_COLOR="1")
-    assert re.search(r"simple_cnn default +│ naive +│", text)
-    assert re.search(r"simple_cnn default +│ replay +│", text)
-    for column in ("average_auc", "learning_accuracy", "seconds"):
-        assert column in text
-    assert "…" not in text.split("┏", 1)[1]
+def test_columns_without_room_are_left_out_by_rank_and_named_below() -> None:
+    heads = ["detector", "strategy", *(f"column {j}" for j in range(8))]
+    grid = table("", heads, [["simple_cnn", "replay", *["0.123 ± 0.004"] * 8]], 2, ranks=["column 7", "column 2"])
+    text = printed(grid, 80, terminal=True)
+    assert re.search(r"^detector +strategy +column 0 +column 1 +column 2 +column 7$", text.splitlines()[0])
+    assert "not shown: column 3, column 4, column 5, column 6 (" in " ".join(text.split())
+    assert "not shown" not in printed(grid, 200, terminal=True)
+    piped = printed(grid, 80)  # nothing may be missing where a program reads
+    assert "not shown" not in piped
+    assert all(f"column {j}" in piped for j in range(8))
+    assert max(map(len, text.splitlines())) <= 80

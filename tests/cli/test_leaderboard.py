@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def test_show_prints_the_rows(board: Path, capsys: Capture) -> None:
     assert done.code == 0
     lines = [line for line in done.out.splitlines() if "simple_cnn" in line]
     assert len(lines) == 5
-    assert "∎" in next(line for line in lines if "joint" in line)
+    assert "bound" in next(line for line in lines if "joint" in line)
     assert sum("★" in line for line in lines) == 1
     assert all("recomputed" in line for line in lines)
 
@@ -126,7 +127,18 @@ def test_verify_says_what_is_wrong_and_ends_with_1(tmp_path: Path, capsys: Captu
     write_record(bad, record)
     done = run_cli(capsys, "verify", good, bad)
     assert done.code == 1
-    assert "WRONG metrics: metrics.bwt: the record says 0.1, the scores give" in done.out
+    lines = done.out.splitlines()
+    assert lines[0].startswith(f"ok  {good.name}: recomputed")
+    assert "    WRONG metrics: metrics.bwt: the record says 0.1, the scores give" in done.out
+    assert len(lines) == 4  # two records, what is wrong of one, and the total
+    assert lines[-1].startswith(
+        "2 records: 1 ok, 1 wrong (not checked: weights_sha256 of 2, samples of 1; -v says why)"
+    )
+    quiet = run_cli(capsys, "verify", good, bad, "-q").out.splitlines()
+    assert quiet == lines[1:]
+    verbose = run_cli(capsys, "verify", good, bad, "-v").out
+    assert verbose.count("ok scores_sha256") == 2
+    assert "skipped weights_sha256: model.safetensors is not here" in verbose
     assert done.err.splitlines()[-1].endswith(f"1 of 2 records not verified: {bad.name}")
     found = run_cli(capsys, "verify", good, bad, "--json").json
     assert [f["ok"] for f in found] == [True, False]
@@ -156,7 +168,8 @@ def test_a_row_is_trained_again_and_becomes_reproduced(tiny_stream: Path, tmp_pa
     again = ("verify", place, "--rerun", "-b", tiny_stream, "--write", "--json")
     (found,) = run_cli(capsys, *again).json
     assert found["rerun"]["agreement"] == "identical"
-    assert found["rerun"]["sentence"] == "trained again: every score is identical"
+    torch = metadata.version("torch")
+    assert found["rerun"]["sentence"] == f"trained again: every score identical (torch {torch} in both)"
     assert found["written"]
     (row,) = read_board(board).tables[0].rows
     assert row.status == "reproduced"

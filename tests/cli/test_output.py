@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from dfbench import __version__
 from dfbench.plugins import load_plugins
-from tests.cli.harness import run_cli
+from tests.cli.harness import on_a_terminal, run_cli
 from tests.conftest import Done
 
 Capture = pytest.CaptureFixture[str]
@@ -49,7 +48,7 @@ def test_eval_json_is_one_object_on_stdout(command: tuple[object, ...], capfd: C
 def test_eval_prints_the_matrix_and_the_summary(command: tuple[object, ...], capfd: Capture) -> None:
     done = run_cli(capfd, *command)
     assert done.code == 0, done.err
-    for text in ("s0", "s2", "average_auc", "forgetting", "record: "):
+    for text in ("s0", "s2", "average AUC", "forgetting", "record: "):
         assert text in done.out
     assert "this run is finished already" in done.err
 
@@ -130,31 +129,11 @@ def test_version_and_help(capsys: Capture) -> None:
 # --- Terminals and pipes -----------------------------------------------------------------------------
 
 
-def on_a_terminal(*args: str, **env: str) -> str:
-    """What a command prints where stdout and stderr are a terminal."""
-    ours, theirs = pty.openpty()
-    environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
-    environment |= {"TERM": "xterm-256color", **env}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dfbench", *args], stdout=theirs, stderr=theirs, stdin=theirs, env=environment
-    )
-    os.close(theirs)
-    seen = b""
-    try:
-        while part := os.read(ours, 4096):
-            seen += part
-    except OSError:  # the other end is closed
-        pass
-    process.wait()
-    os.close(ours)
-    return seen.decode()
-
-
 @pytest.mark.parametrize("args", [["plugins", "list"], ["eval", "-d", "nobody", "-s", "naive"]], ids=" ".join)
 def test_colour_is_for_terminals_that_want_it(args: list[str], capsys: Capture) -> None:
     colour = ("\x1b[3", "\x1b[1;3", "\x1b[9")
-    assert any(code in on_a_terminal(*args) for code in colour)
-    assert not any(code in on_a_terminal(*args, NO_COLOR="1") for code in colour)
+    assert any(code in on_a_terminal("-m", "dfbench", *args) for code in colour)
+    assert not any(code in on_a_terminal("-m", "dfbench", *args, NO_COLOR="1") for code in colour)
     done = run_cli(capsys, *args)
     assert "\x1b" not in done.out + done.err
 

@@ -55,7 +55,7 @@ def test_without_a_terminal_there_is_a_line_now_and_then(
     assert lines(capsys) == [
         "training 1/2 s0",
         "training 1/2 s0  loss 0.500: 2/4, about 2 min left",
-        "training 1/2 s0  loss 0.500: 4/4, about 1 min left",
+        "training 1/2 s0  loss 0.500: 4/4, about 90 s left",
         "training 2/2 s1",
     ]
 
@@ -86,7 +86,7 @@ def test_a_resumed_run_does_not_count_what_was_done_before(
     watcher = Watcher(None)
     watcher.event(events.RunResumed(**START, finished=1, step=4))
     train(watcher, clock, 120, 2)
-    assert "training 2/2 s1  loss 0.500: 2/4, about 1 min left" in lines(capsys)
+    assert "training 2/2 s1  loss 0.500: 2/4, about 70 s left" in lines(capsys)
 
 
 def test_bars_of_all_runs_of_this_run_and_of_what_it_does(clock: list[float]) -> None:

@@ -53,7 +53,7 @@ def test_several_runs_go_to_a_folder_here(tmp_path: Path, capfd: Capture, monkey
 
 def test_errors_are_one_line_with_their_code(tmp_path: Path, capfd: Capture) -> None:
     folder = make_run(tmp_path)
-    assert "the run may not be finished" in the_error(run_cli(capfd, "report", tmp_path / "none"), 3)
+    assert "there is no record: no such file or folder" in the_error(run_cli(capfd, "report", tmp_path / "none"), 3)
     (tmp_path / "file").write_text("")
     assert "cannot write" in the_error(run_cli(capfd, "report", folder, "--to", tmp_path / "file" / "x"), 6)
     (folder / "scores.parquet").write_bytes(b"PAR1")

@@ -14,7 +14,7 @@ from dfbench.data.pictures import PictureError
 from dfbench.data.samples import Samples
 from dfbench.data.sources import Origin, open_source, read_pixels
 from dfbench.data.sources.folder import FolderSource
-from dfbench.errors import DataError, StorageError
+from dfbench.errors import PluginError, StorageError
 
 NAMES = [f"train/real/{i}.png" for i in range(5)]
 
@@ -107,7 +107,7 @@ def test_what_a_foreign_source_gives_is_checked(wrong: object) -> None:
         def read(self, sample: str) -> np.ndarray:
             return wrong  # type: ignore[return-value]
 
-    with pytest.raises(DataError, match=r"Wrong\.read\('0'\) returned .*, not uint8 \(H, W, 3\)"):
+    with pytest.raises(PluginError, match=r"Wrong\.read returned .* for '0', not uint8 \(H, W, 3\)"):
         read_pixels(Wrong(None), "0")
 
 

@@ -72,11 +72,12 @@ def test_forgetting_is_from_the_best_model_not_from_the_first() -> None:
     assert continual.af(R) == pytest.approx((-0.1 + 0.0) / 2)
 
 
-def test_forgetting_counts_what_was_known_before_learning_where_it_was_measured() -> None:
+def test_forgetting_does_not_count_what_was_known_before_learning() -> None:
+    """As in Mammoth, PyCIL and PILOT; to the letter, the paper's equation would give (0 + .3) / 2 for the full one."""
     full = [[0.8, 0.9, None], [0.8, 0.7, None], [0.8, 0.6, 0.9]]
-    assert continual.forgetting(continual.parse_matrix(full)) == pytest.approx((0 + 0.3) / 2)
     lower = [row[: i + 1] for i, row in enumerate(full)]
-    assert continual.forgetting(continual.parse_matrix(lower)) == pytest.approx((0 + 0.1) / 2)
+    for rows in (full, lower):
+        assert continual.forgetting(continual.parse_matrix(rows)) == pytest.approx((0 + 0.1) / 2)
 
 
 def test_forgetting_does_not_count_the_last_model_among_the_earlier_ones() -> None:
@@ -182,11 +183,9 @@ def test_af_is_minus_bwt_and_forgetting_is_never_less(R: np.ndarray) -> None:
 
 
 @given(square(min_size=2))
-def test_the_upper_triangle_can_only_raise_forgetting_and_changes_nothing_else_but_fwt(R: np.ndarray) -> None:
+def test_the_upper_triangle_changes_nothing_but_fwt(R: np.ndarray) -> None:
     lower = np.where(np.tri(len(R), dtype=bool), R, math.nan)
-    of_full, of_lower = continual.summarize(R), continual.summarize(lower)
-    assert of_full.pop("forgetting") >= of_lower.pop("forgetting") - 1e-9
-    assert of_full == of_lower
+    assert continual.summarize(R) == continual.summarize(lower)
 
 
 @given(square(min_size=2), st.floats(0, 100))

@@ -227,3 +227,17 @@ def test_names_are_stored_once_not_once_a_row(tmp_path: Path) -> None:
         return (tmp_path / "scores.parquet").stat().st_size
 
     assert size(10) < 2 * size(1)
+
+
+def test_people_are_kept_and_files_from_before_the_column_know_nobody(tmp_path: Path) -> None:
+    known, unknown = Scores(), Scores()
+    for scores, people in ((known, ["anna", "", "ben"]), (unknown, None)):
+        scores.append(0, 0, ["a", "b", "c"], ["", "", "v"], [0, 1, 1], [0.1, 0.5, 0.9], [0, 0, 1], people)
+    known.write(tmp_path / "known.parquet")
+    back = Scores.read(tmp_path / "known.parquet")
+    assert back.get(0, 0).identities.tolist() == ["anna", "", "ben"]  # type: ignore[union-attr]
+    assert back.digest() == known.digest() != unknown.digest()
+    before = unknown.to_table().drop_columns(["identity"])
+    metadata = {b"dfbench.scores.sha256": unknown.digest()}
+    pq.write_table(before.replace_schema_metadata(metadata), tmp_path / "before.parquet")
+    assert Scores.read(tmp_path / "before.parquet").digest() == unknown.digest()

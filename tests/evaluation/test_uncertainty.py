@@ -1,6 +1,8 @@
-"""The bootstrap over videos: exact weighted metrics, paired draws, intervals that cover."""
+"""The bootstrap over people or videos: exact weighted metrics, paired draws, intervals that cover."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -131,6 +133,62 @@ def test_frames_of_a_video_stay_together() -> None:
         scores.append(0, 0, [f"{k}/{n}" for n, k in enumerate(keys)], keys, np.repeat(labels, copies), np.repeat(p, copies), np.repeat(p, copies) > 0.5)  # fmt: skip # noqa: E501
     a, b = (uncertainty(s, ["a"], "auc", 2, "data")["average"] for s in (narrow, wide))
     assert a == b
+
+
+def people(seed: int = 0, sets: int = 2, count: int = 8, videos: int = 6) -> Scores:
+    """``count`` people with ``videos`` real and as many fake ones in each test set; some people are easy, some hard."""
+    rng, scores = np.random.default_rng(seed), Scores()
+    easy = rng.normal(0, 1, count)
+    for j in range(sets):
+        person = np.repeat(np.arange(count), 2 * videos)
+        labels = np.arange(len(person)) % 2
+        p = 1 / (1 + np.exp(-(labels - 0.5) * (1 + 2 * easy[person]) - rng.normal(0, 0.3, len(person))))
+        names = [f"{j}/{n}" for n in range(len(person))]
+        for i in range(sets):
+            scores.append(i, j, names, names, labels, p, p > 0.5, [f"face{k}" for k in person])
+    return scores
+
+
+def anonymous(scores: Scores) -> Scores:
+    return Scores(replace(group, identities=np.array([""] * len(group), dtype=object)) for group in scores)
+
+
+@pytest.mark.parametrize("metric", ["auc", "video_auc", "accuracy"])
+def test_a_person_is_drawn_whole_real_and_fake_in_all_test_sets(metric: str) -> None:
+    scores, names = people(), ["a", "b"]
+    units = ResamplingUnits(scores)
+    assert units.kind == "identity"
+    (stratum,) = strata(units, names, "data")
+    draws = stratum.draw(5)
+    assert draws.shape == (5, 8)
+    found = replicates(scores, names, metric, 2, "data", count=5)
+    for b in range(5):
+        for group in scores:
+            times = draws[b, [int(name[4:]) for name in group.identities]]
+            labels, values = np.repeat(group.labels, times), np.repeat(group.scores.astype(float), times)
+            videos = [f"{v}#{copy}" for v, n in zip(group.videos, times, strict=True) for copy in range(n)]
+            expected = _metric(metric, labels.tolist(), values.tolist(), videos)
+            assert found[b, group.trained_on, group.tested_on] == pytest.approx(expected, abs=1e-12)
+
+
+def test_few_people_with_many_videos_make_wider_intervals_than_as_many_strangers() -> None:
+    scores = people()
+    known, unknown = (uncertainty(s, ["a", "b"], "auc", 2, "data") for s in (scores, anonymous(scores)))
+    assert (known["unit"], unknown["unit"]) == ("identity", "video")
+    width = [found["average"][1] - found["average"][0] for found in (known, unknown)]
+    assert width[0] > 1.5 * width[1]
+
+
+def test_nobody_is_held_fixed_for_being_alone_with_their_test_sets() -> None:
+    """One person is in both test sets, one in the first alone, one in the second: three signatures, one stratum."""
+    scores = Scores()
+    for j, faces in enumerate((["x", "y"], ["x", "z"])):
+        person = np.repeat(faces, 4)
+        labels = np.arange(8) % 2
+        names = [f"{j}/{n}" for n in range(8)]
+        scores.append(0, j, names, [""] * 8, labels, np.linspace(0.1, 0.9, 8), labels, person.tolist())
+    (stratum,) = strata(ResamplingUnits(scores), ["a", "b"], "data")
+    assert len(stratum.units) == 3
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:

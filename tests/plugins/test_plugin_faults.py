@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from dfbench.plugins import load_plugins
 from dfbench.runs.prepare import Request
 from dfbench.runs.runner import run
 from tests.cli.harness import detectors, install, plugins_of, run_cli, the_error
-from tests.conftest import Done, dfbench, python_path_of
+from tests.conftest import Done, dfbench, python_path_of, write_stream
 
 Capture = pytest.CaptureFixture[str]
 
@@ -79,20 +80,20 @@ def test_the_detector_without_a_fault_trains(faulty: Callable[..., Done]) -> Non
 @pytest.mark.parametrize(
     ("parts", "said"),
     [
-        ({"helper": "{}['lr']"}, "raised KeyError in train: 'lr'"),
+        ({"helper": "{}['lr']"}, "train raised KeyError: 'lr' (in training 1 of 3, on 's0')"),
         ({"build": "raise ValueError('weights not found:\\n  w.pth')"},
-         "raised ValueError in build: weights not found: w.pth"),
-        ({"forward": "raise RuntimeError('no')"}, "raised RuntimeError in forward: no"),
-        ({"helper": "raise SystemExit(0)"}, "raised SystemExit in train: 0"),
-        ({"build": "import sys; sys.exit('no weights')"}, "raised SystemExit in build: no weights"),
-        ({"helper": "torch.ones(2) @ torch.ones(3)"}, "raised RuntimeError in train: "),
+         "build raised ValueError: weights not found: w.pth"),
+        ({"forward": "raise RuntimeError('no')"}, "predict raised RuntimeError: no (before any training)"),
+        ({"helper": "raise SystemExit(0)"}, "train ended the program (SystemExit: 0)"),
+        ({"build": "import sys; sys.exit('no weights')"}, "build ended the program (SystemExit: no weights)"),
+        ({"helper": "torch.ones(2) @ torch.ones(3)"}, "train raised RuntimeError: "),
     ],
     ids=str,
 )  # fmt: skip
 def test_what_a_detector_raises_names_it(parts: dict[str, str], said: str, faulty: Callable[..., Done]) -> None:
     error = the_error_of(faulty(**parts))
     assert error.startswith("detector 'faulty' (plugin 'mine' of faulty_")
-    assert f"-dist 1.0) {said}" in error
+    assert f"-dist 1.0): {said}" in error
     assert "unexpected" not in error
 
 
@@ -118,6 +119,106 @@ def test_presets_that_are_none(presets: str, said: str, faulty: Callable[..., Do
     assert not (tmp_path / "runs").exists()
 
 
+def test_what_the_core_does_wrong_by_itself_is_not_the_plugins_fault(faulty: Callable[..., Done]) -> None:
+    """Two functions of a module of dfbench, the inner one of which fails."""
+    core = "def outer(x):\\n    return inner(x)\\n\\ndef inner(x):\\n    return x + {'a': 1}['b']\\n"
+    call = f'room = {{"__name__": "dfbench.made_up"}}; exec("{core}", room); '
+    done = faulty(helper=f"{call}room['outer'](1)")
+    assert done.code == 1
+    assert "error: unexpected KeyError: 'b' (--debug shows where; please report it)" in done.err
+
+
+def test_what_chokes_on_nonsense_that_a_plugin_passes_is_the_plugins_fault(faulty: Callable[..., Done]) -> None:
+    error = the_error_of(faulty(helper="from dfbench import normalize; normalize('x')"))
+    assert "train raised " in error
+    assert error.startswith("detector 'faulty' (")
+
+
+def test_a_class_that_is_registered_from_another_module_is_recognised_by_its_defaults(
+    tiny_stream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    """No line of the plugin's own runs where the default prediction calls a network of torch's that does not fit."""
+    code = (
+        "from torch import nn\nfrom dfbench import Detector\n\n\nclass Hidden(Detector):\n    def build(self):\n"
+        "        return nn.Sequential(nn.Flatten(), nn.Linear(5, 2))\n"
+    )
+    files = {
+        "reexports/__init__.py": detectors("misfit", target="reexports.front:Hidden"),
+        "reexports/front.py": "from reexports.inner import Hidden\n",
+        "reexports/inner.py": code,
+    }
+    install(tmp_path / "site", "reexports", files)
+    with plugins_of(tmp_path / "site", monkeypatch):
+        names = ("-d", "misfit", "-s", "naive", "-b", tiny_stream, "--out", tmp_path / "runs", "--device", "cpu")
+        error = the_error_of(run_cli(capfd, "eval", *names))
+    assert error.startswith("detector 'misfit' (plugin 'reexports' of reexports-dist 1.0): predict raised RuntimeError")
+    assert error.endswith("(before any training, pictures of 32×32 pixels)")
+
+
+def test_what_is_raised_in_a_worker_process_is_named_too(faulty: Callable[..., Done], monkeypatch: Any) -> None:
+    monkeypatch.setenv("DFBENCH_WORKERS", "1")
+    augment = "pass\n\n    def augment(self, pixels, random):\n        return {}['flip']"
+    error = the_error_of(faulty(helper=augment))
+    assert "-dist 1.0): augment raised KeyError: 'flip' (in training 1 of 3, on 's0')" in error
+
+
+STRATEGY = """
+from avalanche.core import SupervisedPlugin
+from avalanche.training.plugins import LRSchedulerPlugin
+from dfbench import Strategy, StrategyEntry, hookimpl
+
+
+@hookimpl
+def register_strategies():
+    return [StrategyEntry("ours", "tactics:Ours"), StrategyEntry("library", "tactics:Library")]
+
+
+class Failing(SupervisedPlugin):
+    def before_update(self, training, **kwargs):
+        {}["weights"]
+
+
+class Ours(Strategy):
+    def plugins(self, context):
+        return [Failing()]
+
+
+class Library(Strategy):
+    def plugins(self, context):
+        return [LRSchedulerPlugin.__new__(LRSchedulerPlugin)]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ours", "before_update raised KeyError: 'weights' (in training 1 of 3, on 's0')"),
+        ("library", "after_training_"),
+    ],
+)
+def test_what_a_strategy_raises_names_it_and_not_the_detector(
+    name: str, said: str, tiny_stream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    install(tmp_path / "site", "tactics", {"tactics.py": STRATEGY})
+    with plugins_of(tmp_path / "site", monkeypatch):
+        names = ("-d", "simple_cnn", "-s", name, "-b", tiny_stream, "--out", tmp_path / "runs", "--device", "cpu")
+        error = the_error_of(run_cli(capfd, "eval", *names))
+    assert error.startswith(f"strategy {name!r} (plugin 'tactics' of tactics-dist 1.0): {said}")
+
+
+def test_a_first_party_detector_is_named_with_the_size_of_the_pictures(tmp_path: Path, capfd: Capture) -> None:
+    """Batch normalisation cannot train on a single picture of a single pixel."""
+    stream = write_stream(tmp_path / "data", experiences=2, pairs=2, tests=2, size=1)
+    names = ("-d", "simple_cnn", "-s", "naive", "-b", stream, "--out", tmp_path / "runs", "--device", "cpu")
+    error = the_error_of(run_cli(capfd, "eval", *names, "--set", "batch_size=1"))
+    assert error.startswith("detector 'simple_cnn' (plugin 'simple_cnn' of dfbench-deepfake")
+    assert "train raised ValueError: Expected more than 1 value per channel" in error
+    assert error.endswith(
+        "(in training 1 of 2, on 's0', pictures of 16×16 pixels; --set image_size=N stores them at N×N)"
+    )
+    assert run_cli(capfd, "eval", *names, "--set", "batch_size=1", "--set", "image_size=64").code == 0
+
+
 @pytest.mark.parametrize("target", ["os:sep", "pathlib:Path", "os:getcwd"])
 def test_a_target_that_is_no_detector(
     target: str, tiny_stream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
@@ -127,7 +228,7 @@ def test_a_target_that_is_no_detector(
     with plugins_of(tmp_path, monkeypatch):
         for command in (["eval", "-d", "none", "-s", "naive", "-b", tiny_stream], ["show", "none"]):
             error = the_error_of(run_cli(capsys, *command))
-            assert error.startswith(f"detector 'none' of plugin '{name}'")
+            assert error.startswith(f"detector 'none' (plugin '{name}' of {name}-dist 1.0): ")
             assert error.endswith("not a subclass of dfbench.Detector")
 
 
@@ -137,7 +238,10 @@ def test_in_python_too_a_plugin_cannot_end_the_process(
     text = DETECTOR.format(**{**PARTS, "helper": "raise SystemExit(0)"})
     files = {"ending.py": detectors("ending", target="ending_net:Faulty"), "ending_net.py": text}
     install(tmp_path, "ending", files)
-    with plugins_of(tmp_path, monkeypatch), pytest.raises(PluginError, match="raised SystemExit in train: 0"):
+    with (
+        plugins_of(tmp_path, monkeypatch),
+        pytest.raises(PluginError, match=r"train ended the program \(SystemExit: 0\)"),
+    ):
         run(Request("ending", "naive", str(tiny_stream), device="cpu", out=tmp_path / "runs"), load_plugins())
 
 
@@ -153,7 +257,62 @@ def test_a_command_of_a_plugin_ends_with_its_own_code(
     with plugins_of(tmp_path, monkeypatch):
         assert run_cli(capsys, "ends").code == 9
         error = the_error_of(run_cli(capsys, "fails"))
-    assert error == "command 'fails' (plugin 'own_code' of own_code-dist 1.0) raised KeyError in fails: 'x'"
+    assert error == "command 'fails' (plugin 'own_code' of own_code-dist 1.0): fails raised KeyError: 'x'"
+
+
+ESCAPE = "\x1b[2J\x1b]0;owned\x07"
+TRICKS = f"""
+from pydantic import Field
+from dfbench import Detector, DetectorEntry, EpochConfig, hookimpl
+
+
+class Config(EpochConfig):
+    loud: int = Field(1, description={f"[red]{ESCAPE}[/red]"!r})
+
+
+class Tricky(Detector):
+    {ESCAPE!r}
+    Config = Config
+    presets = {{"default": {{}}, {ESCAPE!r}: {{"epochs": 1}}}}
+
+
+@hookimpl
+def register_detectors():
+    return [DetectorEntry("tricky", "tricks:Tricky", {f"[bold]{ESCAPE} :bomb:"!r}, ("default",), "")]
+"""
+
+
+@pytest.mark.parametrize(
+    "command", [["list", "detectors"], ["show", "tricky"], ["plugins", "list"], ["--help"]], ids=str
+)
+@pytest.mark.parametrize("more", [[], ["--json"]], ids=str)
+def test_what_a_plugin_says_of_itself_is_printed_and_not_obeyed(
+    command: list[str], more: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    install(tmp_path, "tricks", {"tricks.py": TRICKS}, entry=f"ent{ESCAPE}ry")
+    info = tmp_path / "tricks_dist-1.0.dist-info" / "METADATA"
+    info.write_text(f"Metadata-Version: 2.1\nName: tricks{ESCAPE}\nVersion: 1.0\n")
+    with plugins_of(tmp_path, monkeypatch):
+        done = run_cli(capsys, *command, *(more if command != ["--help"] else []))
+    assert done.code == 0, done.err
+    assert not {c for c in done.out + done.err if ord(c) < 32} - {"\n"}
+    if command != ["--help"]:
+        assert "x1b[2J" in done.out
+    if command == ["list", "detectors"]:
+        assert "[bold]" in done.out
+        assert ":bomb:" in done.out
+
+
+@pytest.mark.parametrize("place", ["name", "preset"])
+def test_a_name_that_has_control_characters_makes_the_plugin_broken(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    before, after = ('"tricky"', f'"tri{ESCAPE}cky"') if place == "name" else ('("default",)', f'("de{ESCAPE}fault",)')
+    install(tmp_path, f"tricks_{place}", {f"tricks_{place}.py": TRICKS.replace(before, after)})
+    with plugins_of(tmp_path, monkeypatch):
+        (row,) = (p for p in run_cli(capsys, "plugins", "list", "--json").json if p["name"] == f"tricks_{place}")
+    assert row["status"] == "broken"
+    assert "which has a control character" in row["reason"]
 
 
 # --- At import -------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import numpy as np
 from dfbench.evaluation.scores import UNTRAINED, Scores
 from dfbench.evaluation.summary import evaluate
 from dfbench.evaluation.uncertainty import data_key, uncertainty
-from dfbench.records.record import RECORD, SCORES, Record
+from dfbench.records.record import RECORD, SCHEMA_VERSION, SCORES, Record
 from dfbench.records.spec import RunSpec
 
 NAMES = ("autoencoder", "face_swap", "reenactment")
@@ -55,9 +55,12 @@ def make_run(
     whole: bool = False, stored: int = 30, detector: str = "simple_cnn", preset: str = "default",
     benchmark: str = "three", fingerprint: str = FINGERPRINT, split: Any = "test", lr: float = 0.001,
     notes: tuple[str, ...] = (), names: tuple[str, ...] = NAMES, videos: int = 20, sure: bool = True,
-    initial_weights: dict[str, Any] | None = None,
+    initial_weights: dict[str, Any] | None = None, about: dict[str, Any] | None = None, passes: float | None = None,
 ) -> Path:  # fmt: skip
-    """A folder with record.json and scores.parquet, as ``dfbench eval`` leaves it; ``sure``: with intervals."""
+    """A folder with record.json and scores.parquet, as ``dfbench eval`` leaves it.
+
+    ``sure``: with intervals; ``about``: further facts of the data.
+    """
     spec = RunSpec(
         detector=detector, preset=preset, detector_config={"epochs": 6, "lr": lr, "image_size": None},
         strategy=strategy, strategy_config={"memory": None}, benchmark=benchmark, data_fingerprint=fingerprint,
@@ -70,7 +73,7 @@ def make_run(
     trainings = 1 if whole else len(names)
     summary = evaluate(scores, list(names), "auc", 2)
     record: dict[str, Any] = {
-        "schema": 1,
+        "schema": SCHEMA_VERSION,
         "run": spec.run_id,
         "created": "2026-11-23T18:07:34+00:00",
         "spec": spec.document(),
@@ -90,6 +93,7 @@ def make_run(
                 for n in names
             ],
             "notes": list(notes),
+            **(about or {}),
         },
         "input": {"native_size": [64, 64], "size": [64, 64], "unit": []},
         "detector": {"parameters": 138194, "head": "head"},
@@ -101,6 +105,7 @@ def make_run(
             "state_bytes": 8 * stored,
         },
         "steps": [270] * trainings,
+        "compute": passes and {"forward": [7200] * trainings, "backward": [7200] * trainings, "passes": passes},
         "seconds": {"train": [20.0 + stored] * trainings, "evaluate": [1.5] * (trainings + 1), "total": 70.0 + stored},
         "peak_memory": {"host_bytes": 1_500_000_000, "device_bytes": None},
         "environment": ENVIRONMENT,

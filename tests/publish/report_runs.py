@@ -11,7 +11,7 @@ import numpy as np
 from dfbench.evaluation.scores import Scores
 from dfbench.evaluation.summary import evaluate
 from dfbench.evaluation.uncertainty import data_key, uncertainty
-from dfbench.records.record import Record
+from dfbench.records.record import SCHEMA_VERSION, Record
 from dfbench.records.spec import RunSpec
 
 NAMES = ("swap", "sync", "gan")
@@ -57,7 +57,7 @@ def make_run(
     path.mkdir(parents=True)
     scores.write(path / "scores.parquet")
     record = {
-        "schema": 1,
+        "schema": SCHEMA_VERSION,
         "run": spec.run_id,
         "created": "2026-01-01T00:00:00+00:00",
         "spec": spec.document(),

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from dfbench.errors import UsageError
-from dfbench.publish import glyphs
+from dfbench.publish import glyphs, heat
 from dfbench.publish.plotting import PALETTE, STYLE, Panel, colours, draw_matrices, matrix_figure, rendered, style
 from dfbench.records.record import Record
 from tests.publish.report_runs import make_run
@@ -45,6 +45,29 @@ def test_cells_are_rectangles_not_an_image() -> None:
 def test_the_spread_stands_below_the_mean() -> None:
     found = texts(drawn(Panel("t", "", R, np.full((2, 2), 0.034))))
     assert found.count("±0.03") == 3
+
+
+def test_below_chance_is_another_hue_and_what_was_not_trained_on_is_smaller() -> None:
+    with style():
+        figure = draw_matrices([Panel("t", "", np.array([[0.95, 0.1], [0.3, 0.9]]))], ["a", "b"], "auc")
+    cells = figure.axes[0].collections[0]
+    figure.canvas.draw()
+    (good, _), (unseen, blue), (worse, blue2), _ = [(c[0], c[2]) for c in cells.get_facecolors()]
+    assert good < 0.2
+    assert unseen > 2 * blue
+    assert worse > 1.5 * blue2
+    widths = [float(np.ptp(path.vertices[:, 0])) for path in cells.get_paths()]
+    assert widths[1] < 0.85 * widths[0] == 0.85 * widths[2]
+    assert cells.norm(0.5) == pytest.approx(0.5)  # chance is the pale middle
+
+
+def test_of_other_metrics_the_least_value_is_the_pale_one() -> None:
+    assert heat.middle("accuracy", [0.4, float("nan"), 0.7]) == 0.4
+    assert heat.middle("accuracy", [1.0]) == 0.0
+    assert heat.position(0.4, 0.4) == 0.5
+    assert heat.position(1.0, 0.4) == 1.0
+    assert heat.colour(0.0) == tuple(part / 255 for part in heat.STOPS[0][1])
+    assert all(heat.ink(heat.colour(k / 100)) in ("white", "black") for k in range(101))
 
 
 def test_many_matrices_fit_a_page() -> None:

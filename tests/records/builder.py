@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dfbench.records.record import Record
+from dfbench.records.record import SCHEMA_VERSION, Record
 from dfbench.records.spec import RunSpec
 
 FINGERPRINT = "f" * 64
@@ -51,7 +51,7 @@ def make_record(
     )
     counts = {"real": 5, "fake": 5}
     value = {
-        "schema": 1,
+        "schema": SCHEMA_VERSION,
         "run": run or known.run_id,
         "created": "2026-11-23T18:07:34+00:00",
         "spec": known,

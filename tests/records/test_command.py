@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from dfbench.benchmarks.schema import read_stream_file
+from dfbench.cli import cli
 from dfbench.cli.eval import command as eval_command
 from dfbench.plugins import registry
 from dfbench.records.command import all_settings, command, needed_settings
@@ -34,7 +36,8 @@ def request_of(line: str) -> Request:
     """What ``dfbench eval`` makes of a line."""
     words = shlex.split(line)
     words = words[words.index("eval") + 1 :]
-    options = eval_command.make_context("eval", words).params
+    parent = click.Context(cli, None, "dfbench", **cli.context_settings)
+    options = eval_command.make_context("eval", words, parent).params
     return Request(
         **{field.name: options[field.name] for field in dataclasses.fields(Request) if field.name in options}
     )

@@ -36,7 +36,7 @@ def test_what_was_forgotten_most_counts_from_its_best() -> None:
 
 def test_the_sentence_names_what_was_forgotten_and_what_the_others_kept() -> None:
     assert describe_forgetting([REPLAY, NAIVE, JOINT]) == (
-        "cnn under naive forgot most of swap: auc 0.950 after sync, 0.600 after gan; "
+        "cnn under naive forgot most of swap: AUC 0.950 after sync, 0.600 after gan; "
         "replay ended at 0.880, joint ended at 0.950."
     )
     other = record("naive", NAIVE.matrix["auc"], seed=1)

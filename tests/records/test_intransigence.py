@@ -17,14 +17,14 @@ def test_joint_is_a_stand_in() -> None:
     assert found is not None
     assert found.each == pytest.approx([0.1, 0.15])
     assert found.mean == pytest.approx(0.125)
-    assert (found.against, found.exact) == (JOINT.run, False)
+    assert (found.against, found.so_far) == (JOINT.run, False)
 
 
-def test_cumulative_is_the_definition() -> None:
+def test_a_run_that_kept_the_data_so_far_stands_in_before_a_joint_one() -> None:
     found = intransigence(RUN, [JOINT, CUMULATIVE, RUN])
     assert found is not None
     assert found.each == pytest.approx([0.02, 0.2])
-    assert (found.against, found.exact) == (CUMULATIVE.run, True)
+    assert (found.against, found.so_far) == (CUMULATIVE.run, True)
 
 
 def test_only_the_same_detector_settings_and_seed_are_a_bound() -> None:

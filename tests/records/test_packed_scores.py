@@ -54,7 +54,8 @@ def any_scores(draw: st.DrawFn) -> Scores:
         values = np.array(draw(st.lists(st.floats(0, 1, width=32), min_size=n, max_size=n)), np.float32)
         videos = draw(st.sampled_from([[""] * n, samples]))
         predicted = (values > 0.5).astype(int) if draw(st.booleans()) else draw(several)
-        scores.append(trained_on, tested_on, samples, videos, draw(several), values, predicted)
+        people = draw(st.sampled_from([None, ["x", *[""] * (n - 1)]]))
+        scores.append(trained_on, tested_on, samples, videos, draw(several), values, predicted, people)
     return scores
 
 

@@ -29,8 +29,15 @@ def test_detectors_and_presets_are_named_where_they_differ() -> None:
 def test_options_are_named_where_they_differ_speed_settings_too() -> None:
     assert labels([spec(detector_config={"lr": 0.2}), spec()]) == ["naive · lr=0.2", "naive · lr=0.1"]
     assert labels([spec(tuned=("bf16", "compile")), spec()]) == ["naive · tuned=bf16,compile", "naive · tuned=none"]
-    replay = spec("replay", strategy_config={"epochs": 10})
-    assert labels([spec(), replay]) == ["naive", "replay · epochs=10"]
+    replays = [spec("replay", strategy_config={"epochs": n}) for n in (10, 20)]
+    assert labels([spec(), *replays]) == ["naive", "replay · epochs=10", "replay · epochs=20"]
+
+
+def test_options_that_only_one_strategy_or_detector_has_are_not_named() -> None:
+    """They go with its name: a method with seven options of its own would have a label of two lines."""
+    assert labels([spec(), spec("replay", strategy_config={"epochs": 10})]) == ["naive", "replay"]
+    big = spec(detector="big", detector_config={"width": 64})
+    assert labels([spec(), big]) == ["cnn · naive", "big · naive"]
 
 
 def test_seeds_and_measures_make_no_other_group() -> None:

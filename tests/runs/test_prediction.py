@@ -17,6 +17,7 @@ def test_two_class_scores_are_exact_and_others_rounded_to_a_256th(classes: int) 
     sets.units = _Units(n, classes)  # type: ignore[assignment]
     sets.members = [np.arange(n)]
     sets.names, sets.videos = np.array([f"s{k}" for k in range(n)], object), np.array([""] * n, object)
+    sets.identities = np.array([""] * n, object)
     scores = Scores()
     sets.add_scores(scores, 0, p)
     group = scores.get(0, 0)

@@ -44,7 +44,7 @@ def test_it_ends_in_a_table_a_record_and_scores(
     done = dfbench("eval", *command, "-b", real_stream, "--device", "cpu", cwd=tmp_path)
     assert done.code == 0, done.err
     assert "no validation set in ffpp_c23" in done.err
-    assert all(name in done.out for name in (*SOURCES, "average_auc", "forgetting"))
+    assert all(name in done.out for name in (*SOURCES, "average AUC", "forgetting"))
     again = dfbench("eval", *command, "-b", real_stream, "--device", "cpu", "--json", cwd=tmp_path).json
     record = Path(tmp_path / again["record"])
     assert record.exists()

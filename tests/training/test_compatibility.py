@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -198,18 +199,18 @@ BROKEN = {
     "NUMBER": "is an? int, not a subclass of dfbench.Detector",
     "Loop": "is the class Loop, not a subclass",
     "NoPresets": "presets names no preset",
-    "NoNetwork": "NoNetwork.build returned a NoneType",
-    "Leaving": r"Leaving.build ended the program \(SystemExit: 0\)",
-    "LeavingUnits": "LeavingUnits.units ended the program",
-    "LeavingPreset": "LeavingPreset.default_preset ended the program",
-    "LeavingLater": "LeavingLater.predict ended the program",
-    "NoAnswer": "NoAnswer.predict returned a NoneType; probabilities of shape",
-    "Logits": r"Logits.predict returned values that are not probabilities \(logits\?\)",
-    "Twice": r"Twice.predict returned shape \(4, 2\)",
-    "FakeAlone": r"FakeAlone.predict returned shape \(2,\)",
-    "NaN": "NaN.predict returned numbers that are not finite before any training",
-    "NaNLoss": "NaNLoss: the first loss of this training is not a finite number",
-    "DictLoss": "DictLoss.train passed a dict to loop.step",
+    "NoNetwork": ": build returned a NoneType",
+    "Leaving": r": build ended the program \(SystemExit: 0\)",
+    "LeavingUnits": ": units ended the program",
+    "LeavingPreset": ": default_preset ended the program",
+    "LeavingLater": ": predict ended the program",
+    "NoAnswer": ": predict returned a NoneType; probabilities of shape",
+    "Logits": r": predict returned values that are not probabilities \(logits\?\)",
+    "Twice": r": predict returned shape \(4, 2\)",
+    "FakeAlone": r": predict returned shape \(2,\)",
+    "NaN": ": predict returned numbers that are not finite before any training",
+    "NaNLoss": ": the first loss of this training is not a finite number",
+    "DictLoss": ": train passed a dict to loop.step",
 }
 
 
@@ -229,6 +230,7 @@ def test_a_broken_detector_is_named_with_its_method(
     with pytest.raises(DfbenchError, match=BROKEN[target]) as caught:
         run(request, with_detector(with_odd, target))
     assert caught.value.exit_code == 4
+    assert re.match(r"detector 'mine' \(plugin 'mine' of mine 1\): ", str(caught.value))
     assert "\n" not in str(caught.value)
     if target != "LeavingLater":
         assert not list(tmp_path.rglob("*.safetensors"))

@@ -49,7 +49,7 @@ def refused(detector: str, strategy: str) -> str | None:
     if detector == "one_logit" and strategy in PER_CLASS:
         return "is needed|1"
     if strategy in PER_UNIT and detector == "dfdc3":
-        return r"for \d training units"
+        return "declares that its loss mixes units"
     if strategy in PER_UNIT and detector == "odd":
         return "mixes or cuts the same units"
     return None
@@ -62,6 +62,8 @@ def request(detector: str, strategy: str, stream: Path, out: Path) -> Request:
         settings.append(f"strategy.strength={'1e7' if detector in {'xception', 'dfdc3'} else 1000}")
     if strategy == "hdp":  # its search takes up to 500 passes a batch
         settings += ["strategy.passes=1", "strategy.tries=4"]
+    if strategy == "sur_lid":  # by default there is no alignment in the first two epochs
+        settings.append("strategy.align_epoch=-1")
     return Request(
         detector=detector, strategy=strategy, benchmark=str(stream), settings=settings, device="cpu", out=out
     )

@@ -14,6 +14,8 @@ from dfbench import Loop, StrategyContext, Task, UsageError
 from tests.training.formulas import PlainLoop, contrast, divergence, unit
 from tests.training.harness import (
     BATCH,
+    EPOCHS,
+    LR,
     PlainConfig,
     PlainDetector,
     Problem,
@@ -222,19 +224,22 @@ def leaky() -> Leaky:
 
 
 class SURLIDLoop(PlainLoop):
-    """Isolation ½, distillation 3, alignment 0.1, temperature ½; 8 units an experience."""
+    """Isolation ½, distillation 3, alignment 0.1 and 0.05, temperature ½; 8 units an experience."""
 
-    def __init__(
-        self, problem: Problem, seen: list[Any], given: list[torch.Tensor], shared_real: bool, kd: float, moving: float
-    ) -> None:
+    def __init__(self, problem: Problem, seen: list[Any], given: list[torch.Tensor], options: dict[str, Any]) -> None:
         super().__init__(problem, seen, leaky().build())
-        self.given, self.shared_real, self.kd, self.moving = given, shared_real, kd, moving
+        self.given, self.options = given, options
+        self.shared_real, self.kd, self.moving = options["shared_real"], options["kd"], options["moving"]
         self.memory: dict[int, list[int]] = {}
         self.centres: dict[int, torch.Tensor] = {}
         self.classifiers: list[Any] = []
+        self.live: list[Any] = []
 
     def before(self, experience: int) -> None:
-        self.experience = experience
+        self.experience, self.steps = experience, 0
+        self.live = [copy_of(c).requires_grad_(self.options["frozen"] == "semi") for c in self.classifiers]
+        weights = [p for c in self.live for p in c.parameters() if p.requires_grad]
+        self.second = torch.optim.SGD(weights, lr=LR, momentum=0.9) if weights else None
         if self.classifiers:
             self.model[-1].load_state_dict(self.classifiers[-1].state_dict())  # type: ignore[index]
 
@@ -243,14 +248,14 @@ class SURLIDLoop(PlainLoop):
         domains, old = 2 * origin + labels, origin < self.experience
         for row in old.nonzero()[:, 0].tolist():
             assert int(ids[row]) in self.memory[int(domains[row])]
-        heads = [*self.classifiers, self.model[-1]]  # type: ignore[index]
+        heads = [*self.live, self.model[-1]]  # type: ignore[index]
         each = torch.stack([heads[int(e)](f) for e, f in zip(origin, features, strict=True)])
         loss = nn.functional.cross_entropy(each, labels)
         if old.any():
             with torch.no_grad():
                 before = self.split(self.teacher, ids[old])[0]
             loss = loss + 3 * (features[old] - before).square().mean()
-            said = torch.stack([heads[int(e)](f) for e, f in zip(origin[old], before, strict=True)]).detach()
+            said = torch.stack([self.classifiers[int(e)](f) for e, f in zip(origin[old], before, strict=True)])
             loss = loss + self.kd * divergence(each[old], said, 4.0)
             alpha, beta = torch.rand(2, int(old.sum()), 1)
             inside = domains[old]
@@ -263,12 +268,28 @@ class SURLIDLoop(PlainLoop):
             domains = torch.where(domains % 2 == 0, -1, domains)
         return loss + 0.5 * contrast(features, domains, 0.5)
 
-    @torch.no_grad()
     def after_step(self) -> None:
-        if self.classifiers:
-            for row, last in zip(self.model[-1].weight, self.classifiers[-1].weight, strict=True):  # type: ignore[index]
-                mixed = 0.9 * row / row.norm() + 0.1 * last / last.norm()
-                row.copy_(row.norm() * mixed / mixed.norm())
+        if self.second is not None:
+            self.second.step()
+            self.second.zero_grad()
+        self.steps += 1
+        epoch = (self.steps - 1) * EPOCHS // len(self.seen[self.experience])
+        if self.live and epoch > self.options["align_epoch"]:
+            self.align()
+
+    @torch.no_grad()
+    def align(self) -> None:
+        heads = [*self.live, self.model[-1]]  # type: ignore[index]
+        before = [unit(head.weight) for head in heads]
+        for i, head in enumerate(heads):
+            share = 0.1 if head is heads[-1] else 0.05 if self.options["frozen"] == "semi" else 0
+            others = [j for j in range(len(heads)) if j != i]
+            to = i - 1
+            if self.options["towards"] == "farthest":
+                to = min(others, key=lambda j, i=i: float((before[i] * before[j]).sum()))  # type: ignore[misc]
+            if share and to >= 0:
+                turned = unit((1 - share) * before[i] + share * before[to])
+                head.weight.copy_(turned * head.weight.norm(dim=1, keepdim=True))
 
     def after(self, experience: int) -> None:
         model = copy_of(self.model).eval()
@@ -304,32 +325,61 @@ class SURLIDLoop(PlainLoop):
             assert float(alike[second]) <= min(float(alike[i]) for i in half if i != first) + 1e-5
 
     def classify(self) -> None:
-        """Keep this experience's classifier, and predict with the mean of all."""
-        self.classifiers.append(copy_of(self.model[-1]).requires_grad_(False))  # type: ignore[index]
+        """Keep the classifiers, and predict with their mean."""
+        self.classifiers = [copy_of(c).requires_grad_(False) for c in (*self.live, self.model[-1])]  # type: ignore[index]
         with torch.no_grad():
             for name, p in self.model[-1].named_parameters():  # type: ignore[index]
                 p.copy_(sum(dict(head.named_parameters())[name] for head in self.classifiers) / len(self.classifiers))
 
 
+FORMER: dict[str, Any] = {"frozen": "full", "towards": "last", "align_epoch": -1}
+"""The way of earlier records."""
+OTHER = {"kd": 2.0, "moving": 0.2, "per_domain": 3}
+
+
 @pytest.mark.parametrize(
-    ("shared_real", "kd", "moving", "per_domain"),
-    [(False, 0.0, 0.0, None), (True, 0.0, 0.0, None), (False, 2.0, 0.2, 3)],
+    "chosen",
+    [
+        FORMER,
+        {**FORMER, "shared_real": True},
+        {**FORMER, **OTHER},
+        {**OTHER, "frozen": "semi", "towards": "farthest", "align_epoch": 0},
+        {**OTHER, "frozen": "semi", "towards": "last", "align_epoch": -1},
+        {**OTHER, "frozen": "full", "towards": "farthest", "align_epoch": 0},
+    ],
+    ids=["former", "shared real", "with kd", "semi", "semi, last", "full, farthest"],
 )
-def test_sur_lid(problem: Problem, shared_real: bool, kd: float, moving: float, per_domain: int | None) -> None:
+def test_sur_lid(problem: Problem, chosen: dict[str, Any]) -> None:
     options: dict[str, Any] = {"isolation": 0.5, "distillation": 3.0, "alignment": 0.1, "temperature": 0.5}
-    options |= {"shared_real": shared_real, "kd": kd, "kd_temperature": 4.0, "moving": moving, "per_domain": per_domain}
+    options |= {"shared_real": False, "kd": 0.0, "kd_temperature": 4.0, "moving": 0.0, "per_domain": None}
+    options |= {"past_alignment": (0.05,), **chosen}
     ours = train(problem, strategy_of("sur_lid", memory=24, **options), leaky())
     stored = ours.strategy._plugin.stored  # type: ignore[attr-defined]
-    loop = SURLIDLoop(problem, ours.detector.seen, stored, shared_real, kd, moving)
+    loop = SURLIDLoop(problem, ours.detector.seen, stored, options)
     assert largest_difference(ours.model, loop.run()) < 5e-5
+    for own, other in zip(ours.strategy._plugin.classifiers, loop.classifiers, strict=True):  # type: ignore[attr-defined]
+        assert float((own["weight"] - other.weight).detach().abs().max()) < 5e-5
+        assert float((own["bias"] - other.bias).detach().abs().max()) < 5e-5
     assert [len(ids) for ids in stored] == [4] * 6
-    assert ours.strategy.effects.values()["alignments"] == sum(map(len, ours.detector.seen[1:]))
+    aligned_steps = sum(map(len, ours.detector.seen[1:])) / EPOCHS * (EPOCHS - 1 - options["align_epoch"])
+    assert ours.strategy.effects.values()["alignments"] == aligned_steps
     replayed = [len(batches[0]) - BATCH for batches in ours.detector.seen]
-    assert replayed == ([0, 6, 12] if per_domain else [0, 8, 16])
-    if shared_real:
-        return
+    assert replayed == ([0, 6, 12] if options["per_domain"] else [0, 8, 16])
+
+
+def test_every_option_of_sur_lid_changes_the_weights(problem: Problem) -> None:
+    options: dict[str, Any] = {
+        "isolation": 0.5,
+        "distillation": 3.0,
+        "temperature": 0.5,
+        **OTHER,
+        "kd_temperature": 4.0,
+    }
+    options |= {"alignment": 0.1, "past_alignment": (0.05,), "align_epoch": 0}
+    ours = train(problem, strategy_of("sur_lid", memory=24, **options), leaky())
     changes = {"isolation": 0.1, "distillation": 0.1, "alignment": 0.0, "temperature": 1.0, "refill": False}
-    changes |= {"kd": 0.0, "kd_temperature": 1.0, "moving": 0.9, "per_domain": 1} if kd else {}
+    changes |= {"kd": 0.0, "kd_temperature": 1.0, "moving": 0.9, "per_domain": 1, "shared_real": True}
+    changes |= {"frozen": "full", "towards": "last", "align_epoch": 1, "past_alignment": ()}
     for name, value in changes.items():
         other = train(problem, strategy_of("sur_lid", memory=24, **options | {name: value}), leaky())
         assert largest_difference(ours.model, other.model) > 1e-4, name
@@ -355,7 +405,8 @@ def test_an_averaged_network_predicts_with_the_mean_classifier_too(problem: Prob
 def test_sur_lids_defaults_are_the_published_configuration() -> None:
     config = strategy_of("sur_lid").config
     assert (config.isolation, config.distillation, config.kd) == (4.0, 10.0, 1.0)
-    assert (config.per_domain, config.moving, config.alignment) == (3, 0.1, 0.001)
+    assert (config.per_domain, config.moving, config.align_epoch, config.frozen) == (3, 0.1, 1, "semi")
+    assert (config.alignment, *config.past_alignment) == (0.01, 0.001, 0.0001, 0.00005)
 
 
 def test_sur_lid_needs_one_head(problem: Problem) -> None:

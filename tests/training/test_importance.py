@@ -118,6 +118,65 @@ def test_rwalks_fisher_information_is_of_whole_intervals(problem: Problem, inter
     assert all(bool((newest[n] >= 0.9 * last[n] * (1 - 1e-5)).all()) for n in last)
 
 
+class Path(PlainDetector):
+    """Keeps the weights before each step and after the last one, and each step's gradient of the loss itself."""
+
+    def __init__(self) -> None:
+        super().__init__(PlainConfig(), Task())
+        self.weights: list[list[Tensors]] = []
+        self.gradients: list[list[Tensors]] = []
+
+    def train(self, loop: Loop) -> None:
+        step, names = loop.step, [n for n, _ in loop.model.named_parameters()]
+        self.weights.append([])
+        self.gradients.append([])
+
+        def noted(loss: torch.Tensor) -> None:
+            found = torch.autograd.grad(loss, list(loop.model.parameters()), retain_graph=True)
+            self.gradients[-1].append(dict(zip(names, found, strict=True)))
+            self.weights[-1].append({n: p.detach().clone() for n, p in loop.model.named_parameters()})
+            step(loss)
+
+        loop.step = noted  # type: ignore[method-assign]
+        super().train(loop)
+        self.weights[-1].append({n: p.detach().clone() for n, p in loop.model.named_parameters()})
+
+
+@pytest.mark.parametrize("rectify", ["interval", "sum"])
+def test_rwalks_scores_below_0_are_cut_off_for_each_interval(problem: Problem, rectify: str) -> None:
+    """The scores of two intervals of 3 steps each; ``sum`` cuts their sum off, and averages it before."""
+    detector = Path()
+    ours = train(problem, strategy_of("rwalk", strength=0.0, interval=3, rectify=rectify), detector)
+    fisher: Tensors = {}
+    scores: Tensors = {}
+    for weights, gradients in zip(detector.weights, detector.gradients, strict=True):
+        experience: Tensors = {n: torch.zeros_like(p) for n, p in weights[0].items()}
+        for first in (0, 3):
+            for n, total in experience.items():
+                mean = torch.stack([g[n].pow(2) for g in gradients[first : first + 3]]).mean(0)
+                fisher[n] = 0.9 * mean + 0.1 * fisher[n] if n in fisher else mean
+                saved = sum(gradients[i][n] * (weights[i][n] - weights[i + 1][n]) for i in range(first, first + 3))
+                moved = 0.5 * fisher[n] * (weights[first + 3][n] - weights[first][n]).pow(2)
+                score = saved / (moved + torch.finfo(torch.float32).eps)
+                total += score.clamp(min=0) if rectify == "interval" else score
+        scores = {n: (scores[n] + s) / 2 for n, s in experience.items()} if scores else experience
+    close(ours.strategy._plugin.scores, scores)  # type: ignore[attr-defined]
+    if rectify == "interval":
+        other = train(problem, strategy_of("rwalk", strength=0.5, interval=3), Path())
+        assert (
+            largest_difference(
+                other.model, train(problem, strategy_of("rwalk", strength=0.5, interval=3, rectify="sum"), Path()).model
+            )
+            > 1e-4
+        )
+
+
+def test_rwalk_as_avalanche_has_it_cuts_off_the_sum() -> None:
+    assert strategy_of("rwalk").config.rectify == "interval"
+    assert strategy_of("rwalk", fisher="step").config.rectify == "sum"
+    assert strategy_of("rwalk", fisher="step", rectify="interval").config.rectify == "interval"
+
+
 @pytest.mark.parametrize("name", ["ewc", "mas"])
 def test_measuring_wakes_nothing_that_is_frozen(problem: Problem, name: str) -> None:
     strategy, modes = strategy_of(name), []

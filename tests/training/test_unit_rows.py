@@ -11,6 +11,8 @@ from torch import nn
 
 from dfbench import Batch, Task, normalize
 from dfbench.errors import IncompatibleError
+from dfbench.plugins import registry
+from dfbench.training.compatibility import check_declared
 from dfbench.training.unit_rows import check_unit_logits
 from tests.training.harness import PlainConfig, PlainDetector, network
 
@@ -128,8 +130,9 @@ def test_a_detector_can_declare_that_it_mixes() -> None:
     class Declared(PlainDetector):
         mixes = True
 
+    der = registry().strategies.load("der")
     with pytest.raises(IncompatibleError, match="declares that its loss mixes units"):
-        check(Declared)
+        check_declared(Declared, der(der.Config()), ("declared", "der"))
 
 
 def test_two_passes_with_gradients_are_refused() -> None:

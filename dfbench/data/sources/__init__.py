@@ -37,6 +37,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from dfbench.errors import DataError, UsageError, first_problem, unknown
+from dfbench.plugin_faults import Fault
 
 if typing.TYPE_CHECKING:
     from dfbench.data.samples import Samples
@@ -116,13 +117,13 @@ def read_pixels(source: Source, sample: str) -> np.ndarray:
 
     Raises:
         PictureError: the picture cannot be used.
-        DataError: the source returned something else.
+        Fault: the source returned something else.
     """
     pixels = source.read(sample)
     is_array = isinstance(pixels, np.ndarray)
-    if not is_array or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+    if not is_array or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         got = f"{pixels.dtype} {pixels.shape}" if is_array else type(pixels).__name__
-        raise DataError(f"{type(source).__name__}.read({sample!r}) returned {got}, not uint8 (H, W, 3)")
+        raise Fault(source, "read", f"returned {got} for {sample!r}, not uint8 (H, W, 3)")
     return pixels
 
 

@@ -15,6 +15,7 @@ from dfbench.data.pictures import Inspection, PictureError, decode_picture, insp
 from dfbench.data.samples import Samples
 from dfbench.data.sources.cifar10_batches import read_batch
 from dfbench.errors import DataError, UsageError
+from dfbench.parquet import read_table
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BATCHES = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}
@@ -179,11 +180,10 @@ class _Parquet(_Layout):
         chunks: list[pa.Array] = []
         for file in self.files[part]:
             try:
-                parquet = pq.ParquetFile(file)
-                present = [name for name in names if name in parquet.schema_arrow.names]
+                present = [name for name in names if name in pq.read_schema(file).names]
                 if not present:
                     raise DataError(f"{file}: column {names[0]!r} is missing")
-                chunks += parquet.read(columns=present[:1])[present[0]].chunks
+                chunks += read_table(file, columns=present[:1])[present[0]].chunks
             except (OSError, pa.ArrowException) as error:
                 raise DataError(f"{file}: not a readable Parquet file ({' '.join(str(error).split())})") from None
         return pa.chunked_array(chunks)

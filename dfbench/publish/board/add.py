@@ -79,6 +79,8 @@ def _add(
     finished: dict[str, FinishedRun] = {}
     for path in runs:
         run = FinishedRun.open(path)
+        if twin := next((each for each in finished.values() if _is_one_training(run, each)), None):
+            raise DataError(f"{run.path} and {twin.path} are of one row and one seed: name the one that is to be added")
         check(run, registry, known, samples)
         _check_place(run, there, board, replace)
         finished[run.record.run] = run
@@ -179,6 +181,11 @@ def _locked(board: Path) -> FileLock:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(path)
+
+
+def _is_one_training(run: FinishedRun, other: FinishedRun) -> bool:
+    spec, theirs = run.record.spec, other.record.spec
+    return (spec.row_id, spec.seed) == (theirs.row_id, theirs.seed)
 
 
 def _check_place(run: FinishedRun, there: dict[str, Record], board: Path, replace: bool) -> None:

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dfbench.publish.board.table import BoardRow, BoardTable, Mark
+from dfbench.publish.board.row import BoardRow, Mark
+from dfbench.publish.board.table import BoardTable
 from dfbench.records import text
 
 MARKS: dict[Mark | None, str] = {"best": "★", "tied": "≈", "worse": "", None: ""}
-BOUND = "∎"
+BOUND = "bound"
 MARK_WORDS: dict[Mark | None, str] = {
-    "best": "best continual row",
+    "best": "best continual row of its group",
     "tied": "not significantly worse than the best",
     "worse": "significantly worse than the best",
     None: "",
 }
-LEGEND = (
-    "★ the best continual row; ≈ not significantly worse than it (videos and seeds taken into account, "
-    "corrected for the number of rows, 5 %); ∎ an upper bound that saw all data, not compared."
+MARKS_LEGEND = (
+    "★ the best continual row of its group (one detector and preset, one memory of samples); ≈ not significantly worse "
+    "than it (5 %); bound: a reference that saw all data, not compared."
 )
+NOTES_LEGEND = (
+    "Rows that store more samples than the stream allows are compared with those that store as much. Comparisons take "
+    "people (videos where people are not known) and seeds into account and are corrected for the number of rows. Bytes "
+    "are of stored samples and all other state, such as a teacher's weights; compute is in passes of plain training of "
+    "the same detector; no time is given where seeds ran on different processors or numbers of threads."
+)
+LEGEND = f"{MARKS_LEGEND} {NOTES_LEGEND}"
 TEXT_COLUMNS = 3
 """How many of the columns come before the first number."""
 
@@ -38,7 +46,8 @@ class Cells:
     """Of the average; empty for one seed."""
     interval: str
     forgetting: tuple[str, str]
-    """(mean, spread over seeds), as are the next two; the spread is empty for one seed."""
+    """(mean, spread over seeds), as are the next three; the spread is empty for one seed."""
+    af: tuple[str, str]
     bwt: tuple[str, str]
     learning: tuple[str, str]
     stored: str
@@ -46,9 +55,14 @@ class Cells:
     """Of the stored samples; empty where there are none."""
     state_bytes: str
     """Of the strategy's other state; empty where there is none."""
+    held_bytes: str
+    """Of both."""
     compute: str
     time: str
+    """A dash where seeds ran on different processors or numbers of threads."""
     seconds: str
+    times: tuple[str, ...]
+    """Seconds on each of several processors; empty where there is one."""
     steps: str
     seeds: tuple[tuple[int, str], ...]
     """(seed, run) of each run."""
@@ -64,9 +78,10 @@ class Cells:
             f"{self.average} ± {self.spread}" if self.spread else self.average,
             self.interval,
             self.forgetting[0],
-            self.bwt[0],
+            self.af[0],
             self.learning[0],
-            f"{self.stored} ({self.stored_bytes})" if self.stored_bytes else self.stored,
+            self.stored,
+            self.held_bytes,
             self.compute,
             self.seconds,
             ", ".join(str(seed) for seed, _ in self.seeds),
@@ -76,8 +91,8 @@ class Cells:
 
 def columns(table: BoardTable) -> list[str]:
     """The headings of :meth:`Cells.line`."""
-    return ["", "detector", "strategy", f"average {text.METRICS[table.headline]}", "95 % interval", "forgetting", "BWT",
-            "learning", "stored", "compute", "seconds", "seeds", "status"]  # fmt: skip
+    return ["", "detector", "strategy", f"average {text.METRICS[table.headline]}", "95 % interval", "forgetting", "AF",
+            "learning", "stored", "bytes", "compute", "seconds", "seeds", "status"]  # fmt: skip
 
 
 def cells(table: BoardTable, row: BoardRow) -> Cells:
@@ -92,21 +107,24 @@ def cells(table: BoardTable, row: BoardRow) -> Cells:
 
     return Cells(
         mark=BOUND if row.bound else MARKS[row.mark],
-        mark_words="" if row.bound else MARK_WORDS[row.mark],
+        mark_words=table.bound_words(row) if row.bound else MARK_WORDS[row.mark],
         detector=(spec.detector, spec.preset, *(o for o in row.options if not o.startswith(prefix))),
         strategy=(spec.strategy, *(o.removeprefix(prefix) for o in row.options if o.startswith(prefix))),
         average=text.number(average.mean if average else None),
         spread=text.number(average.spread) if average and average.spread is not None else "",
         interval=text.interval(average.low, average.high) if average else text.NONE,
         forgetting=mean_and_spread("forgetting"),
+        af=mean_and_spread("af"),
         bwt=mean_and_spread("bwt"),
         learning=mean_and_spread("learning_accuracy"),
         stored=text.count(samples) if samples else text.NONE,
         stored_bytes=text.size(sample_bytes) if samples else "",
         state_bytes=text.size(state_bytes) if state_bytes else "",
-        compute=text.compute(row.passes, table.relative_compute(row)),
-        time=text.seconds(row.seconds),
-        seconds=text.count(row.seconds),
+        held_bytes=text.size(row.held_bytes) if row.held_bytes else text.NONE,
+        compute=text.compute(table.relative_compute(row)),
+        time=text.NONE if row.seconds is None else text.seconds(row.seconds),
+        seconds=text.NONE if row.seconds is None else text.count(row.seconds),
+        times=tuple(f"{text.seconds(s)} on {where}" for where, s in row.times.items()) if row.seconds is None else (),
         steps=text.count(row.steps) if row.steps else text.NONE,
         seeds=tuple((record.spec.seed, record.run) for record in row.records),
         status=row.status,

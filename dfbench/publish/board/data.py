@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from dfbench.publish.board.table import Board, BoardRow, BoardTable
+from dfbench.publish.board.row import BoardRow
+from dfbench.publish.board.table import Board, BoardTable
 from dfbench.records.command import command
 from dfbench.records.record import Record
 
 DIGITS = 4
 _PER_EXPERIENCE = ("frame_auc", "video_auc", "eer", "accuracy", "accuracy_real", "accuracy_fake", "log_loss", "ece")
-SCALARS = ("forgetting", "bwt", "fwt", "learning_accuracy", "average_incremental")
+SCALARS = ("forgetting", "af", "bwt", "fwt", "learning_accuracy", "average_incremental")
 
 
 def page_data(board: Board) -> dict[str, Any]:
@@ -61,11 +62,15 @@ def row_data(row: BoardRow, environments: dict[str, int] | None = None) -> dict[
         },
         **{name: [_short(value) for value in row.metric(name)] for name in SCALARS},
         "stored": [round(samples), round(sample_bytes), round(state_bytes)],
-        "seconds": round(row.seconds, 1),
+        "seconds": None if row.seconds is None else round(row.seconds, 1),
+        "times": {where: round(seconds, 1) for where, seconds in row.times.items()},
+        "group": row.group._asdict(),
+        "unit": row.unit,
         "steps": round(row.steps),
         "devices": row.devices,
-        "detector_config": spec.detector_config,
+        "detector_config": spec.shown["detector_config"],
         "strategy_config": spec.strategy_config,
+        "tuned": list(spec.tuned),
         "runs": [run_data(record, environments) for record in row.records],
     }  # fmt: skip
 
@@ -76,6 +81,7 @@ def _cost(table: BoardTable, row: BoardRow) -> dict[str, Any]:
     values = {
         "passes": None if row.passes is None else round(row.passes),
         "relative_compute": _short(relative),
+        "bound_words": table.bound_words(row) if row.bound else None,
         "intransigence": None if missed is None else [_short(missed[0]), missed[1]],
         "stability": row.first.stability,
     }
@@ -85,7 +91,8 @@ def _cost(table: BoardTable, row: BoardRow) -> dict[str, Any]:
 def run_data(record: Record, environments: dict[str, int] | None) -> dict[str, Any]:
     """One run: its matrix, its figures on each test set with intervals, where and how it was made."""
     sure = record.uncertainty
-    environment = record.environment.model_dump(exclude=None if record.environment.code else {"code"})
+    late = ("code", "processor_model", "processor_flags")  # older records have none of these
+    environment = record.environment.model_dump(exclude={n for n in late if not getattr(record.environment, n)})
     return {
         "run": record.run,
         "seed": record.spec.seed,

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from dfbench.publish.board.cells import LEGEND, TEXT_COLUMNS, cells, columns
 from dfbench.publish.board.reported import Reported
-from dfbench.publish.board.table import Board, BoardRow, BoardTable
+from dfbench.publish.board.row import BoardRow
+from dfbench.publish.board.table import Board, BoardTable
 from dfbench.records import text
 
 _HEAD = """# Leaderboard

@@ -162,6 +162,8 @@ def _training(entry: CheckpointEntry, record: Record) -> list[str]:
         "stream": f"{training.benchmark}: {' → '.join(training.experiences)}",
         "strategy": f"{training.strategy}, {_options(training.strategy_config)}",
         "memory": f"{training.memory} samples",
+        "precision": f"{record.spec.shown['detector_config'].get('precision', 'fp32')} in training"
+        + f" (tuned: {', '.join(record.spec.tuned)})" * bool(record.spec.tuned),
         "seed": str(training.seed),
         "data fingerprint": f"`{training.fingerprint}`",
         "run": f"`{record.run}`, dfbench {record.environment.packages.get('dfbench-deepfake') or __version__}",

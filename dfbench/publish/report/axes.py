@@ -47,12 +47,15 @@ def in_stream(names: Sequence[str]) -> list[str]:
 
 
 def metric_axis(axis: Axes, values: np.ndarray, metric: str) -> None:
-    """Limits that fit and a grid along y, and a dashed line where an AUC is chance."""
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    low = max(0.0, np.floor((low - 0.02) * 10) / 10)
-    axis.set_ylim(low, 1.0 if high > 0.9 else np.ceil((high + 0.02) * 10) / 10)
+    """A grid along y, from chance to 1 for an AUC, further down for what is worse, and from 0 to 1 for other metrics.
+
+    Figures of different runs then share a scale, and a small difference does not look like a large one.
+    """
+    low = float(np.nanmin(values))
+    floor = 0.5 if metric.endswith("auc") else 0.0
+    axis.set_ylim(min(floor, max(0.0, np.floor((low - 0.02) * 10) / 10)), 1.0)
     axis.grid(True, axis="y")
-    if metric.endswith("auc") and low < 0.5:
+    if metric.endswith("auc"):
         axis.axhline(0.5, color=FAINT, linewidth=0.7, linestyle=(0, (2, 2)), label=f"_{CHANCE}")
 
 
@@ -71,7 +74,10 @@ def end_labels(axis: Axes, ends: Sequence[End]) -> None:
         axis.annotate(
             end.name if end.name == CHANCE else f"{end.name} {end.value:.2f}", (end.x, end.value), xytext=(1.05, place),
             textcoords="axes fraction", fontsize=7, va="center", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": end.colour, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 3},
+            arrowprops={
+                "arrowstyle": "-", "color": end.colour, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 3,
+                "relpos": (0, 0.5),  # from the text's left end, so that no line runs through a text
+            },
         )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dfbench.evaluation import continual
-from dfbench.evaluation.significance import Sample, compare, pooled
+from dfbench.evaluation.significance import Sample, compare, moderated
 from dfbench.publish.plotting import (
     COLUMN,
     FAINT,
@@ -42,23 +42,32 @@ class Difference:
     value: float
     low: float
     high: float
-    """The 95 % interval: videos redrawn, in pairs, and the spread over seeds where there are several."""
+    """The 95 % interval: people or videos redrawn, in pairs, and the spread over seeds where there are several."""
+
+
+def moderated_samples(samples: Sequence[Sample]) -> list[Sample]:
+    """Samples with their variances over seeds; without one where a value is undefined."""
+    finite = [bool(np.isfinite(sample.values).all()) for sample in samples]
+    seeds = iter(moderated([sample.values for sample, is_finite in zip(samples, finite, strict=True) if is_finite]))
+    return [
+        replace(sample, seeds=next(seeds) if is_finite else None)
+        for sample, is_finite in zip(samples, finite, strict=True)
+    ]
 
 
 def differences(methods: Sequence[Method]) -> list[list[Difference]]:
     """For each method after the first: the headline metric at the end, minus the first method's.
 
-    Experiences where it is undefined are left out. Seeds are taken to vary alike under all methods
-    (:func:`dfbench.evaluation.significance.pooled`).
+    Experiences where it is undefined are left out. The variances over seeds are those of
+    :func:`dfbench.evaluation.significance.moderated`.
     """
     names = methods[0].runs[0].names
     found: list[list[Difference]] = [[] for _ in methods[1:]]
     for j, name in enumerate([*names, AVERAGE]):
         samples = [_sample(method, j if j < len(names) else None) for method in methods]
-        seeds = pooled([sample.values for sample in samples if np.isfinite(sample.values).all()])
-        reference, *others = (replace(sample, seeds=seeds) for sample in samples)
+        reference, *others = moderated_samples(samples)
         for rows, other in zip(found, others, strict=True):
-            if all(_defined(sample) for sample in (other, reference)):
+            if all(defined(sample) for sample in (other, reference)):
                 result = compare(other, reference)
                 rows.append(Difference(j, name, result.difference, result.low, result.high))
     return found
@@ -74,7 +83,8 @@ def _sample(method: Method, column: int | None) -> Sample:
     )
 
 
-def _defined(sample: Sample) -> bool:
+def defined(sample: Sample) -> bool:
+    """Whether the metric of every seed and of every replicate has a value."""
     return bool(np.isfinite(sample.values).all() and all(np.isfinite(d).all() for d in sample.drawn if d is not None))
 
 

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from dfbench.plugins import registry
+from dfbench.publish import about
 from dfbench.publish.plotting import FAINT, GRID, INK, PALETTE
 from dfbench.publish.report import tables
+from dfbench.publish.report.conclusion import conclusions, warning
 from dfbench.publish.report.runs import Method, Run
 from dfbench.publish.report.tables import Table
-from dfbench.records.command import command
+from dfbench.records.command import command, needed_settings
 from dfbench.records.comparison import describe_forgetting, most_forgotten
-from dfbench.records.record import SCORES, WEIGHTS
+from dfbench.records.record import SCORES, WEIGHTS, Record
 from dfbench.records.text import METRICS, count, number, seconds, size
 
 if TYPE_CHECKING:
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 
 SCALE = 1.75
 """Pixels on a screen for a point of print."""
+
+FEW_RUNS = 4
+"""Up to so many, what each kept of the experience that one forgot most fits in a sentence."""
 
 _ROOT = re.compile(r"<svg\b.*?>", re.DOTALL)
 
@@ -62,6 +68,9 @@ class Section:
     command: str
     """The line that reruns it."""
     tables: list[Table]
+    """What was measured."""
+    details: list[Table]
+    """Where and how: spec, environment, hashes."""
 
 
 def render(methods: Sequence[Method], figures: Sequence[Shown]) -> str:
@@ -81,7 +90,10 @@ def render(methods: Sequence[Method], figures: Sequence[Shown]) -> str:
             single=single,
             spec=spec,
             experiences=first.names,
-            sentence=describe_forgetting([run.record for run in runs]),
+            subject=about.benchmark([run.record for run in runs]),
+            conclusions=conclusions(methods),
+            warning=warning(methods),
+            sentence=describe_forgetting([run.record for run in runs]) if len(runs) <= FEW_RUNS else "",
             cards=_cards(methods) if len(methods) == 1 else [],
             notes=list(dict.fromkeys(note for run in runs for note in run.record.data.notes)),
             dirty=[run.record.run for run in runs if run.record.git and run.record.git.dirty],
@@ -106,6 +118,9 @@ def section(run: Run, whole: bool) -> Section:
         "time in all": seconds(record.seconds.total),
         "memory budget, samples": memory.budget_samples,
         "other state of the strategy": size(memory.state_bytes),
+        "compute": f"{count(record.compute.passes)} passes (one pass = one picture forward and backward)"
+        if record.compute
+        else None,
         "peak memory of the process": size(peak.host_bytes) if peak.host_bytes else None,
         "peak memory of the device": size(peak.device_bytes) if peak.device_bytes else None,
         "resumed, times": record.resumed,
@@ -116,12 +131,21 @@ def section(run: Run, whole: bool) -> Section:
         tables.facts("Memory and compute", costs),
         tables.facts("What the strategy did", effects),
         tables.data(run),
-        tables.facts("Spec", {**record.spec.document(), "identity": record.identity}),
+    ]
+    details = [
+        tables.facts("Spec", {**record.spec.shown, "identity": record.identity}),
         tables.facts("Environment", record.environment.model_dump()),
         tables.facts("State of the sources (git)", git),
         tables.facts("Hashes (sha256)", {f"rows of {SCORES}": record.scores_sha256, WEIGHTS: record.weights_sha256}),
     ]
-    return Section(run, command(record), found)
+    return Section(run, line(record), found, details)
+
+
+def line(record: Record) -> str:
+    """The line that reruns a record, without the options that preset and benchmark give anyhow."""
+    if record.settings is None:
+        record = record.model_copy(update={"settings": needed_settings(record.spec, registry())})
+    return command(record)
 
 
 def inline(svg: bytes, prefix: str, label: str) -> str:
@@ -191,14 +215,16 @@ def describe_comparison(name: str, methods: Sequence[Method]) -> tuple[str, str,
             for m in methods
             for row in tables.matrix("", run.names, m.mean, m.spread).rows
         ]
-        table = Table(f"R: {metric}, mean over seeds", ("method, after training on", *run.names), tuple(rows))
-        return f"{metric} on each test set after training on each experience, mean over seeds.", "Heat maps.", table
+        how = ", mean over seeds" if any(len(m.runs) > 1 for m in methods) else ""
+        table = Table(f"R: {metric}{how}", ("method, after training on", *run.names), tuple(rows))
+        return f"{metric} on each test set after training on each experience{how}.", "Heat maps.", table
     if name == "forgetting":
         rows = [(m.label, *(number(v) for v in m.seen.mean(0).tolist())) for m in methods]
         table = Table(f"{metric}, mean of the experiences seen so far", ("method", *run.names), tuple(rows))
-        caption = f"{metric} of the experiences seen so far and of each, over the stream. Bands: ± standard deviation."
+        bands = " Bands: ± standard deviation over seeds." if any(len(m.runs) > 1 for m in methods) else ""
+        caption = f"{metric} of the experiences seen so far and of each, over the stream.{bands}"
         return caption, "Curves of each method, a panel per experience.", table
-    caption = f"{metric} at the end of the stream, minus that of {methods[0].label}."
+    caption = f"{metric} at the end of the stream, minus that of {methods[0].label}, with 95 % intervals."
     return caption, "Points with 95 % intervals, a row per experience.", tables.final_values(methods)
 
 

@@ -13,7 +13,7 @@ from dfbench.evaluation.detection import THRESHOLD
 from dfbench.publish.report.comparison import Difference, differences
 from dfbench.publish.report.runs import Method, Run
 from dfbench.records.seeds import flat
-from dfbench.records.text import METRICS, NONE, interval, number, seconds, signed, size, with_spread
+from dfbench.records.text import METRICS, NONE, UNITS, interval, number, seconds, signed, size, with_spread
 
 HIGHER_IS_WORSE = {"forgetting", "af"}
 
@@ -53,7 +53,7 @@ def metrics(run: Run) -> Table:
         [METRICS.get(name, name), number(value), interval(*(bounds.get(name) or (None, None)))]
         for name, value in record.metrics.items()
     ]
-    return _table("Continual metrics", ["metric", "value", "95 % interval (videos)"], rows)
+    return _table("Continual metrics", ["metric", "value", f"95 % interval ({UNITS[drawn.unit]})"], rows)
 
 
 def per_experience(run: Run) -> Table:
@@ -151,9 +151,11 @@ def methods(found: Sequence[Method]) -> Table:
         stored = [run.record.memory.samples[-1] for run in method.runs]
         time = float(np.mean([run.record.seconds.total for run in method.runs]))
         cells = [with_spread(*method.metric(name)) for name in names]
-        rows.append([method.label, ", ".join(map(str, method.seeds)), *cells, str(max(stored)), seconds(time)])
+        rows.append([method.label, _seeds(method), *cells, str(max(stored)), seconds(time)])
     head = ["method", "seeds", *(METRICS[name] for name in names), "samples stored", "time"]
-    return _table("Methods side by side (mean ± standard deviation over seeds)", head, rows)
+    several = any(len(method.runs) > 1 for method in found)
+    how = " (mean ± standard deviation over seeds)" if several else " (one seed each)"
+    return _table(f"Methods side by side{how}", head, rows)
 
 
 def final_values(found: Sequence[Method]) -> Table:
@@ -175,6 +177,13 @@ def final_values(found: Sequence[Method]) -> Table:
 
 def _with_interval(difference: Difference) -> str:
     return f"{signed(difference.value)} [{number(difference.low)}, {number(difference.high)}]"
+
+
+def _seeds(method: Method) -> str:
+    """``1 seed (seed 0)``, ``3 seeds (0, 1, 2)``."""
+    if len(method.seeds) == 1:
+        return f"1 seed (seed {method.seeds[0]})"
+    return f"{len(method.seeds)} seeds ({', '.join(map(str, method.seeds))})"
 
 
 def _plain(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from dfbench.errors import DataError
 from dfbench.records.command import all_settings
 from dfbench.records.finished import FinishedRun
 from dfbench.records.record import RECORD, Environment, Record, Verification
+from dfbench.records.text import METRICS, number
 
 if TYPE_CHECKING:
     from dfbench.plugins import Registry
@@ -39,19 +41,44 @@ class Rerun:
     """Fields that were counted and differ: steps, memory, compute."""
     path: Path
     """The new record."""
+    metrics: dict[str, tuple[float | None, float | None]]
+    """The continual metrics, each (of the record, of the rerun)."""
+    torch: tuple[str | None, str | None]
+    """PyTorch's version, then and now."""
+
+    @property
+    def within(self) -> float:
+        """The largest absolute difference of a continual metric; infinite where one of the two is undefined."""
+        return max((_apart(old, new) for old, new in self.metrics.values()), default=0.0)
+
+    @property
+    def closeness(self) -> str:
+        """How far the two runs agree, in a few words: ``within 0.0101 (torch 2.15.0 → 2.14.1)``."""
+        old, new = self.torch
+        versions = f"torch {old} in both" if old == new else f"torch {old} → {new}"
+        if self.agreement == "identical":
+            return f"every score identical ({versions})"
+        if not math.isfinite(self.within):
+            return f"a metric undefined in one of the two ({versions})"
+        return f"within {math.ceil(self.within * 1e4) / 1e4:g} ({versions})"
 
     @property
     def sentence(self) -> str:
         """The verdict in words."""
         where = f"; what differs here: {', '.join(self.changed)}" if self.changed else "; the environment is the same"
-        off = f"average {self.difference:+.4f}, single experiences by up to {self.largest:.4f}"
+        off = ", ".join(
+            f"{METRICS.get(name, name)} {number(old, 4)} → {number(new, 4)}"
+            for name, (old, new) in self.metrics.items()
+            if old != new
+        )
+        off = f"{off or 'equal metrics'}; single experiences by up to {number(self.largest, 4)}"
         if self.agreement == "identical":
-            return "trained again: every score is identical"
+            return f"trained again: {self.closeness}"
         if self.agreement == "tolerance":
-            return f"trained again: other scores, metrics within {self.tolerance:g} ({off}){where}"
+            return f"trained again: other scores, {self.closeness}: {off}{where}"
         if self.counts:
             return f"trained again: NOT reproduced, other {', '.join(self.counts)} than the record states{where}"
-        return f"trained again: NOT reproduced ({off}; {self.tolerance:g} is allowed){where}"
+        return f"trained again: NOT reproduced, {self.closeness}: {off}; {self.tolerance:g} is allowed{where}"
 
 
 def rerun(
@@ -132,7 +159,13 @@ def agreement(old: FinishedRun, new: FinishedRun, tolerance: float = TOLERANCE) 
     counts = tuple(_other_counts(old.record, new.record, held=kind == "identical"))
     kind = "differs" if counts else kind
     changed = changes(old.record.environment, new.record.environment)
-    return Rerun(kind, difference, largest, tolerance, changed, new.record.environment, counts, new.path)
+    both = {
+        name: (value, new.record.metrics[name])
+        for name, value in old.record.metrics.items()
+        if name in METRICS and name in new.record.metrics
+    }
+    torch = (old.record.environment.packages.get("torch"), new.record.environment.packages.get("torch"))
+    return Rerun(kind, difference, largest, tolerance, changed, new.record.environment, counts, new.path, both, torch)
 
 
 def changes(a: Environment, b: Environment) -> tuple[str, ...]:
@@ -142,6 +175,13 @@ def changes(a: Environment, b: Environment) -> tuple[str, ...]:
         old, new = getattr(a, name), getattr(b, name)
         if old != new:
             found.append(f"{name} {old} → {new}")
+    if a.processor_model and b.processor_model and a.processor_model != b.processor_model:  # older ones have none
+        found.append(f"processor {a.processor_model} → {b.processor_model}")
+    if a.processor_flags and b.processor_flags:
+        for word, flags in ("without", a), ("with", b):
+            other = b if flags is a else a
+            lost = [flag for flag in flags.processor_flags if flag not in other.processor_flags]
+            found += [f"{word} {', '.join(lost)}"] * bool(lost)
     for name in sorted(set(a.packages) | set(b.packages)):
         if a.packages.get(name) != b.packages.get(name):
             found.append(f"{name} {a.packages.get(name)} → {b.packages.get(name)}")
@@ -186,6 +226,10 @@ def _other_counts(old: Record, new: Record, held: bool) -> Iterator[str]:
             yield f"memory.{name}"
     if old.compute is not None and old.compute != new.compute:
         yield "compute"
+
+
+def _apart(a: float | None, b: float | None) -> float:
+    return (0.0 if a is b else math.inf) if a is None or b is None else abs(b - a)
 
 
 def _off(a: Record, b: Record) -> tuple[float, float]:

@@ -6,12 +6,13 @@ place of labels. That shows only against the data.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from dfbench.errors import DfbenchError, first_problem
+from dfbench.errors import DataError, DfbenchError, first_problem
 from dfbench.publish.verification.checks import Finding
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class TestSet(NamedTuple):
     names: np.ndarray
     videos: np.ndarray
     labels: np.ndarray
+    identities: np.ndarray
 
 
 class SampleCheck:
@@ -74,6 +76,26 @@ class SampleCheck:
                 return Finding(WHAT, False, f"{record.spec.split} set of {name!r}: {problem}")
         return Finding(WHAT, True)
 
+    def with_identities(self, record: Record, scores: Scores) -> Scores:
+        """The scores with the person of each sample, as the benchmark has them.
+
+        Raises:
+            DataError: The data are not available here or others, or a sample is not in them.
+        """
+        stream = self._stream(record.data.benchmark)
+        if isinstance(stream, str):
+            raise DataError(f"{record.run}: {stream}")
+        if stream.fingerprint != record.data.fingerprint:
+            raise DataError(f"{record.run}: {stream.name} has other data here (fingerprint {stream.fingerprint[:12]}…)")
+        people = dict(zip(stream.samples.sample.tolist(), stream.identities.tolist(), strict=True))
+        groups = []
+        for group in scores:
+            if lost := [name for name in group.samples.tolist() if name not in people]:
+                raise DataError(f"{record.run}: the scored sample {lost[0]!r} is not in {stream.name}")
+            keys = np.array([people[name] for name in group.samples.tolist()], dtype=object)
+            groups.append(replace(group, identities=keys))
+        return type(scores)(groups)
+
     def _stream(self, name: str) -> Stream | str:
         """The benchmark, or why it cannot be opened."""
         from dfbench.runs.prepare import open_stream
@@ -90,7 +112,6 @@ class SampleCheck:
         from pydantic import ValidationError
 
         from dfbench.data.videos import video_keys
-        from dfbench.errors import DataError
         from dfbench.training.detector import Detector, Task
 
         spec = record.spec
@@ -104,7 +125,7 @@ class SampleCheck:
         for experience in stream.experiences:
             units = detector.units(stream.samples, experience.rows[spec.split], training=False)
             first = units.rows.reshape(len(units), -1)[:, 0]
-            sets.append(_by_name(names[first], videos[first], units.labels))
+            sets.append(_by_name(names[first], videos[first], units.labels, stream.identities[first]))
         return sets
 
 
@@ -117,20 +138,24 @@ def _described(record: Record, stream: Stream) -> str | None:
     return None
 
 
-def _by_name(names: np.ndarray, videos: np.ndarray, labels: np.ndarray) -> TestSet:
+def _by_name(names: np.ndarray, videos: np.ndarray, labels: np.ndarray, identities: np.ndarray) -> TestSet:
     order = np.argsort(names.astype(str), kind="stable")
-    return TestSet(names[order], videos[order], labels[order])
+    return TestSet(names[order], videos[order], labels[order], identities[order])
 
 
 def _different(group: Group, right: TestSet) -> str | None:
     """How scored samples differ from a test set, in words; None where they do not."""
-    found = _by_name(group.samples, group.videos, group.labels)
+    found = _by_name(group.samples, group.videos, group.labels, group.identities)
     if not np.array_equal(found.names, right.names):
         lost, more = (sorted({*a} - {*b}) for a, b in ((right.names, found.names), (found.names, right.names)))
         if lost:
             return f"{len(lost)} of {len(right.names)} samples were not scored (the first: {lost[0]!r})"
         return f"{len(more) or len(found.names)} scored samples are not in it (the first: {(more or found.names)[0]!r})"
-    for what, stated, true in (("label", found.labels, right.labels), ("video", found.videos, right.videos)):
+    for what, stated, true in (
+        ("label", found.labels, right.labels),
+        ("video", found.videos, right.videos),
+        ("person", found.identities, right.identities),
+    ):
         if (wrong := np.flatnonzero(stated != true)).size:
             i = wrong[0]
             return f"the {what} of {found.names[i]!r} is {true[i]!s} and not {stated[i]!s} ({wrong.size} such samples)"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dfbench.errors import DataError, UsageError
+from pydantic import ValidationError
+
+from dfbench.errors import DataError, UsageError, first_problem
 from dfbench.files import sha256_of, write_whole
 from dfbench.publish.zoo.checkpoint import detector_of
 from dfbench.publish.zoo.entry import (
@@ -75,7 +78,8 @@ def entry_from_run(
         scores: Whether ``scores.parquet`` is among the files.
 
     Raises:
-        DataError: The run is not finished, its scores are not the recorded ones, or its average is undefined.
+        DataError: The run is not finished, its scores are not the recorded ones, its average is undefined, or its
+            record states what no entry may.
         UsageError: The name is not one that a file and a repository may have.
         PluginError: Its detector's plugin is broken.
     """
@@ -85,32 +89,42 @@ def entry_from_run(
             f"{run.path}: its detector {spec.detector!r} is not installed: install the plugin that registers it"
         )
     plugin = registry.detectors.plugin(spec.detector)
-    entry = CheckpointEntry(
-        name=checkpoint_name(spec) if name is None else checked_name(name),
-        summary=f"{spec.detector} ({spec.preset}) trained under {spec.strategy} on {spec.benchmark}",
-        detector=spec.detector,
-        plugin=Plugin(name=plugin.name, distribution=plugin.distribution, version=plugin.version),
-        preset=spec.preset,
-        config=spec.detector_config,
-        classes=tuple(record.data.classes),
-        files=_files(run, scores),
-        parameters=record.detector.parameters,
-        input=Input(
-            native_size=record.input.native_size,
-            size=None,
-            unit=record.input.unit,
-            crop_margin=crop_margin,
-            face_detector=face_detector,
-        ),
-        decision=_decision(record),
-        licence=Licence(code=_code_licence(plugin.distribution), weights=weights_licence),
-        training=_training(record),
-        results=_results(run),
-        records=(record.run,),
-        intended_use=intended_use,
-        limits=limits or _limits(record),
-    )
+    with _stated_by(run):
+        entry = CheckpointEntry(
+            name=checkpoint_name(spec) if name is None else checked_name(name),
+            summary=f"{spec.detector} ({spec.preset}) trained under {spec.strategy} on {spec.benchmark}",
+            detector=spec.detector,
+            plugin=Plugin(name=plugin.name, distribution=plugin.distribution, version=plugin.version),
+            preset=spec.preset,
+            config=spec.detector_config,
+            classes=tuple(record.data.classes),
+            files=_files(run, scores),
+            parameters=record.detector.parameters,
+            input=Input(
+                native_size=record.input.native_size,
+                size=None,
+                unit=record.input.unit,
+                crop_margin=crop_margin,
+                face_detector=face_detector,
+            ),
+            decision=_decision(record),
+            licence=Licence(code=_code_licence(plugin.distribution), weights=weights_licence),
+            training=_training(record),
+            results=_results(run),
+            records=(record.run,),
+            intended_use=intended_use,
+            limits=limits or _limits(record),
+        )
     return entry.model_copy(update={"input": _measured(entry.input, detector_of(entry, registry))})
+
+
+@contextlib.contextmanager
+def _stated_by(run: FinishedRun) -> Iterator[None]:
+    """A context in which an entry is made of what the run's record states."""
+    try:
+        yield
+    except ValidationError as error:
+        raise DataError(f"{run.path}: no entry of the zoo can be made of it: {first_problem(error)}") from error
 
 
 def checkpoint_name(spec: RunSpec) -> str:

@@ -15,6 +15,8 @@ import torch
 from dfbench.data.loader import Batch
 from dfbench.data.pictures import resize
 from dfbench.errors import UsageError
+from dfbench.plugin_faults import named
+from dfbench.plugins import registry
 from dfbench.publish.zoo.checkpoint import LoadedCheckpoint
 from dfbench.publish.zoo.resolve import open_checkpoint
 from dfbench.runs.environment import choose_device
@@ -37,8 +39,6 @@ def load(ref: str | Path, *, device: str = "auto") -> Predictor:
         PluginError: The detector's plugin is broken.
         HubError: The checkpoint cannot be fetched.
     """
-    from dfbench.plugins import registry
-
     chosen = choose_device(device)
     return Predictor(open_checkpoint(str(ref), registry()), chosen)
 
@@ -88,11 +88,13 @@ class Predictor:
 
         Raises:
             UsageError: The array has another shape or type.
+            PluginError: The detector's own code raised something.
         """
         units = self._units(pictures)
         if self._size is None and len({unit.shape for unit in units}) > 1:
             raise UsageError(f"{self.entry.name} takes pictures as they are: predict those of each size on their own")
-        return class_probabilities(self.detector, self.model, self._batches(units), self.autocast)
+        with named(registry):
+            return class_probabilities(self.detector, self.model, self._batches(units), self.autocast)
 
     def autocast(self) -> torch.autocast:
         """The precision that the detector's configuration asks for."""

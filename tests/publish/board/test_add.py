@@ -165,6 +165,16 @@ def test_the_same_spec_with_other_scores_is_refused_unless_replaced(tmp_path: Pa
     assert packed_runs(next(board.glob("scores/*"))) == {PackedRun(added.run, read_record(other)["scores_sha256"])}
 
 
+@pytest.mark.parametrize("strength", [1.5, 2.5])
+def test_two_folders_of_one_run_are_refused_and_both_are_named(strength: float, tmp_path: Path) -> None:
+    """Equal or not: nobody could say which of the two is meant."""
+    runs = [make_run(tmp_path / "a"), make_run(tmp_path / "b", "gem"), make_run(tmp_path / "c", strength=strength)]
+    with pytest.raises(DataError) as error:
+        add(runs, tmp_path / "board", registry())
+    assert all(str(run) in str(error.value) for run in (runs[0], runs[2]))
+    assert not (tmp_path / "board").exists()
+
+
 def test_seeds_that_are_added_at_the_same_time_are_all_in_the_pack(tmp_path: Path) -> None:
     runs, board = [make_run(tmp_path / "runs", seed=seed) for seed in range(4)], tmp_path / "board"
     with ThreadPoolExecutor(4) as pool:

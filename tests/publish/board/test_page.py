@@ -4,93 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dfbench.plugins import registry
-from dfbench.publish.board.add import add
-from dfbench.publish.board.build import pages, write
+from dfbench.publish.board.build import pages
 from dfbench.publish.board.page import embedded, page
-from dfbench.publish.board.table import Board, make_board, read_board
+from dfbench.publish.board.table import Board, make_board
 from dfbench.records.record import Record
-from tests.publish.board_runs import make_run, make_runs, read_record
-from tests.publish.browser import browser
-
-HOSTILE = "</script><script>window.owned=1</script><img src=x onerror=window.owned=1> *a* |b|"
-PAPER = """
-protocol: papers-own
-title: A → B
-paper: A paper
-metric: accuracy, %
-columns: [A, AF]
-rows:
-  - {strategy: LwF, values: ["67.34", "−8.1"]}
-  - {strategy: DFIL, values: ["86.28", "−.69"]}
-  - {strategy: SI, values: ["", "−12"]}
-"""
-
-
-@pytest.fixture(scope="module")
-def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A leaderboard of two benchmarks and a paper's table, built as ``leaderboard build`` does."""
-    folder = tmp_path_factory.mktemp("board")
-    runs = [
-        *make_runs(folder / "runs"),
-        make_run(folder / "runs", "replay", detector="xception", preset="lite", notes=("a note on leaks",)),
-        make_run(folder / "runs", HOSTILE, decay=0.3),
-        make_run(folder / "runs", "replay", benchmark="other", fingerprint="e" * 64, names=("a", "b")),
-    ]
-    add(runs, folder / "lb", registry())
-    (folder / "lb" / "reported").mkdir()
-    (folder / "lb" / "reported" / "paper.yaml").write_text(PAPER)
-    write(pages(read_board(folder / "lb")), folder / "lb")
-    return folder / "lb"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as running:
-        yield running
-
-
-class Seen:
-    """A page, and everything that went wrong on it."""
-
-    def __init__(self, chromium: Any, board: Path, **options: Any) -> None:
-        self.context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(10_000)
-        self.wrong: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("console", lambda m: self.wrong.append(m.text) if m.type in ("error", "warning") else None)
-        self.page.on("pageerror", lambda e: self.wrong.append(str(e)))
-        self.page.on("request", lambda r: self.requests.append(r.url))
-        self.url = (board / "index.html").as_uri()
-        self.page.goto(self.url)
-
-    @property
-    def strategies(self) -> list[str]:
-        """Of the rows that can be seen, from the top."""
-        return self.page.locator("#panel-1 tbody tr:visible th a").all_inner_texts()
-
-    def row(self, strategy: str, detector: str = "simple_cnn") -> Any:
-        return self.page.locator(f'#panel-1 tr[data-strategy="{strategy}"][data-detector="{detector}"]')
-
-
-@pytest.fixture
-def seen(chromium: Any, board: Path) -> Iterator[Seen]:
-    opened = Seen(chromium, board)
-    opened.page.get_by_role("tab", name=re.compile("^three")).click()
-    opened.page.locator("#panel-1 table").wait_for()
-    yield opened
-    assert opened.wrong == []
-    assert set(opened.requests) == {opened.url}  # one file that asks for nothing else
-    assert opened.page.evaluate("window.owned") is None
-    opened.context.close()
+from tests.publish.board.seen import HOSTILE, Seen
+from tests.publish.board_runs import make_run, read_record
 
 
 def test_a_board_of_bounds_alone_has_a_page(tmp_path: Path) -> None:
@@ -102,22 +27,30 @@ def test_a_board_of_bounds_alone_has_a_page(tmp_path: Path) -> None:
 
 
 def test_rows_are_sorted_by_any_column(seen: Seen) -> None:
-    averages = seen.page.locator("#panel-1 tbody tr:visible td.main b").all_inner_texts()
+    averages = seen.page.locator("#panel-1 tbody.ranked tr:visible td.main b").all_inner_texts()
     assert averages == sorted(averages, reverse=True)
     header = seen.page.locator('#panel-1 th[data-column="forgetting"]')
     header.get_by_role("button").click()
     assert header.get_attribute("aria-sort") == "ascending"
     assert seen.page.locator('#panel-1 th[data-column="average"]').get_attribute("aria-sort") == "none"
-    cells = seen.page.locator("#panel-1 tbody tr").evaluate_all("rows => rows.map(r => r.cells[4].dataset.v)")
-    values = [float(v) for v in cells if v]
-    assert values == sorted(values)
-    assert len(values) == len(seen.strategies) - 1
-    assert seen.strategies[-1] == "joint"  # it has no forgetting: last, whichever way
+    of = "cells => cells.map(c => c.dataset.v)"
+    cells = seen.page.locator('#panel-1 tbody.ranked [data-c="forgetting"]').evaluate_all(of)
+    assert len(cells) == 6
+    assert [float(v) for v in cells] == sorted(map(float, cells))
+    assert seen.strategies[0] == "joint"  # bounds stay apart, above the ranked rows
     header.get_by_role("button").click()
     assert header.get_attribute("aria-sort") == "descending"
-    assert seen.strategies[-1] == "joint"
+    assert seen.strategies[0] == "joint"
     status = seen.page.locator("#panel-1 > [role=status]")
-    assert status.inner_text() == "7 of 7 rows, sorted by Forgetting, descending"
+    assert status.inner_text().startswith("7 of 7 rows, sorted by Forgetting, descending")
+    seen.page.get_by_text("Columns").locator("visible=true").click()
+    seen.page.get_by_label("Passes").locator("visible=true").check()
+    seen.page.locator('#panel-1 th[data-column="passes"] button').click()
+    cells = seen.page.locator('#panel-1 tbody.ranked [data-c="passes"]').evaluate_all(of)
+    assert cells[0] == "21600.0"
+    assert set(cells[1:]) == {""}  # what was not counted comes last, whichever way
+    seen.page.locator('#panel-1 th[data-column="passes"] button').click()
+    assert seen.page.locator('#panel-1 tbody.ranked [data-c="passes"]').evaluate_all(of)[0] == "21600.0"
 
 
 def test_rows_are_filtered(seen: Seen) -> None:
@@ -129,23 +62,30 @@ def test_rows_are_filtered(seen: Seen) -> None:
     assert len(seen.strategies) == 7
     panel.locator("select[data-filter=strategy]").select_option("ewc")
     assert seen.strategies == ["ewc"]
-    panel.locator("select[data-filter=strategy]").select_option("all")
-    panel.get_by_label("upper bounds").uncheck()
+    panel.locator("select[data-filter=strategy]").select_option("all strategies")
+    panel.get_by_label("bounds").uncheck()
     assert "joint" not in seen.strategies
-    panel.get_by_label("Find").fill("lite repl")
+    panel.get_by_label("Find", exact=True).fill("lite repl")
     assert seen.strategies == ["replay"]
-    panel.get_by_label("Find").fill("nothing like this")
+    panel.get_by_label("Find", exact=True).fill("nothing like this")
     assert panel.get_by_text("No row matches these filters.").is_visible()
 
 
 def test_marks_bounds_and_notes_are_on_the_rows(seen: Seen) -> None:
-    assert "upper bound" in seen.row("joint").inner_text()
+    assert "bound" in seen.row("joint").locator("td.rank").inner_text()
+    ranks = seen.page.locator("#panel-1 tbody.ranked td.rank").all_inner_texts()
+    assert [int(re.findall(r"\d+", rank)[0]) for rank in ranks] == [1, 2, 3, 4, 5, 6]
     assert "≈" not in seen.row("naive").inner_text()
     marks = seen.page.locator("#panel-1 .mark").all_inner_texts()
     assert sorted(marks)[-1] == "★"
     assert "≈" in marks
     assert seen.row("replay", "xception").locator(".tag.warn").get_attribute("title") == "a note on leaks"
     assert "best continual row" in seen.page.locator("#panel-1 tr.best .sr").inner_text()
+    tied = seen.page.locator("#panel-1 tr.tied").count()
+    finding = seen.page.locator("#panel-1 .finding").inner_text()
+    assert finding == f"{tied} of the other 4 continual rows cannot be distinguished from the best with these seeds."
+    above = "e => e.compareDocumentPosition(document.querySelector('#panel-1 table')) === 4"
+    assert seen.page.locator("#panel-1 .legend").evaluate(above)
 
 
 def test_a_row_has_a_page_of_its_own(seen: Seen, board: Path) -> None:
@@ -164,6 +104,7 @@ def test_a_row_has_a_page_of_its_own(seen: Seen, board: Path) -> None:
     assert cells == [f"{v:.3f}" for line in seed["matrix"]["auc"] for v in line]
     assert detail.locator("svg[role=img]").get_attribute("aria-label")
     assert detail.locator("svg[role=img] path.after").count() == 2  # the last experience has one point
+    assert "n = 1 seed" in detail.locator(".axis-note").inner_text()
     assert "OMP_NUM_THREADS=1 dfbench eval -d simple_cnn" in detail.locator("pre").first.inner_text()
     assert records[0]["data"]["fingerprint"] in detail.inner_text()
     assert "torch 2.15.0" in detail.inner_text()
@@ -206,13 +147,22 @@ def test_commands_are_copied(seen: Seen) -> None:
     assert seen.page.evaluate("navigator.clipboard.readText()") == seen.page.locator("pre").first.inner_text()
 
 
+def tab_to(page: Any, wanted: str) -> None:
+    """Press Tab until what has the focus is what is wanted, an expression on it."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate(f"document.activeElement.{wanted}"):
+            return
+    raise AssertionError(f"60 stops and none is {wanted}")
+
+
 def test_everything_is_reached_by_keyboard(seen: Seen) -> None:
     page = seen.page
     page.goto(seen.url)
     page.reload()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
-    page.keyboard.press("Tab")  # the selected tab is the one stop of the tab list
+    tab_to(page, "matches('[role=tab]')")  # the selected tab is the one stop of the tab list
     focused = "document.activeElement"
     assert page.evaluate(f"{focused}.getAttribute('aria-selected')") == "true"
     page.keyboard.press("ArrowRight")
@@ -220,23 +170,20 @@ def test_everything_is_reached_by_keyboard(seen: Seen) -> None:
     page.locator("#panel-2").wait_for()
     assert not page.locator("#panel-1").is_visible()
     page.keyboard.press("End")
-    assert page.evaluate(f"{focused}.dataset.key") == "papers-own"
+    assert page.evaluate(f"{focused}.dataset.key") == "in papers"
     page.keyboard.press("ArrowRight")
     assert page.evaluate(f"{focused}.dataset.key") == "three"  # and round again
     page.locator("#panel-1").wait_for()
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        if page.evaluate(f"{focused}.closest('th')?.dataset.column") == "bwt":
-            break
+    tab_to(page, "closest('th')?.dataset.column === 'forgetting'")
     assert page.evaluate(f"getComputedStyle({focused}).outlineStyle") == "solid"
     page.keyboard.press("Enter")
-    assert page.locator('#panel-1 th[data-column="bwt"]').get_attribute("aria-sort") == "descending"
+    assert page.locator('#panel-1 th[data-column="forgetting"]').get_attribute("aria-sort") == "ascending"
     page.keyboard.press("Space")
-    assert page.locator('#panel-1 th[data-column="bwt"]').get_attribute("aria-sort") == "ascending"
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        if page.evaluate(f"{focused}.tagName") == "A":
-            break
+    assert page.locator('#panel-1 th[data-column="forgetting"]').get_attribute("aria-sort") == "descending"
+    tab_to(page, "matches('[data-tick]')")
+    page.keyboard.press("Space")
+    assert page.locator("#panel-1 [data-tick]:checked").count() == 1
+    tab_to(page, "tagName === 'A'")
     name = page.evaluate(f"{focused}.textContent")
     page.keyboard.press("Enter")
     page.locator("#detail h2").wait_for()
@@ -250,7 +197,7 @@ def test_the_structure_is_there_for_screen_readers(seen: Seen) -> None:
     assert page.locator("table:not(:has(caption))").count() == 0
     assert page.locator("th:not([scope])").count() == 0
     assert page.get_by_role("tab", selected=True).count() == 1
-    assert page.get_by_role("columnheader").count() >= 12
+    assert page.get_by_role("columnheader").count() == 10  # the others of 16 are not shown, so not read either
     assert page.locator("#panel-1").get_by_role("row").count() == 8
     unlabelled = "els => els.filter(e => !e.labels?.length && !e.getAttribute('aria-label')).length"
     assert page.locator("select, input").evaluate_all(unlabelled) == 0
@@ -259,7 +206,7 @@ def test_the_structure_is_there_for_screen_readers(seen: Seen) -> None:
 
 
 def test_reported_figures_are_apart_and_sortable(seen: Seen) -> None:
-    seen.page.get_by_role("tab", name="papers-own").click()
+    seen.page.get_by_role("tab", name="In papers").click()
     panel = seen.page.locator("#panel-3")
     assert "Reported, not measured here" in panel.inner_text()
     assert panel.locator("table.rows").count() == 0
@@ -271,7 +218,7 @@ def test_reported_figures_are_apart_and_sortable(seen: Seen) -> None:
     assert panel.locator("tbody td").nth(1).inner_text() == "not given"
 
 
-@pytest.mark.parametrize("address", ["", "#row", "#tab=papers-own"])
+@pytest.mark.parametrize("address", ["", "#row", "#tab=papers-own", "#tab=three&view=chart&x=memory"])
 def test_a_phone_needs_no_sideways_scrolling(chromium: Any, board: Path, address: str) -> None:
     phone = Seen(chromium, board, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
     page = phone.page
@@ -282,12 +229,14 @@ def test_a_phone_needs_no_sideways_scrolling(chromium: Any, board: Path, address
         page.locator("#detail h2").wait_for()
     elif address:
         page.goto(phone.url + address)
-        page.locator("#panel-3 table").wait_for()
+        page.locator("#panel-1 svg a" if "chart" in address else "#panel-3 table").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     if not address:
+        assert not page.get_by_label("Sort by").locator("visible=true").count()  # folded until asked for
+        page.get_by_role("button", name="Filter and sort").locator("visible=true").click()
         page.get_by_label("Sort by").locator("visible=true").select_option("forgetting")
-        assert page.locator("#panel-1 > [role=status]").inner_text() == "7 of 7 rows, sorted by Forgetting, ascending"
-        assert phone.strategies[-1] == "joint"
+        status = page.locator("#panel-1 > [role=status]").inner_text()
+        assert status.startswith("7 of 7 rows, sorted by Forgetting, ascending")
         assert page.locator("#panel-1").get_by_role("row").count() >= 7  # cards are still a table
         box = phone.row("replay").bounding_box()
         assert box is not None
@@ -322,6 +271,7 @@ def test_text_is_legible_by_day_and_by_night(chromium: Any, board: Path, scheme:
         "h1",
         ".lede",
         "#panel-1 .about",
+        "#panel-2 .what, .badge",
         "#panel-1 .bound td",
         "#panel-1 .legend",
         "#panel-1 .option, .tag",
@@ -354,6 +304,7 @@ def test_on_paper_there_are_no_controls(chromium: Any, board: Path) -> None:
     seen.page.locator("#panel-1 table").wait_for()
     seen.page.emulate_media(media="print")
     assert not seen.page.locator("#panel-1 form").is_visible()
+    assert not seen.page.locator("#panel-1 [data-tick]").first.is_visible()
     assert seen.page.locator("#panel-1 table").is_visible()
     assert len(seen.page.pdf()) > 10_000
     seen.context.close()

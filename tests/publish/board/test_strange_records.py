@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,9 +22,17 @@ from dfbench.publish.board.build import pages
 from dfbench.publish.board.cells import cells
 from dfbench.publish.board.data import table_data
 from dfbench.publish.board.table import read_board
+from dfbench.publish.hub.push import plan
+from dfbench.publish.plotting import style
+from dfbench.publish.report.comparison import COMPARISONS
+from dfbench.publish.report.figures import FIGURES
+from dfbench.publish.report.page import describe, describe_comparison, render
+from dfbench.publish.report.runs import gather, load_runs
 from dfbench.publish.report.write import write_report
+from dfbench.publish.verification.checks import verify
 from dfbench.records.comparison import compare
-from dfbench.records.record import Record
+from dfbench.records.finished import FinishedRun
+from dfbench.records.record import WEIGHTS, Record
 from dfbench.records.spec import RunSpec
 from tests.publish.board_runs import make_run, read_record, write_record
 
@@ -32,6 +41,7 @@ VALUES: list[Any] = [
     "[" * 500, "\u202eevil", [], [None], {}, {"": 1}, {"a": {"b": []}}, [[1, 2], [3]],
     ["a=2026-13-45", "b=[" + "[" * 300],
 ]  # fmt: skip
+MISSING = object()
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +120,10 @@ def set_at(record: dict[str, Any], path: tuple[str | int, ...], value: Any) -> N
     inner: Any = record
     for step in path[:-1]:
         inner = inner[step]
-    inner[path[-1]] = copy.deepcopy(value)
+    if value is MISSING:
+        del inner[path[-1]]
+    else:
+        inner[path[-1]] = copy.deepcopy(value)
 
 
 def test_an_honest_record_is_accepted(start: tuple[Path, Path], tmp_path: Path) -> None:
@@ -137,6 +150,84 @@ def test_a_record_with_one_strange_value_is_refused_or_does_no_harm(
                 return
 
     refused_or_harmless(start, tmp_path / "x", change)
+
+
+STEPS: dict[str, Callable[[list[Path]], Any]] = {
+    "compare": lambda runs: compare(runs).document() and str(compare(runs)).encode(),
+    "verify": lambda runs: [verify(FinishedRun.open(run), registry()) for run in runs],
+    "report on one": lambda runs: drawn(runs[-1:]),
+    "report on two": lambda runs: drawn(runs),
+    "zoo push": lambda runs: plan(runs[-1], "me/small", registry()),
+}
+
+
+def drawn(paths: list[Path]) -> None:
+    """All of a report but writing its pictures."""
+    runs = load_runs(paths)
+    methods = gather(runs)
+    single = runs[0] if len(runs) == 1 else None
+    with style():
+        for name, draw in (FIGURES if single else COMPARISONS).items():
+            if (figure := draw(single or methods)) is not None:
+                describe(name, single) if single else describe_comparison(name, methods)
+                plt.close(figure)
+    render(methods, []).encode()
+
+
+def read_by(step: str, start: tuple[Path, Path], tmp: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a record that lies next to its scores, and read it together with an honest one: an error, or a result."""
+    shutil.rmtree(tmp, ignore_errors=True)
+    runs = [Path(shutil.copytree(run, tmp / str(n))) for n, run in enumerate((start[0].parent / "a").glob("*gem*"))]
+    runs.append(Path(shutil.copytree(start[1], tmp / "run")))
+    (runs[-1] / WEIGHTS).write_bytes(b"weights")
+    record = read_record(runs[-1])
+    change(record)
+    write_record(runs[-1], record)
+    with contextlib.suppress(DfbenchError):
+        STEPS[step](runs)
+
+
+@pytest.mark.parametrize("step", STEPS)
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(data=st.data())
+def test_a_record_that_was_not_put_on_a_board_is_read_or_refused(
+    step: str, data: st.DataObject, start: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path = data.draw(st.sampled_from(places(read_record(start[1]))))
+    value = data.draw(st.sampled_from([*VALUES, MISSING]))
+
+    def change(record: dict[str, Any]) -> None:
+        set_at(record, path, value)
+        if path[0] == "spec":
+            with contextlib.suppress(ValueError, UnicodeError):
+                renamed(record)
+
+    read_by(step, start, tmp_path / "x", change)
+
+
+def no_average_accuracy(record: dict[str, Any]) -> None:
+    del record["metrics"]["average_accuracy"]
+
+
+def two_data_sets(record: dict[str, Any]) -> None:
+    record["spec"]["data_fingerprint"] = "none"
+    renamed(record)
+
+
+def more_than_all_reals(record: dict[str, Any]) -> None:
+    record["per_experience"][1]["accuracy_real"] = 1e17
+
+
+def no_parameters(record: dict[str, Any]) -> None:
+    record["detector"]["parameters"] = 0
+
+
+@pytest.mark.parametrize("change", [no_average_accuracy, two_data_sets, more_than_all_reals, no_parameters])
+@pytest.mark.parametrize("step", STEPS)
+def test_what_a_record_lacks_or_overstates_ends_in_one_line(
+    step: str, change: Callable[[dict[str, Any]], None], start: tuple[Path, Path], tmp_path: Path
+) -> None:
+    read_by(step, start, tmp_path / "x", change)
 
 
 def other_headline(record: dict[str, Any]) -> None:

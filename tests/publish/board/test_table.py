@@ -9,9 +9,12 @@ import pytest
 
 from dfbench.errors import DataError
 from dfbench.publish.board.build import pages
+from dfbench.publish.board.cells import cells, columns
 from dfbench.publish.board.data import page_data
 from dfbench.publish.board.reported import read_reported
-from dfbench.publish.board.table import Board, BoardRow, make_board, read_board
+from dfbench.publish.board.row import BoardRow
+from dfbench.publish.board.table import Board, make_board, read_board
+from dfbench.publish.board.view import axis, finding
 from dfbench.records.record import Record
 from tests.conftest import ROOT
 from tests.publish.board_runs import make_run, make_runs, read_record, write_record
@@ -81,8 +84,46 @@ def test_bounds_are_told_by_what_they_did(tmp_path: Path) -> None:
     plain = make_run(tmp_path, "three", stored=299)
     rows = named(make_board(records(joint, hoarder, plain)))
     assert {name: row.bound for name, row in rows.items()} == {"one": True, "two": True, "three": False}
-    assert rows["one"].mark is None
-    assert rows["three"].mark == "best"
+    assert {row.mark for row in rows.values()} == {None}  # bounds are not compared, and the one other row is alone
+    (table,) = make_board(records(joint, hoarder, plain)).tables
+    assert table.bound_words(rows["one"]).startswith("all data at once; compute not counted")
+    assert table.bound_words(rows["two"]).startswith("all data so far, kept")
+
+
+def test_rows_are_compared_within_one_detector_and_memory(tmp_path: Path) -> None:
+    """A row that stores more than the stream allows, and another preset's rows, have no part in the ★ of the others."""
+    usual = [make_run(tmp_path, name, seed) for name in ("replay", "naive") for seed in range(2)]
+    more = [make_run(tmp_path, name, seed, stored=90, strength=4.0) for name in ("gem", "hoard") for seed in range(2)]
+    rows = named(make_board(records(*usual, *more)))
+    assert {rows[name].group.over_budget for name in ("replay", "naive")} == {False}
+    assert {rows[name].group.memory for name in ("gem", "hoard")} == {90}
+    best = [[rows[n].mark for n in names].count("best") for names in (("replay", "naive"), ("gem", "hoard"))]
+    assert best == [1, 1]
+
+
+def test_seeds_on_different_processors_have_no_common_time(tmp_path: Path) -> None:
+    one, other = records(make_run(tmp_path, "replay", 0), make_run(tmp_path, "replay", 1))
+    elsewhere = other.environment.model_copy(update={"threads": 8})
+    (table,) = make_board([one, other.model_copy(update={"environment": elsewhere})]).tables
+    (row,) = table.rows
+    assert row.seconds is None
+    assert len(row.times) == 2
+    cell = cells(table, row)
+    assert (cell.time, cell.seconds) == ("–", "–")
+    assert any("8 threads" in each for each in cell.times)
+    (together,) = make_board([one, other]).tables
+    assert together.rows[0].seconds == 100.0
+
+
+def test_bytes_are_of_pictures_and_of_all_other_state(tmp_path: Path) -> None:
+    found = Record.read(make_run(tmp_path, "replay"))
+    memory = found.memory.model_copy(update={"state_bytes": 44_000_000})
+    (table,) = make_board([found.model_copy(update={"memory": memory})]).tables
+    (row,) = table.rows
+    assert row.held_bytes == found.memory.bytes[-1] + 44_000_000
+    line = dict(zip(columns(table), cells(table, row).line(), strict=True))
+    assert line["bytes"].startswith("44")
+    assert line["AF"] != "–"
 
 
 def test_rows_of_one_method_say_how_they_differ(tmp_path: Path) -> None:
@@ -146,7 +187,7 @@ def test_validation_results_have_no_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"schema": 2}, "schema"),
+        ({"schema": 3}, "schema"),
         ({"identity": "short"}, "identity"),
         ({"matrix": {"auc": [[0.5]]}}, "3×3"),
         ({"matrix": {"video_auc": [[0.5] * 3] * 3}}, "lacks the headline"),
@@ -236,3 +277,27 @@ def test_an_undefined_average_sorts_last(tmp_path: Path) -> None:
     write_record(folder, record)
     board = make_board(records(folder, make_run(tmp_path, "replay")))
     assert [row.first.spec.strategy for row in board.tables[0].rows] == ["replay", "odd"]
+
+
+def test_the_finding_says_what_the_marks_come_to(runs: list[Path], tmp_path: Path) -> None:
+    (table,) = make_board(records(*runs)).tables
+    tied = [row.mark for row in table.rows].count("tied")
+    assert finding(table) == (
+        f"{tied} of the other 3 continual rows cannot be distinguished from the best with these seeds."
+    )
+    apart = records(*(f for f in runs if "replay" in f.name or "naive" in f.name or "ewc" in f.name))
+    assert finding(make_board(apart).tables[0]) == "All 2 other continual rows are significantly worse than the best."
+    assert finding(make_board(apart[:1]).tables[0]) == ""
+
+
+def test_the_axis_fits_the_continual_rows_and_leaves_out_what_lies_far_below(runs: list[Path], tmp_path: Path) -> None:
+    (table,) = make_board(records(*runs)).tables
+    ends = [v for row in table.rows if row.average and not row.bound for v in (row.average.low, row.average.high) if v]
+    scale = axis(table)
+    assert scale.low <= min(ends) + 0.05
+    lost = make_run(tmp_path, "lost", strength=0.0)
+    (wider,) = make_board(records(*runs, lost)).tables
+    row = next(row for row in wider.rows if row.first.spec.strategy == "lost")
+    assert row.average is not None
+    assert not axis(wider).holds(row.average.mean)
+    assert axis(wider).at(row.average.mean) == axis(wider).at(axis(wider).low)  # at the edge, as an arrow

@@ -13,8 +13,12 @@ import pytest
 from PIL import Image
 
 from dfbench.errors import DataError, StorageError, UsageError
+from dfbench.publish.report.page import line
 from dfbench.publish.report.runs import load_runs
 from dfbench.publish.report.write import Report, write_report
+from dfbench.records.command import command
+from dfbench.records.record import Record
+from tests.conftest import ROOT
 from tests.publish.browser import browser
 from tests.publish.report_runs import NAMES, make_run, read_record, write_record
 
@@ -183,7 +187,8 @@ def test_several_runs_are_side_by_side(several: tuple[list[Path], Report]) -> No
     methods = next(t for t in page.tables if t[0][:2] == ["method", "seeds"])
     rows = {row[0]: dict(zip(methods[0], row, strict=True)) for row in methods[1:]}
     naive = [r["metrics"]["forgetting"] for r in records[:2]]
-    assert rows["naive"]["seeds"] == "0, 1"
+    assert rows["naive"]["seeds"] == "2 seeds (0, 1)"
+    assert rows["replay"]["seeds"] == "1 seed (seed 0)"
     assert rows["naive"]["forgetting"] == f"{three(float(np.mean(naive)))} ± {three(float(np.std(naive, ddof=1)))}"
     assert rows["replay"]["forgetting"] == three(records[2]["metrics"]["forgetting"])
     final = {row[0]: row[1:] for t in page.tables if t[0] == ["method", *NAMES] for row in t[1:]}
@@ -192,6 +197,59 @@ def test_several_runs_are_side_by_side(several: tuple[list[Path], Report]) -> No
     assert gap.startswith(("+" if expected > 0 else "") + three(float(expected)) + " [")
     text = "".join(page.texts)
     assert all(record["run"] in text for record in records)
+
+
+def test_the_first_sentences_say_where_each_method_ends_and_by_how_much_they_differ(
+    several: tuple[list[Path], Report],
+) -> None:
+    records = [read_record(run) for run in several[0]]
+    text = several[1].page.read_text(encoding="utf-8")
+    naive, replay = re.findall(r"<li>(.*?)</li>", re.search(r'<ul class="lede">.*?</ul>', text, re.DOTALL)[0])  # type: ignore[index]
+    interval = r"([−\d.]+) \[([−\d.]+), ([−\d.]+)\]"
+    found = re.fullmatch(rf"naive \(2 seeds\) ends at AUC {interval} and forgets {interval}\.", naive)
+    assert found
+    average = float(np.mean([r["metrics"]["average"] for r in records[:2]]))
+    assert found[1] == three(average)
+    assert float(found[2]) < average < float(found[3])
+    assert found[4] == three(float(np.mean([r["metrics"]["forgetting"] for r in records[:2]])))
+    found = re.search(rf"it ends {interval} above naive and forgets {interval} less\.", replay)
+    assert found
+    assert found[1] == three(records[2]["metrics"]["average"] - average)
+    low, value, high = (float(found[n].replace("−", "-")) for n in (2, 1, 3))
+    assert low < value < high
+    assert "Each method has one seed" not in text
+
+
+def test_one_seed_each_compares_networks_and_is_said_to(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, name) for name in ("naive", "replay")]
+    text = write_report(runs, tmp_path / "r").page.read_text(encoding="utf-8")
+    assert "this compares two or more trained networks, not methods" in text
+    assert "Methods side by side (one seed each)" in text
+    assert "standard deviation" not in text  # there is none to show
+
+
+def test_a_report_says_what_its_data_are(tmp_path: Path) -> None:
+    folder = make_run(tmp_path)
+    record = read_record(folder)
+    record["data"] |= {"description": "Swaps & more.", "scope": "laboratory"}
+    write_record(folder, record)
+    text = write_report([folder]).page.read_text(encoding="utf-8")
+    assert "synthetic laboratory" in text
+    assert "Swaps &amp; more." in text
+
+
+def test_the_line_that_reproduces_a_run_leaves_defaults_out() -> None:
+    """As on the board, where records hold the settings that differ from the preset's."""
+    stored = sorted((ROOT / "leaderboard" / "results").glob("simple_cnn-default-replay-forge5-s0-*"))
+    assert len(stored) > 1
+    for record in map(Record.read, stored):
+        assert line(record.model_copy(update={"settings": None})) == line(record) == command(record)
+
+
+def test_what_was_run_where_is_folded(one: tuple[Path, Report]) -> None:
+    page = Page(one[1].page.read_text(encoding="utf-8"))
+    assert ("details", {"class": "where"}) in page.tags
+    assert "Specification, environment and hashes" in page.texts
 
 
 # --- What is refused -----------------------------------------------------------------------------------
@@ -283,6 +341,8 @@ def test_in_a_browser_on_a_desk_on_a_phone_and_in_the_dark(
             "n => getComputedStyle(n)).map((s, i) => i ? s.fill : s.backgroundColor)"
         )
         papers.add(tuple(colours))
+        hint = page.locator(".wide .hint").first
+        assert hint.is_visible() == (width == 360)  # what is cut there is said to go on
         page.locator("figure summary").first.click()
         assert page.locator("figure table").first.is_visible()
         assert told == []

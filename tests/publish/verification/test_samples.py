@@ -39,7 +39,7 @@ def forged(finished: Path, to: Path, change: Callable[[Group], Group]) -> Finish
 
 
 def taken(group: Group, rows: np.ndarray) -> Group:
-    columns = ("samples", "videos", "labels", "scores", "predicted")
+    columns = ("samples", "videos", "labels", "scores", "predicted", "identities")
     return replace(group, **{name: getattr(group, name)[rows] for name in columns})
 
 
@@ -56,6 +56,10 @@ def two_labels_exchanged(group: Group) -> Group:
 
 def other_names(group: Group) -> Group:
     return replace(group, samples=np.array([f"{name}x" for name in group.samples], dtype=object))
+
+
+def one_person(group: Group) -> Group:
+    return replace(group, identities=np.array(["somebody"] * len(group), dtype=object))
 
 
 def one_video(group: Group) -> Group:
@@ -83,6 +87,7 @@ def test_an_honest_run_has_the_samples_of_its_benchmark(finished: Path, known: R
         (two_labels_exchanged, "the label of"),
         (other_names, "12 of 12 samples were not scored"),
         (one_video, "the video of"),
+        (one_person, "the person of"),
     ],
 )
 def test_other_samples_or_labels_are_wrong_though_every_figure_follows(

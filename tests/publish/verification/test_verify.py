@@ -17,6 +17,7 @@ from dfbench.publish.verification.checks import difference, failures, verify
 from dfbench.publish.verification.rerun import agreement, attach, rerun
 from dfbench.records.finished import FinishedRun
 from dfbench.records.packed_scores import PackedRun, write_pack
+from dfbench.records.text import number
 from dfbench.runs.prepare import Request
 from dfbench.runs.runner import run
 from tests.publish.board_runs import hash_of, make_run, read_record, write_record
@@ -111,7 +112,7 @@ def change_seed(record: dict[str, Any]) -> None:
 
 
 def change_fingerprint(record: dict[str, Any]) -> None:
-    record["data"]["fingerprint"] = "1" * 64
+    record["data"]["fingerprint"] = record["spec"]["data_fingerprint"] = "1" * 64
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def change_fingerprint(record: dict[str, Any]) -> None:
         (change_hash, {"scores_sha256"}),
         (change_spec, {"identity", "run"}),
         (change_seed, {"identity", "run"}),
-        (change_fingerprint, {"data", "uncertainty"}),
+        (change_fingerprint, {"identity", "run", "uncertainty"}),
     ],
 )
 def test_what_was_tampered_with_is_named(
@@ -270,3 +271,27 @@ def test_another_environment_is_named(trained: Path, tmp_path: Path) -> None:
     assert found.agreement == "identical"
     assert "threads 8 → 1" in found.changed
     assert any(text.startswith("torch 2.14.0 → ") for text in found.changed)
+
+
+def test_a_rerun_says_how_far_each_metric_is(trained: Path, tmp_path: Path) -> None:
+    """Not only that the difference is allowed: .0199 of .02 would be so, too."""
+    other = tmp_path / trained.name
+    shutil.copytree(trained, other)
+    record = read_record(other)
+    scores = Scores()
+    for g in Scores.read(other / "scores.parquet"):
+        scores.append(g.trained_on, g.tested_on, g.samples, g.videos, g.labels, g.scores * 0.999, g.predicted)
+    (other / "scores.parquet").unlink()
+    scores.write(other / "scores.parquet")
+    record["metrics"]["average"] += 0.00123
+    record["metrics"]["forgetting"] -= 0.01004
+    record["environment"]["packages"]["torch"] = "2.14.0"
+    write_record(other, record)
+    found = agreement(FinishedRun.open(other), FinishedRun.open(trained))
+    here = read_record(trained)
+    now = here["environment"]["packages"]["torch"]
+    assert found.agreement == "tolerance"
+    assert found.closeness == f"within 0.0101 (torch 2.14.0 → {now})"
+    then = record["metrics"]["forgetting"]
+    assert f"forgetting {number(then, 4)} → {number(here['metrics']['forgetting'], 4)}" in found.sentence
+    assert found.metrics["average"] == (record["metrics"]["average"], here["metrics"]["average"])

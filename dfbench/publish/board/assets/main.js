@@ -1,0 +1,78 @@
+  // --- Tabs, and showing what the address says -------------------------------------------------------
+
+  const tabs = [...document.querySelectorAll('[role="tab"]')], panels = [...document.querySelectorAll(".panel")];
+  const wired = new Map();
+  for (const panel of panels) if (panel.querySelector("table.rows")) wired.set(panel.dataset.key, wirePanel(panel));
+  for (const section of document.querySelectorAll(".reported")) wirePaper(section);
+  const bibtex = document.getElementById("bibtex");
+  bibtex.after(copyButton(bibtex.textContent.trim(), "Citation"));
+
+  function select(key) {
+    const chosen = Math.max(0, tabs.findIndex((tab) => tab.dataset.key === key));
+    tabs.forEach((tab, i) => {
+      tab.setAttribute("aria-selected", String(i === chosen));
+      tab.tabIndex = i === chosen ? 0 : -1;
+      panels[i].hidden = i !== chosen;
+    });
+    const tab = tabs[chosen], list = tab && tab.parentElement;
+    if (tab && (tab.offsetLeft < list.scrollLeft || tab.offsetLeft + tab.offsetWidth > list.scrollLeft + list.clientWidth)) {
+      list.scrollLeft = tab.offsetLeft - 16;
+    }
+    return tab && tab.dataset.key;
+  }
+  tabs.forEach((tab, i) => {
+    tab.addEventListener("click", () => { location.hash = viewOf(tab.dataset.key); });
+    tab.addEventListener("keydown", (event) => {
+      const to = { ArrowRight: i + 1, ArrowLeft: i - 1, Home: 0, End: tabs.length - 1 }[event.key];
+      if (to === undefined) return;
+      event.preventDefault();
+      const next = tabs[(to + tabs.length) % tabs.length];
+      next.focus();
+      next.click();
+      next.scrollIntoView({ block: "nearest", inline: "nearest" });
+    });
+  });
+
+  let left = null, scrolledTo = 0;
+  function show(first) {
+    // A link to a part of this page, not to a view.
+    if (!first && /^#[a-z]+$/.test(location.hash) && document.getElementById(location.hash.slice(1))) return;
+    const { row: wantedRow, tab, state } = readAddress();
+    const found = wantedRow === null ? undefined : rows.get(wantedRow);
+    if (found) {
+      if (!board.hidden) scrolledTo = window.scrollY;
+      left = wantedRow;
+      select(found.table.key);
+      const title = openRow(found);
+      board.hidden = true;
+      detail.hidden = false;
+      document.body.classList.add("reading");
+      window.scrollTo({ top: 0, behavior: "instant" });
+      title.focus({ preventScroll: true });
+      return;
+    }
+    const back = board.hidden;
+    board.hidden = false;
+    detail.hidden = true;
+    document.body.classList.remove("reading");
+    detail.replaceChildren();
+    document.title = "dfbench leaderboard";
+    const section = tab === null ? null : [...document.querySelectorAll("[data-protocol]")].find((each) => each.dataset.protocol === tab);
+    const inPapers = section && section.closest(".panel").dataset.key;
+    const key = select(inPapers || tab || (tabs[0] && tabs[0].dataset.key));
+    if (wired.has(key)) {
+      if (tab === key) lastViews.set(key, location.hash);
+      wired.get(key).apply(state);
+    }
+    if (section && !tabs.some((each) => each.dataset.key === tab)) {
+      section.scrollIntoView({ block: "start", behavior: "instant" });
+      section.focus({ preventScroll: true });
+    }
+    if (back && left) {
+      window.scrollTo({ top: scrolledTo, behavior: "instant" });
+      const link = board.querySelector(`[data-id="${CSS.escape(left)}"] th a`);
+      if (link && link.offsetParent) link.focus({ preventScroll: true });
+    }
+  }
+  window.addEventListener("hashchange", () => show(false));
+  show(true);

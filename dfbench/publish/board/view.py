@@ -1,0 +1,191 @@
+"""What the page says of a table as a whole, and how its columns are ordered, sorted and drawn."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dfbench.publish import about
+from dfbench.publish.board.row import BoardRow
+from dfbench.publish.board.table import Board, BoardTable
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the page's table."""
+
+    key: str
+    label: str
+    order: str = "descending"
+    """The direction of a first click."""
+    title: str = ""
+    shown: bool = True
+    """Unless the reader chooses otherwise."""
+    number: bool = True
+    """Set to the right."""
+
+
+def columns(metric: str) -> list[Column]:
+    """Those of a table with this headline metric."""
+    return [
+        Column("rank", "#", "ascending", "By the average, continual rows alone; ★ and ≈: see above", number=False),
+        Column("strategy", "Strategy", "ascending", number=False),
+        Column("detector", "Detector", "ascending", number=False),
+        Column("average", f"Average {metric}", title="After the last training; mean over seeds ± spread"),
+        Column("interval", "95 % interval", title="Over people or videos, and seeds; ◂: further left", number=False),
+        Column("forgetting", "Forgetting", "ascending", "Lower is better; mean over seeds ± spread"),
+        Column("memory", "Memory", "ascending", "Samples held at the end; bytes of them and of all other state"),
+        Column("compute", "Compute", "ascending", "Relative to plain training of the same detector (1 ×)"),
+        Column("seeds", "Seeds, status", title="Runs that differ in the seed alone, and how far they were checked"),
+        Column("limits", "Interval ends", title="The 95 % interval in figures", shown=False),
+        Column("af", "AF", "ascending", "Forgetting as the field's tables have it: −BWT", shown=False),
+        Column("bwt", "BWT", title="Backward transfer; below 0 is forgetting", shown=False),
+        Column("learning_accuracy", "Learning", title="Each experience right after training on it", shown=False),
+        Column("passes", "Passes", "ascending", "One pass = one picture forward and backward", shown=False),
+        Column("steps", "Steps", "ascending", "Optimizer steps in all", shown=False),
+        Column("seconds", "Time", "ascending", "Training and scoring; not comparable between machines", shown=False),
+    ]  # fmt: skip
+
+
+def sort_values(row: BoardRow, rank: int | None, relative: float | None) -> dict[str, str | float]:
+    """Column → what it is sorted by; an empty text sorts last.
+
+    Args:
+        row: A row.
+        rank: Its place among the continual rows; None of a bound.
+        relative: Its compute relative to plain training; None where that was not counted.
+    """
+    spec, low = row.first.spec, row.average.low if row.average else None
+    values: dict[str, Any] = {
+        "strategy": spec.strategy,
+        "detector": f"{spec.detector} {spec.preset}",
+        "rank": rank,
+        "average": row.average.mean if row.average else None,
+        "interval": low,
+        "limits": low,
+        "memory": row.stored[1] + row.stored[2],
+        "compute": relative,
+        "passes": row.passes,
+        "seconds": row.seconds,
+        "steps": row.steps,
+        "seeds": len(row.records),
+        **{name: row.metric(name)[0] for name in ("forgetting", "af", "bwt", "learning_accuracy")},
+    }
+    return {k: "" if v is None else round(v, 6) if isinstance(v, float) else v for k, v in values.items()}
+
+
+def ranks(table: BoardTable) -> dict[str, int]:
+    """Row → its place among the continual rows, by the average."""
+    return {row.id: place for place, row in enumerate((row for row in table.rows if not row.bound), 1)}
+
+
+def finding(table: BoardTable) -> str:
+    """What the marks come to, in one sentence; empty where nothing is compared."""
+    marks = [row.mark for row in table.rows]
+    best, tied, others = marks.count("best"), marks.count("tied"), marks.count("tied") + marks.count("worse")
+    if not best or not others:
+        return ""
+    theirs = "the best" if best == 1 else "their ★"
+    if not tied:
+        return (
+            f"All {others} other continual rows are significantly worse than {theirs}."
+            if others > 1
+            else (f"The other continual row is significantly worse than {theirs}.")
+        )
+    return f"{tied} of the other {others} continual rows cannot be distinguished from {theirs} with these seeds."
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The common scale of a table's interval plots: value → position in the drawing."""
+
+    low: float
+    high: float
+    width: float = 124.0
+    margin: float = 6.0
+
+    def at(self, value: float) -> str:
+        """Horizontal position, in the drawing's units; what lies outside is drawn at the edge."""
+        share = min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
+        return f"{self.margin + share * (self.width - 2 * self.margin):.1f}"
+
+    def holds(self, value: float) -> bool:
+        """Whether a value is on the axis; of one to its left the page shows an arrow."""
+        return value >= self.low
+
+
+def axis(table: BoardTable) -> Axis:
+    """Fits the intervals of the continual rows, and the means of bounds; of bounds alone, their intervals.
+
+    Rows that lie further below the median than twice its distance from the best are left out, so that a few that
+    learned next to nothing do not hide the differences between the others. The ends are rounded outwards to .05.
+    """
+    known = [row.average for row in table.rows if row.average and not row.bound]
+    bounds = [row.average for row in table.rows if row.average and row.bound]
+    ends = [each.mean for each in bounds]
+    if known:
+        best, median = max(e.mean for e in known), statistics.median(e.mean for e in known)
+        known = [each for each in known if each.mean >= median - 2 * (best - median)]
+    for each in known or bounds:
+        ends += [value for value in (each.low, each.mean, each.high) if value is not None]
+    low, high = min(ends, default=0.0), max(ends, default=1.0)
+    low, high = math.floor(low * 20 + 1e-9) / 20, math.ceil(high * 20 - 1e-9) / 20
+    return Axis(low, high if high > low else low + 0.05)
+
+
+def bounds(table: BoardTable) -> dict[tuple[str, str], float]:
+    """(detector, preset) → the highest average of its bounds, where it has one."""
+    found: dict[tuple[str, str], float] = {}
+    for row in table.rows:
+        if row.bound and row.average:
+            kind = (row.first.spec.detector, row.first.spec.preset)
+            found[kind] = max(found.get(kind, 0.0), row.average.mean)
+    return found
+
+
+def choices(table: BoardTable) -> list[tuple[str, str, list[str]]]:
+    """(attribute, what all of them are called, values) of each filter that has something to choose from."""
+    specs = [row.first.spec for row in table.rows]
+    found: list[tuple[str, str, list[str]]] = [
+        ("detector", "all detectors", sorted({spec.detector for spec in specs})),
+        ("strategy", "all strategies", sorted({spec.strategy for spec in specs})),
+        ("preset", "all presets", sorted({spec.preset for spec in specs})),
+        ("budget", "all budgets", [str(b) for b in sorted({spec.memory for spec in specs})]),
+        ("status", "every status", sorted({row.status for row in table.rows})),
+    ]
+    return [each for each in found if len(each[2]) > 1]
+
+
+def reported_value(printed: str) -> str:
+    """A printed figure as a number to sort by; empty where it is none."""
+    try:
+        return repr(float(printed.replace("−", "-")))
+    except ValueError:
+        return ""
+
+
+def subject(table: BoardTable) -> about.Benchmark:
+    """What the table's benchmark is."""
+    return about.benchmark([record for row in table.rows for record in row.records])
+
+
+def groups(board: Board, subjects: Mapping[str, about.Benchmark]) -> list[tuple[str, list[BoardTable]]]:
+    """The tabs under their headings: those about forgeries, and those that are not."""
+    other = [table for table in board.tables if subjects[table.key].scope == "other"]
+    main = [table for table in board.tables if table not in other]
+    named = [("Forgery detection", main), ("Not deepfakes", other)]
+    return [(heading, tables) for heading, tables in named if tables]
+
+
+def strategies(board: Board) -> list[about.Strategy]:
+    """Those of the board that dfbench knows, by name."""
+    names = sorted({row.first.spec.strategy for table in board.tables for row in table.rows})
+    return [found for name in names if (found := about.strategy(name)) is not None]
+
+
+def newest(board: Board) -> str:
+    """The day of the newest record, empty without one."""
+    return max((r.created[:10] for table in board.tables for row in table.rows for r in row.records), default="")

@@ -1,0 +1,29 @@
+"""Records of earlier schemas, brought to today's as far as the record alone allows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dfbench.evaluation import continual
+
+
+def converted(value: Any) -> Any:
+    """A record's JSON value under today's schema; anything else as it is.
+
+    Schema 1 took the maximum in ``forgetting`` over models from before an experience was learned, too. The figure is
+    computed anew from the matrix. Its interval cannot be without the scores and is left out;
+    ``python -m dfbench.publish.conversion`` computes it, and counts people instead of videos where they are known.
+    """
+    if not isinstance(value, dict) or value.get("schema") != 1:
+        return value
+    try:
+        matrix = np.array(value["matrix"][value["headline"]], dtype=float)
+        metrics = value["metrics"]
+        if "forgetting" in metrics:
+            metrics = {**metrics, "forgetting": continual.defined(continual.forgetting(matrix))}
+        drawn = {**value["uncertainty"], "forgetting": None}
+    except Exception:  # not a record: the schema says what is wrong with it
+        return {**value, "schema": 2}
+    return {**value, "schema": 2, "metrics": metrics, "uncertainty": drawn}

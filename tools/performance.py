@@ -1,0 +1,81 @@
+"""The tables of docs/performance.md, from the kept results of ``python -m perf.all``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from perf.all import COMMANDS
+from perf.results import FOLDER
+
+ROWS: dict[str, dict[str, str]] = {
+    "loop": {
+        "vs_avalanche": "training `simple_cnn` + replay on CIFAR-10, against Avalanche on torchvision's pictures",
+        "vs_avalanche_tensors": "the same, Avalanche on float tensors made in advance",
+        "vs_bare": "the same, against a bare PyTorch loop",
+    },
+    "loader": {
+        "vs_pil_dataloader": "shuffled 224 px batches into one buffer, against a `DataLoader` opening JPEGs with PIL "
+        "(the faster of 0 and 2 workers)",
+    },
+    "tune": {
+        "vs_bare": "training `xception --preset lite` with `--tune`, against a bare float32 loop",
+        "vs_plain": "the same, against dfbench without `--tune`",
+    },
+    "gem": {
+        "projection": "GEM, 9 past experiences, 20 M parameters: a step beyond its passes, against Avalanche",
+        "step": "the same, the whole step",
+        "memory": "the same, memory beyond that of a plain step (times less)",
+    },
+}
+"""Result → ratio → what it says. Ratios are "times as fast"."""
+
+
+def performance() -> str:
+    """A line per ratio that is kept; where there is no result, its command alone."""
+    lines = ["", "| | times as fast | command | machine |", "|---|---|---|---|"]
+    missing = []
+    for name, rows in ROWS.items():
+        found = _result(name)
+        if found is None:
+            missing.append(name)
+            continue
+        for key, text in rows.items():
+            lines.append(f"| {text} | {found['ratios'][key]:.2f} × | `{found['command']}` | {machine(found)} |")
+    if (found := _result("strategies")) is not None:
+        ratios = ", ".join(f"`{name}` {1 / ratio:.2f}" for name, ratio in found["ratios"].items())
+        text = "training, dfbench against native Avalanche, by strategy"
+        lines.append(f"| {text} | {ratios} | `{found['command']}` | {machine(found)} |")
+    if len(lines) == 3:
+        lines = []
+    missing += [name for name in COMMANDS if name not in ROWS and _result(name) is None]
+    for name, text in (("evaluation", "Share of evaluating in a run of ten experiences with ten test sets"),):
+        if (found := _result(name)) is not None:
+            shares = ", ".join(f"{strategy} {share:.3f}" for strategy, share in found["shares"].items())
+            lines += ["", f"{text}: {shares} (`{found['command']}`; {machine(found)})."]
+    if (found := _result("dfdc3")) is not None:
+        waiting, bare = found["ratios"]["waiting"], found["ratios"]["time_vs_bare"]
+        lines += ["", f"`dfdc3 --preset lite`: {bare:.2f} × the time of a bare loop, {waiting:.1%} of it waiting for "
+                  f"batches (`{found['command']}`; {machine(found)})."]  # fmt: skip
+    if missing:
+        names = ", ".join(f"`{name}`" for name in dict.fromkeys(missing))
+        lines += [
+            "",
+            f"No result is kept yet, so there is no figure: {names} (`python -m perf.all NAME`).",
+        ]
+    return "\n".join(lines) + "\n\n"
+
+
+def machine(found: dict[str, Any]) -> str:
+    """Processor, the instructions that decide, threads, torch and date of a result."""
+    here = found["machine"]
+    decisive = [flag for flag in here["processor_flags"] if flag in ("avx512f", "avx512_bf16", "amx_bf16")]
+    flags = f" with {', '.join(decisive)}" if decisive else " without AVX-512"
+    busy = f", load {found['load_before']:g} before" if found["load_before"] > 0.5 else ""
+    threads = f"{here['threads']} thread{'s' * (here['threads'] != 1)}"
+    return f"{here['processor']}{flags}, {threads}, torch {here['packages']['torch']}, {found['date']}{busy}"
+
+
+def _result(name: str) -> dict[str, Any] | None:
+    path = FOLDER / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
