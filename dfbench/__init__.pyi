@@ -2,6 +2,10 @@
 from .api import run as run
 from .data.loader import Batch as Batch
 from .data.loader import shuffled_cycle as shuffled_cycle
+from .data.prepare.item import Item as Item
+from .data.prepare.sources.contract import About as About
+from .data.prepare.sources.contract import DataSet as DataSet
+from .data.prepare.sources.contract import Scan as Scan
 from .data.samples import Samples as Samples
 from .data.units import Units as Units
 from .data.units import clip_pairs as clip_pairs
@@ -15,7 +19,9 @@ from .errors import PluginError as PluginError
 from .errors import UsageError as UsageError
 from .hookspecs import BenchmarkEntry as BenchmarkEntry
 from .hookspecs import CommandEntry as CommandEntry
+from .hookspecs import DataSetEntry as DataSetEntry
 from .hookspecs import DetectorEntry as DetectorEntry
+from .hookspecs import FaceDetectorEntry as FaceDetectorEntry
 from .hookspecs import LoggerEntry as LoggerEntry
 from .hookspecs import MetricEntry as MetricEntry
 from .hookspecs import ReproductionEntry as ReproductionEntry

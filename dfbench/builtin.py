@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dfbench import benchmarks
+from dfbench.data.prepare.sources import DATA_SETS
 from dfbench.hookspecs import (
     BenchmarkEntry,
     CommandEntry,
+    DataSetEntry,
+    FaceDetectorEntry,
     MetricEntry,
     ReproductionEntry,
     SourceEntry,
@@ -29,8 +32,28 @@ def register_sources() -> list[SourceEntry]:
     """The readers of data sets."""
     return [
         SourceEntry("folder", "dfbench.data.sources.folder:FolderSource", "train|val|test / real|fake, or a manifest"),
+        SourceEntry(
+            "prepared", "dfbench.data.sources.prepared:PreparedSource", "a set that data prepare made of videos"
+        ),
         SourceEntry("cifar10", "dfbench.data.sources.cifar10:Cifar10Source", "torchvision's batches or Hub Parquet"),
         SourceEntry("forge5", "dfbench.forge.source:ForgeSource", "synthetic portraits and five forgeries of each"),
+    ]
+
+
+@hookimpl
+def register_data_sets() -> list[DataSetEntry]:
+    """The readers of public data sets' trees."""
+    return [DataSetEntry(name, target, f"dfbench data show {name}") for name, target in DATA_SETS.items()]
+
+
+@hookimpl
+def register_face_detectors() -> list[FaceDetectorEntry]:
+    """Face detectors; their libraries are imported when they are used."""
+    own = "dfbench.data.prepare.faces"
+    return [
+        FaceDetectorEntry("mtcnn", f"{own}:Mtcnn", "MTCNN of facenet-pytorch (pip install dfbench-deepfake[faces])"),
+        FaceDetectorEntry("yunet", f"{own}:YuNet", "YuNet through OpenCV; give its file: yunet=FILE.onnx"),
+        FaceDetectorEntry("centre", f"{own}:Centre", "no detection: the largest square in the middle"),
     ]
 
 
@@ -80,6 +103,7 @@ def register_commands() -> list[CommandEntry]:
         "leaderboard": "The leaderboard: show it, add runs to it, build its pages.",
         "verify": "Check a record: metrics from its scores, hashes, or by training again.",
         "zoo": "Trained checkpoints: list, fetch, publish and verify them.",
+        "data": "Public data sets: from their videos to face crops.",
         "plugins": "What plugins were found, and why any is broken.",
     }
     return [CommandEntry(name, f"dfbench.cli.{name}:command", summary) for name, summary in about.items()]

@@ -1,4 +1,4 @@
-"""The hooks through which a plugin registers what it offers: one page, nine hooks.
+"""The hooks through which a plugin registers what it offers: one page, eleven hooks.
 
 A plugin is a module named by an entry point of the group ``dfbench``. It marks functions with
 ``@dfbench.hookimpl``; each returns entries whose ``target`` is a string ``"package.module:Name"``,
@@ -65,6 +65,16 @@ class SourceEntry(Entry):
 
 
 @dataclass(frozen=True)
+class DataSetEntry(Entry):
+    """A public data set for ``dfbench data prepare``: ``target`` names a class with ``items`` (``docs/prepare.md``)."""
+
+
+@dataclass(frozen=True)
+class FaceDetectorEntry(Entry):
+    """A face detector for ``dfbench data prepare``: ``target`` names a class with ``detect`` (``docs/prepare.md``)."""
+
+
+@dataclass(frozen=True)
 class MetricEntry(Entry):
     """A metric of a test set: ``target`` names a function of (labels, P(fake)) -> float."""
 
@@ -107,6 +117,16 @@ def register_benchmarks() -> Iterable[BenchmarkEntry]:  # type: ignore[empty-bod
 @hookspec
 def register_sources() -> Iterable[SourceEntry]:  # type: ignore[empty-body]
     """Data sources (readers of data sets) that this plugin provides."""
+
+
+@hookspec
+def register_data_sets() -> Iterable[DataSetEntry]:  # type: ignore[empty-body]
+    """Public data sets whose videos this plugin can find in their trees, for ``dfbench data prepare``."""
+
+
+@hookspec
+def register_face_detectors() -> Iterable[FaceDetectorEntry]:  # type: ignore[empty-body]
+    """Face detectors that this plugin provides, for ``dfbench data prepare``."""
 
 
 @hookspec

@@ -26,8 +26,10 @@ from dfbench.errors import Interrupted, PluginError, in_one_line, is_control, sh
 from dfbench.hookspecs import (
     BenchmarkEntry,
     CommandEntry,
+    DataSetEntry,
     DetectorEntry,
     Entry,
+    FaceDetectorEntry,
     LoggerEntry,
     MetricEntry,
     ReproductionEntry,
@@ -175,6 +177,8 @@ class Registry:
     strategies: EntryTable[StrategyEntry] = field(default_factory=lambda: EntryTable("strategy", ()))
     benchmarks: EntryTable[BenchmarkEntry] = field(default_factory=lambda: EntryTable("benchmark", ()))
     sources: EntryTable[SourceEntry] = field(default_factory=lambda: EntryTable("source", ()))
+    data_sets: EntryTable[DataSetEntry] = field(default_factory=lambda: EntryTable("data set", ()))
+    face_detectors: EntryTable[FaceDetectorEntry] = field(default_factory=lambda: EntryTable("face detector", ()))
     metrics: EntryTable[MetricEntry] = field(default_factory=lambda: EntryTable("metric", ()))
     zoo: EntryTable[ZooEntry] = field(default_factory=lambda: EntryTable("checkpoint", ()))
     loggers: EntryTable[LoggerEntry] = field(default_factory=lambda: EntryTable("logger", ()))
@@ -191,6 +195,8 @@ _HOOKS: dict[str, tuple[str, type[Entry]]] = {
     "strategies": ("strategy", StrategyEntry),
     "benchmarks": ("benchmark", BenchmarkEntry),
     "sources": ("source", SourceEntry),
+    "data_sets": ("data set", DataSetEntry),
+    "face_detectors": ("face detector", FaceDetectorEntry),
     "metrics": ("metric", MetricEntry),
     "zoo": ("checkpoint", ZooEntry),
     "loggers": ("logger", LoggerEntry),

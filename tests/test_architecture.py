@@ -157,6 +157,7 @@ def test_everything_imported_is_a_declared_dependency() -> None:
     named_otherwise = {
         "PIL": "pillow", "avalanche": "avalanche-lib", "cv2": "opencv-python-headless", "sklearn": "scikit-learn",
         "yaml": "pyyaml", "pydantic_core": "pydantic", "lazy_loader": "lazy-loader",
+        "facenet_pytorch": "facenet-pytorch",
     }  # fmt: skip
     declared = re.findall(r'^    "([A-Za-z0-9_-]+)', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     found: set[str] = set()

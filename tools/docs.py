@@ -10,6 +10,10 @@ from typing import Any
 import click
 
 from dfbench.cli import cli
+from dfbench.cli.data_show import page
+from dfbench.data.prepare.opening import data_set
+from dfbench.data.prepare.sources import DATA_SETS
+from dfbench.data.prepare.sources.contract import DataSet
 from dfbench.plugins import EntryTable, load_plugins
 
 ROOT = Path(__file__).parent.parent
@@ -52,6 +56,36 @@ def box() -> str:
         "[published tables](docs/reproduce.md)": _names(known.reproductions),
     }
     return "\n| | |\n|---|---|\n" + "".join(f"| {kind} | {names} |\n" for kind, names in rows.items()) + "\n"
+
+
+def data_sets() -> str:
+    """A section for each public data set: the page that its reader has of it."""
+    return "\n" + "\n".join(_data_set(data_set(name)) for name in DATA_SETS)
+
+
+def _data_set(found: DataSet) -> str:
+    about, options = found.about, page(found)["options"]
+    traps = "".join(f"- {trap[0].upper()}{trap[1:]}.\n" for trap in about.traps)
+    listed = "; ".join(f"`{name}` ({_values(option)})" for name, option in options.items())
+    return f"""## `{found.name}`: {about.title}
+
+{about.citation}. {about.counts[0].upper()}{about.counts[1:]}. Ask for the data: {about.access}.
+Licence: {about.licence}.
+
+```text
+{about.tree}
+```
+
+Splits: {about.splits}.
+
+{traps}
+Options: {listed or "none"}.
+"""
+
+
+def _values(option: dict[str, Any]) -> str:
+    default = "" if option["default"] is None else f"; default {str(option['default']).lower()}"
+    return f"{option['values']}{default}"
 
 
 def _names(names: EntryTable[Any]) -> str:

@@ -80,6 +80,7 @@ class ExperienceSpec(BaseModel):
         source: name of a registered source.
         root: folder, relative to the YAML file; without it ``<data root>/<source>``.
         where: column → value, or list of values of which one must match.
+        methods: these forgery methods, and all reals.
         frames: maximum number of frames per video, evenly spread over it.
         part: the pieces to train on, counted from 1, out of ``parts`` equal pieces of the training set.
         parts: number of pieces.
@@ -93,6 +94,7 @@ class ExperienceSpec(BaseModel):
     source: Name
     root: str | None = None
     where: dict[str, Scalar | list[Scalar]] = {}
+    methods: Annotated[list[str], Field(min_length=1)] | None = None
     frames: PositiveInt | None = None
     part: list[PositiveInt] | None = None
     parts: PositiveInt | None = None

@@ -21,9 +21,13 @@ def select(samples: Samples, spec: ExperienceSpec) -> dict[str, np.ndarray]:
         split → int64 row indices, in the order of the table.
 
     Raises:
-        UsageError: ``where`` names a column or value that does not occur.
+        UsageError: ``where`` names a column or value that does not occur, or ``methods`` a method that no fake has.
     """
     rows = matching(samples, spec.where)
+    if spec.methods is not None:
+        forged = rows[samples.label[rows] != 0]
+        wanted = matching(samples.take(forged), {"method": list(spec.methods)})
+        rows = np.sort(np.concatenate([rows[samples.label[rows] == 0], forged[wanted]]))
     if spec.frames is not None:
         rows = spread_frames(samples, rows, spec.frames)
     by_split = {split: rows[samples.split[rows] == split] for split in SPLITS}

@@ -21,6 +21,7 @@ from dfbench.errors import DataError, DfbenchError, UsageError, unknown
 from dfbench.plugin_faults import Fault
 
 if TYPE_CHECKING:
+    from dfbench.data.encoded import EncodedPixels
     from dfbench.data.store import PixelStack, PixelStore, PixelView
 
 
@@ -114,7 +115,7 @@ class Stream:
         progress: Progress | None = None,
         *,
         workers: int | None = None,
-    ) -> PixelStore | PixelView | PixelStack:
+    ) -> PixelStore | PixelView | PixelStack | EncodedPixels:
         """The pixels of all samples; row i belongs to row i of ``samples``. Decoded once, then cached.
 
         Args:

@@ -39,8 +39,9 @@ def check_leaks(tables: Sequence[Samples], where: str) -> None:
 
 def crossings(values: np.ndarray, splits: np.ndarray) -> list[tuple[str, tuple[str, ...]]]:
     """Values that occur in more than one split, with those splits, in alphabetical order."""
-    found: dict[str, set[str]] = {}
+    first: dict[str, str] = {}
+    crossing: dict[str, set[str]] = {}  # apart, because a set for each of a million values would take seconds
     for value, split in zip(values.tolist(), splits.tolist(), strict=True):
-        if value:
-            found.setdefault(value, set()).add(split)
-    return sorted((value, tuple(sorted(in_splits))) for value, in_splits in found.items() if len(in_splits) > 1)
+        if value and first.setdefault(value, split) != split:
+            crossing.setdefault(value, {first[value]}).add(split)
+    return sorted((value, tuple(sorted(in_splits))) for value, in_splits in crossing.items())

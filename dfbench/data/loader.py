@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from dfbench.data.augmentation import Augment, Augmenter
+from dfbench.data.encoded import as_it_is
 from dfbench.data.pixels import Pixels
 from dfbench.data.units import Units
 
@@ -66,6 +67,8 @@ class UnitLoader:
         self._rows = torch.from_numpy(np.ascontiguousarray(units.rows))
         self._labels = torch.from_numpy(np.ascontiguousarray(units.labels))
         self._experience = torch.from_numpy(np.ascontiguousarray(experience.astype(np.int64)))
+        if augment is None and getattr(pixels, "decoded_ahead", False):
+            augment = as_it_is
         self._augmenter = Augmenter(pixels, augment, device) if augment is not None else None
 
     @property

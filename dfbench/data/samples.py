@@ -140,7 +140,7 @@ class Samples:
             table = table.select(list(COLUMNS)).cast(SCHEMA)
         except (pa.ArrowException, ValueError) as error:
             raise TableError(f"not a sample table: {' '.join(str(error).split())}") from None
-        return cls(**{name: _column(name, table[name].to_pylist()) for name in COLUMNS})
+        return cls(**{name: _from_arrow(name, table[name]) for name in COLUMNS})
 
     @classmethod
     def concatenate(cls, tables: Sequence[Samples]) -> Samples:
@@ -224,9 +224,10 @@ class Samples:
     def _fingerprint(self) -> str:
         digest = hashlib.sha256(json.dumps(COLUMNS).encode())
         columns = [getattr(self, name).tolist() for name in COLUMNS]
+        encode = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make an encoder for every row
         for row in sorted(zip(*columns, strict=True)):
             # File systems differ in the Unicode form of a file name (composed or decomposed).
-            line = unicodedata.normalize("NFC", json.dumps(row, ensure_ascii=False))
+            line = unicodedata.normalize("NFC", encode(row))
             digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
         return digest.hexdigest()
 
@@ -257,6 +258,16 @@ def _check_text(name: str, column: np.ndarray) -> None:
 def _column(name: str, values: list[Any]) -> np.ndarray:
     """A 1-D array of a column's dtype; ``np.array`` alone would make (0,) float arrays of empty lists."""
     return np.array(values, dtype=_NUMBERS.get(name, object)).reshape(len(values))
+
+
+def _from_arrow(name: str, column: pa.ChunkedArray) -> np.ndarray:
+    """A 1-D array of a column's dtype; equal texts become one object, since most columns have few different ones."""
+    if name in _NUMBERS or column.null_count:
+        return _column(name, column.to_pylist())
+    encoded = column.combine_chunks().dictionary_encode()
+    return _column(name, encoded.dictionary.to_pylist())[
+        encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    ]
 
 
 def _first_duplicate(names: np.ndarray) -> str:

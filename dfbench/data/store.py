@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
+from dfbench.data.encoded import EncodedPixels, cache_budget
 from dfbench.data.samples import Samples
 from dfbench.data.sources import Origin
 from dfbench.data.store_writer import decode_into
@@ -90,11 +91,12 @@ class PixelStore:
 class PixelStack:
     """Several stores of one size as one: rows are numbered through all of them in order."""
 
-    def __init__(self, stores: Sequence[PixelStore | PixelView]) -> None:
+    def __init__(self, stores: Sequence[PixelStore | PixelView | EncodedPixels]) -> None:
         sizes = {store.shape[1:] for store in stores}
         if len(sizes) != 1:
             raise ValueError(f"a stack needs stores of one size, not {sorted(sizes)}")
         self.stores = tuple(stores)
+        self.decoded_ahead = any(getattr(store, "decoded_ahead", False) for store in stores)
         self._ends = torch.tensor(np.cumsum([len(store) for store in stores]))
         self.shape: tuple[int, int, int, int] = (int(self._ends[-1]), *self.stores[0].shape[1:])
 
@@ -149,11 +151,12 @@ def build_store(
     *,
     progress: Progress | None = None,
     workers: int | None = None,
-) -> PixelStore | PixelView:
+) -> PixelStore | PixelView | EncodedPixels:
     """Open the store of these samples; build it first if it is missing or damaged.
 
     Pictures are resized with PIL's antialiased bicubic filter to exactly ``size``. Where the source has them
-    as a store already, a view of that one is returned and nothing is built.
+    as a store already, a view of that one is returned and nothing is built. Where a source can be read row by row
+    and its decoded pixels are more than the cache may hold, or than there is room for, they are decoded when fetched.
 
     Args:
         origin: the source that the samples come from.
@@ -170,6 +173,9 @@ def build_store(
     if stored is not None and (view := stored(samples.sample.tolist(), size)) is not None:
         return view
     key = store_key(origin, samples, size)
+    undecoded = getattr(origin.source, "undecoded", None)
+    if undecoded is not None and not _fits(key, len(samples) * size[0] * size[1] * 3):
+        return undecoded(samples, size)
 
     def fill(folder: Path) -> None:
         shared = (origin.source, samples.sample.tolist(), size, folder / PIXELS)
@@ -178,6 +184,18 @@ def build_store(
             pass
 
     return make_store(cache_root() / "pixels" / key, key, (len(samples), *size, 3), fill, progress=progress)
+
+
+def _fits(key: str, room: int) -> bool:
+    """Whether a store is there already, or may be built: within the budget, and with room on the disk."""
+    target = cache_root() / "pixels" / key
+    if room > cache_budget():
+        return False
+    if target.is_dir():
+        return True
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return shutil.disk_usage(target.parent).free > room + 2**20
 
 
 def make_store(

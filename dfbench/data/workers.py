@@ -91,12 +91,12 @@ class Workers:
     def submit(self, *args: Any) -> Future[Any]:
         """Start ``task(shared, *args)``."""
         if self._pool is None and self._count > 0:
-            self._pool = _pool(self._task, self._shared, self._count)
+            self._pool = spawned(self._task, self._shared, self._count)
             if self._pool is None:
                 self._count = 0  # a second attempt would fail like the first
         if self._pool is not None:
             try:
-                return self._pool.submit(_work, *args)
+                return self._pool.submit(call, *args)
             except BrokenProcessPool:
                 self.close()
                 self._count = 0
@@ -146,7 +146,7 @@ def _in_processes(
 ) -> Iterator[tuple[int, Result]]:
     """As :func:`_here`, in a pool. Falls back to this process where none can be started: for classes of a
     notebook, or in a script without the ``if __name__ == "__main__"`` that spawned processes need."""
-    pool = _pool(task, shared, count)
+    pool = spawned(task, shared, count)
     if pool is None:
         yield from _here(task, shared, chunks)
         return
@@ -157,7 +157,7 @@ def _in_processes(
         while left:
             # Two per process: none waits for this one, and results do not pile up before a slow consumer.
             while len(running) < 2 * count and (chunk := next(queue, None)) is not None:
-                running[pool.submit(_work, *chunk)] = chunk
+                running[pool.submit(call, *chunk)] = chunk
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
                 chunk = running.pop(future)
@@ -170,7 +170,7 @@ def _in_processes(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _pool(task: Callable[..., Any], shared: Any, count: int) -> ProcessPoolExecutor | None:
+def spawned(task: Callable[..., Any], shared: Any, count: int) -> ProcessPoolExecutor | None:
     """Processes that hold ``task`` and ``shared``; None where these cannot be pickled."""
     try:
         payload = pickle.dumps((task, shared))
@@ -195,7 +195,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(*args: Any) -> Any:
+def call(*args: Any) -> Any:
+    """In a process of :func:`spawned`: its task with these arguments."""
     task, shared = _shared
     try:
         return task(shared, *args)

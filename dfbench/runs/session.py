@@ -283,6 +283,7 @@ class Session:
     def close(self) -> None:
         """End what runs next to the training."""
         self.loader.close()
+        self.tests.loader.close()
 
     @property
     def final_weights(self) -> dict[str, torch.Tensor]:

@@ -39,6 +39,9 @@ print("\\nimported:", *sys.modules)
         ["show", "cifar10-ni10"],
         ["plugins", "list"],
         ["zoo", "list", "--json"],
+        ["data", "show"],
+        ["data", "show", "ffpp", "--json"],
+        ["data", "prepare", "--help"],
     ],
     ids=" ".join,
 )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pluggy
 import pytest
 import yaml
+from PIL import Image
 
 from dfbench import hookspecs
 from dfbench.errors import PluginError, UsageError
@@ -305,8 +308,8 @@ SAMPLE = {
 from pathlib import Path
 
 from dfbench import (
-    BenchmarkEntry, CommandEntry, DetectorEntry, LoggerEntry, MetricEntry, ReproductionEntry, SourceEntry,
-    StrategyEntry, ZooEntry, hookimpl,
+    BenchmarkEntry, CommandEntry, DataSetEntry, DetectorEntry, FaceDetectorEntry, LoggerEntry, MetricEntry,
+    ReproductionEntry, SourceEntry, StrategyEntry, ZooEntry, hookimpl,
 )
 
 
@@ -328,6 +331,16 @@ def register_benchmarks():
 @hookimpl
 def register_sources():
     return [SourceEntry("noise", "dfbench_sample.parts:Noise", "makes its own pictures")]
+
+
+@hookimpl
+def register_data_sets():
+    return [DataSetEntry("stills", "dfbench_sample.stills:Stills", "one folder of pictures for each class")]
+
+
+@hookimpl
+def register_face_detectors():
+    return [FaceDetectorEntry("left", "dfbench_sample.stills:Left", "the left half")]
 
 
 @hookimpl
@@ -365,6 +378,34 @@ tables:
     title: noise
     columns: [weak, strong]
     rows: [{name: mine, benchmark: noise2, strategy: anchor, reported: [50, 60]}]
+""",
+    "dfbench_sample/stills.py": """
+import numpy as np
+
+from dfbench import About, DataSet, Item, Scan
+
+
+class Stills(DataSet):
+    name = "stills"
+    about = About("Pictures of a test", "nowhere", "any", "2", "none", "{real,fake}/*.png", "by the option split")
+
+    def read(self, root, *, split: str = "train"):
+        return Scan([
+            Item(root / name, name, label, split, ("real", "made")[label], None, None, None, kind="frames")
+            for label, name in enumerate(("real", "fake"))
+        ])
+
+
+class Left:
+    sizes = (64,)
+    version = "1"
+
+    def __init__(self, model, device):
+        self.share = float(model.read_text())
+
+    def detect(self, frames):
+        count, height, width, _ = frames.shape
+        return [np.array([[0, 0, width * self.share, height, 1.0]])] * count
 """,
     "dfbench_sample/finish.py": """
 import sys
@@ -496,6 +537,20 @@ def evaluated(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
     return done
 
 
+@pytest.fixture(scope="module")
+def crops(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """Its data set, prepared with its face detector."""
+    root = tmp_path_factory.mktemp("stills")
+    (root / "half.txt").write_text("0.5")
+    for name, number in itertools.product(("real", "fake"), range(3)):
+        (root / name).mkdir(exist_ok=True)
+        Image.fromarray(np.full((40, 80, 3), 80 * number, np.uint8)).save(root / name / f"{number}.png")
+    options = ("--root", root, "--out", root / "set", "--option", "split=val", "--margin", 1, "--workers", 0, "--json")
+    done = dfbench("data", "prepare", "stills", "--faces", f"left={root}/half.txt", *options, python_path=(sample,))
+    assert done.code == 0, done.err
+    return done
+
+
 def listed(sample: Path, kind: str, name: str) -> dict[str, object]:
     done = dfbench("list", kind, "--json", python_path=(sample,))
     (row,) = (row for row in done.json if row["name"] == name)
@@ -526,6 +581,17 @@ def test_register_sources(sample: Path, evaluated: Done) -> None:
     listed(sample, "sources", "noise")
     record = json.loads(Path(evaluated.json["record"]).read_text())
     assert record["data"]["experiences"][0]["train"] == {"real": 16, "fake": 16}
+
+
+def test_register_data_sets(sample: Path, crops: Done) -> None:
+    assert (crops.json["videos"], crops.json["crops"], crops.json["methods"]) == (2, 6, {"made": 1, "real": 1})
+
+
+def test_register_face_detectors(sample: Path, crops: Done) -> None:
+    from dfbench.data.prepare.shards import open_shard
+
+    table = open_shard(Path(crops.json["folder"]) / "val" / "data-00000-of-00001.arrow").to_pydict()
+    assert {(table["x"][i], table["y"][i], table["side"][i]) for i in range(6)} == {(0, 0, 40)}
 
 
 def test_register_metrics(sample: Path, evaluated: Done) -> None:
@@ -569,7 +635,7 @@ def test_register_zoo(sample: Path) -> None:
 def test_every_hook_has_a_test_named_after_it() -> None:
     manager = pluggy.PluginManager("dfbench")
     hooks = [name for name in vars(hookspecs) if manager.parse_hookspec_opts(hookspecs, name) is not None]
-    assert len(hooks) == 9
+    assert len(hooks) == 11
     for hook in hooks:
         assert inspect.isfunction(globals().get(f"test_{hook}")), hook
 

@@ -21,6 +21,9 @@ Optional attributes:
 - ``prepare(progress)``: called once before ``samples()``; renders or converts the pictures, say.
 - ``stored(samples, size) -> PixelView | None``: the pixels, if the source keeps them as a store already.
 - ``inspect(sample) -> Inspection``: hash and size of a picture, if that is cheaper than ``read``.
+- ``inspected(samples) -> Inspected``: the same of all samples at once, if the source knows it without reading them.
+- ``undecoded(samples, size) -> EncodedPixels``: pixels that are decoded when they are fetched; used where the
+  decoded ones do not fit into the cache (``DFBENCH_CACHE_GB``).
 """
 
 from __future__ import annotations
@@ -104,12 +107,25 @@ def open_source(name: str, factory: Callable[..., Source], root: Path | None, op
     if root is not None and not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"source {name!r}: the root {root} {what}")
+    return Origin(name, root, dict(options), factory(root, **checked_options(f"source {name!r}", factory, options)))
+
+
+def checked_options(what: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as the annotations of a function want them; its first parameter is the root.
+
+    Args:
+        what: whose options they are, for error messages.
+        factory: a class, or a function.
+        options: name → value, as a user gave it.
+
+    Raises:
+        UsageError: an unknown option or a value of the wrong type.
+    """
     known, takes_any = _options(factory)
     for key in options:
         if key not in known and not takes_any:
-            raise unknown(f"option of source {name!r}", key, known)
-    checked = {key: _checked(name, key, value, known.get(key, Any)) for key, value in options.items()}
-    return Origin(name, root, dict(options), factory(root, **checked))
+            raise unknown(f"option of {what}", key, known)
+    return {key: _checked(what, key, value, known.get(key, Any)) for key, value in options.items()}
 
 
 def read_pixels(source: Source, sample: str) -> np.ndarray:
@@ -131,12 +147,12 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
-def _options(factory: Callable[..., Source]) -> tuple[dict[str, Any], bool]:
+def _options(factory: Callable[..., Any]) -> tuple[dict[str, Any], bool]:
     """Option name → annotation, and whether the constructor accepts any other option too (``**kwargs``)."""
     parameters = list(inspect.signature(factory).parameters.values())[1:]  # the first is the root
     try:
         constructor = factory.__init__ if isinstance(factory, type) else factory  # type: ignore[misc]
-        hints = typing.get_type_hints(constructor)
+        hints = typing.get_type_hints(constructor, include_extras=True)
     except Exception:  # an annotation that cannot be resolved is no reason to refuse the source
         hints = {}
     by_name = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -144,13 +160,13 @@ def _options(factory: Callable[..., Source]) -> tuple[dict[str, Any], bool]:
     return named, any(p.kind is p.VAR_KEYWORD for p in parameters)
 
 
-def _checked(source: str, key: str, value: Any, annotation: Any) -> Any:
+def _checked(what: str, key: str, value: Any, annotation: Any) -> Any:
     from pydantic import ConfigDict, TypeAdapter, ValidationError
     from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
     try:
         return TypeAdapter(annotation, config=ConfigDict(strict=False)).validate_python(value)
     except ValidationError as error:
-        raise UsageError(f"source {source!r}, option {key}: {first_problem(error)} (got {value!r})") from None
+        raise UsageError(f"{what}, option {key}: {first_problem(error)} (got {value!r})") from None
     except (PydanticSchemaGenerationError, PydanticUserError):  # a class that pydantic cannot check
         return value

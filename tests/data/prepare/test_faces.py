@@ -1,0 +1,79 @@
+"""The face detectors that come with dfbench."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dfbench.data.prepare.faces import Centre, Mtcnn, YuNet, find_faces, split_choice
+from dfbench.data.prepare.stills import StillFrame
+from dfbench.errors import DataError, PluginError, UsageError
+from tests.data.prepare.films import face, scene
+
+
+@pytest.fixture(scope="module")
+def mtcnn() -> Mtcnn:
+    return Mtcnn(None, "cpu")
+
+
+def test_mtcnn_finds_each_face_of_a_batch_where_it_is_and_none_in_an_empty_frame(mtcnn: Mtcnn) -> None:
+    size = (640, 400)
+    frames = [
+        scene((face(0, 200), 100, 120), size=size),
+        scene(size=size),
+        scene((face(1, 160), 60, 150), (face(2, 140), 400, 80), size=size),
+    ]
+    one, none, two = find_faces([StillFrame(frame) for frame in frames], *size, mtcnn)
+    assert none.shape == (0, 5)
+    assert len(one) == 1
+    assert 100 < one[0, 0] < one[0, 2] < 300
+    assert 120 < one[0, 1] < one[0, 3] < 320
+    assert one[0, 4] > 0.95
+    assert sorted(float(each[0]) // 300 for each in two) == [0, 1]
+
+
+def test_a_small_face_is_found_at_the_second_size(mtcnn: Mtcnn) -> None:
+    size = (1920, 1080)
+    frame = scene((face(0, 56), 900, 300), size=size)
+    (boxes,) = find_faces([StillFrame(frame)], *size, mtcnn)
+    assert len(boxes) == 1
+    assert 900 < boxes[0, 0] < boxes[0, 2] < 956
+    mtcnn.sizes, sizes = mtcnn.sizes[:1], mtcnn.sizes
+    (without,) = find_faces([StillFrame(frame)], *size, mtcnn)
+    mtcnn.sizes = sizes
+    assert len(without) == 0
+
+
+@pytest.mark.parametrize("side", [8, 20, 47])
+def test_tiny_frames_have_no_face_and_raise_nothing(mtcnn: Mtcnn, side: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (3, side, side, 3)).astype(np.uint8)
+    assert [len(boxes) for boxes in mtcnn.detect(noise)] == [0, 0, 0]
+
+
+def test_the_centre_is_the_largest_square() -> None:
+    (boxes,) = find_faces([StillFrame(scene(size=(200, 100)))], 200, 100, Centre(None, "cpu"))
+    assert boxes.tolist() == [[50, 0, 150, 100, 1]]
+
+
+def test_detectors_say_what_they_need(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="needs its file"):
+        YuNet(None, "cpu")
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    with pytest.raises(UsageError, match="cannot be read"):
+        YuNet(tmp_path / "model.onnx", "cpu")
+    with pytest.raises(UsageError, match="takes no file"):
+        Mtcnn(tmp_path / "model.onnx", "cpu")
+    with pytest.raises(DataError, match="there is no file"):
+        split_choice(f"yunet={tmp_path}/absent.onnx")
+    assert split_choice("mtcnn") == ("mtcnn", None)
+
+
+def test_a_detector_that_breaks_the_contract_is_named() -> None:
+    class Wrong(Centre):
+        def detect(self, frames: np.ndarray) -> list[np.ndarray]:
+            return [np.full((1, 4), np.nan)] * len(frames)
+
+    with pytest.raises(PluginError, match=r"Wrong\.detect returned"):
+        find_faces([StillFrame(scene())], 192, 144, Wrong(None, "cpu"))
