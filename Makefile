@@ -1,6 +1,8 @@
 # Two commands set everything up: `make demo` and `make test`.
 PYTHON ?= python3
 VENV ?= .venv
+# Processes of the tests; each may need 6 GB.
+WORKERS ?= 2
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -20,7 +22,7 @@ demo: install ## train a detector on the embedded benchmark under replay and nai
 	  $$(sed -n 's/^record: //p' runs/demo-replay.txt runs/demo-naive.txt)
 
 test: install ## all tests but the slow ones
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 lint: install
 	$(BIN)/ruff check dfbench plugins tests perf tools

@@ -50,12 +50,10 @@ command.add_command(audit)
               help="Face detector, with its file if it needs one: mtcnn, yunet=FILE.onnx, centre, other.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(0), metavar="N",
               help="Processes; 0 works in this one.  [default: one per core]")  # fmt: skip
-@click.option("--engine", default="local", show_default=True, type=click.Choice(["local", "ray"]),
-              help="Where the processes run.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="Of the face detector: auto, cpu, cuda, cuda:1, …")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def prepare(
-    source: str, root: Path, out: Path, settings: tuple[str, ...], faces: str, workers: int | None, engine: str,
+    source: str, root: Path, out: Path, settings: tuple[str, ...], faces: str, workers: int | None,
     device: str, as_json: bool, **choices: Any,
 ) -> None:  # fmt: skip
     """From the videos of the data set SOURCE to face crops, as a Hugging Face datasets set in a folder.
@@ -68,11 +66,8 @@ def prepare(
     from dfbench.data.prepare import opening
     from dfbench.data.prepare.report import summary
     from dfbench.data.prepare.run import prepare as run
-    from dfbench.errors import UsageError
     from dfbench.runs.events import DataProgress
 
-    if engine == "ray":
-        raise UsageError("--engine ray is not there yet; --engine local uses all cores of this machine")
     items, options = opening.open_set(source, root, settings)
     chosen = _detector(faces, device, all(item.cropped for item in items))
     options = opening.with_detector(options, choices, faces, chosen)

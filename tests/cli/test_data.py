@@ -64,7 +64,6 @@ def test_without_facenet_pytorch_it_is_said_how_to_get_it(videos: Path, tmp_path
         (["videos", "--option", "manifest"], 2, "KEY=VALUE"),
         (["videos", "--faces", "mtcn"], 2, "did you mean 'mtcnn'"),
         (["videos", "--faces", "yunet"], 2, "needs its file"),
-        (["videos", "--engine", "ray"], 2, "ray is not there yet"),
         (["videos", "--clip", "1", "--faces", "centre"], 2, "at least two frames"),
         (["videos", "--root", "nowhere"], 3, "does not exist"),
         (["videos", "--root", "."], 3, "train,val,test"),
