@@ -1,4 +1,4 @@
-"""DFDC_3's training step (``lite``, compression augmentation on): time spent waiting for data, and steps a second.
+"""DFDC_3's training step (``lite``, compression augmentation on): time spent waiting for data, and steps per second.
 
 * Waiting: the share of one experience's training time in which the loop waits for its next batch,
   while worker processes compress, choose, crop and distort the frames of the coming ones.
@@ -147,7 +147,7 @@ def against_bare(steps: int) -> dict[str, float]:
 
 
 def measure(steps: int) -> dict[str, Any]:
-    """Both figures, beside their goals."""
+    """Both figures, next to their goals."""
     alone = waiting(steps)
     seconds = against_bare(steps)
     ratios = {"waiting": alone["waited"] / alone["seconds"], "time_vs_bare": seconds["dfbench"] / seconds["bare"]}

@@ -66,8 +66,8 @@ class Problem:
         return epoch_order(ids, self.batch, torch.Generator().manual_seed(0))
 
 
-class Told(SupervisedPlugin):
-    """Tells of every step."""
+class StepReport(SupervisedPlugin):
+    """Calls a function after every step."""
 
     def __init__(self, step: Callable[[], None]) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class Ours:
             detector=detector,
             model=self.model,
             loader=UnitLoader(units, experience, Stored(pictures), CPU),
-            plugins=[*self.strategy.plugins(context), Told(step)],
+            plugins=[*self.strategy.plugins(context), StepReport(step)],
             effects=self.strategy.effects,
             needs=self.strategy.needs,
             whole_stream=self.strategy.whole_stream,
@@ -173,7 +173,7 @@ class Native:
             criterion=nn.CrossEntropyLoss(),
             train_mb_size=problem.batch,
             train_epochs=problem.epochs,
-            plugins=[*plugins(self.model), Told(step)],
+            plugins=[*plugins(self.model), StepReport(step)],
             evaluator=EvaluationPlugin(),
         )
         datasets = []

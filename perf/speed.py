@@ -2,10 +2,10 @@
 
 * ``tune``: Xception (``lite``) on ``forge5``'s first experience, with the settings that ``--tune`` finds here, against
   a bare float32 loop: the same network in torch's own memory layout, plain Adam, uint8 pictures in memory, the same
-  augmentation and batches of the same size, nothing else. dfbench without ``--tune`` runs beside them. They take turns
+  augmentation and batches of the same size, nothing else. dfbench without ``--tune`` runs with them. They take turns
   (``perf.turns``) and each makes the same number of steps. A CPU without bf16 instructions has little to gain.
 * ``evaluation``: ``dfbench eval`` of ``simple_cnn`` on a stream of ten experiences with a test set each, in the
-  proportions of ``forge5`` (1440 training and 480 test pictures of 112 px an experience, divided by ``--divide``; 6
+  proportions of ``forge5`` (1440 training and 480 test pictures of 112 px per experience, divided by ``--divide``; 6
   epochs), made here of noise. The share is that of the record: seconds of evaluating in those of training and
   evaluating, ten trainings and eleven evaluations of ten test sets. The goal is that of the main job, replay. Under
   naive a step is half as long and the share is near what the counts of pictures give: 11 · 10 · 480 forward passes to

@@ -3,7 +3,7 @@
 * ``gem``: a step of GEM with 9 past experiences on a network of 20 M parameters. Reference passes are
   the same for both; what is compared is the rest of a step (gradients kept, products, program,
   projection, optimizer): its seconds, and the peak of memory above that of plain training, each way in
-  a process of its own. Both get the same batches; the largest difference of a final weight is told.
+  a process of its own. Both get the same batches; the largest difference of a final weight is reported.
 * ``others``: the whole training time of every strategy on a small network, over several pairs of trainings.
 * ``tune``, ``evaluation``: what ``--tune`` gains, and the share of evaluating (``perf.speed``).
 
@@ -137,11 +137,11 @@ def gem() -> dict[str, Any]:
     marks: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
 
     def step(name: str) -> Callable[[], None]:
-        def told() -> None:
+        def counted() -> None:
             turns.step(name)
             marks[name].append((turns.seconds[name], passes.here()))
 
-        return told
+        return counted
 
     ways = {name: LastExperience(name, step(name)) for name in names}
     for way in ways.values():

@@ -1,4 +1,4 @@
-"""Draw docs/img/forge5.png: pristine beside the five forgeries, several people, several frames."""
+"""Draw docs/img/forge5.png: pristine next to the five forgeries, several people, several frames."""
 
 from __future__ import annotations
 

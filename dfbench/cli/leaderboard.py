@@ -213,7 +213,7 @@ def transfer(what: str) -> Iterator[Callable[[str, int, int], None]]:
         TransferSpeedColumn,
     )
 
-    disable_progress_bars()  # of the library, one a file
+    disable_progress_bars()  # of the library, one per file
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
     console = Console(stderr=True)
     shown = *columns, TextColumn("left"), TimeRemainingColumn()

@@ -86,7 +86,7 @@ _Call = tuple[Future[Any], tuple[Any, ...]]
 
 
 def worker_count(device: torch.device) -> int:
-    """How many processes augment beside training on ``device``.
+    """How many processes augment next to training on ``device``.
 
     Raises:
         UsageError: the variable ``DFBENCH_WORKERS`` is not a number.

@@ -50,15 +50,15 @@ class FinishedRun:
         """The file that holds the scores: next to the record, or the row's pack in ``../scores`` on a leaderboard."""
         from dfbench.records.packed_scores import pack_path
 
-        beside = self.path.with_name(SCORES)
+        local = self.path.with_name(SCORES)
         on_board = pack_path(self.folder.parent, self.record.spec)
-        return next((p for p in (beside, on_board) if p.is_file()), None)
+        return next((p for p in (local, on_board) if p.is_file()), None)
 
     @property
     def weights_file(self) -> Path | None:
         """The file of the weights, if it is there."""
-        beside = self.path.with_name(WEIGHTS)
-        return beside if beside.is_file() else None
+        local = self.path.with_name(WEIGHTS)
+        return local if local.is_file() else None
 
     @cached_property
     def scores(self) -> Scores:

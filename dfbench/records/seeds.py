@@ -1,4 +1,4 @@
-"""Runs that differ in the seed alone: grouped, averaged, and told apart from other groups."""
+"""Runs that differ in the seed alone: grouped, averaged, and distinguished from other groups."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def differing_options(specs: Sequence[RunSpec]) -> list[list[tuple[str, Any]]]:
 
 
 def labels(specs: Sequence[RunSpec]) -> list[str]:
-    """A name for each spec that tells it from the others: ``naive``, ``replay · memory=99``, ``xception · naive``.
+    """A distinct name for each spec: ``naive``, ``replay · memory=99``, ``xception · naive``.
 
     The strategy is always named, detector and preset where they differ, then the differing options: those of a strategy
     or a detector only where other specs of the same one have another value.

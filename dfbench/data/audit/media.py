@@ -49,7 +49,7 @@ class Facts:
         width: in pixels.
         height: in pixels.
         frames: how many.
-        rate: frames a second; 0 for pictures.
+        rate: frames per second; 0 for pictures.
         bytes: of all files.
     """
 

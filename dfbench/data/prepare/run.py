@@ -183,8 +183,8 @@ def _refuse_other(out: Path, before: dict[str, Any], now: dict[str, Any]) -> Non
     """DataError that says what differs; a difference of the videos alone is said in words."""
     if before == now:
         return
-    told = {key: value for key, value in before.items() if key != "fingerprint"}
-    differs = difference(told, {key: value for key, value in now.items() if key != "fingerprint"})
+    stored = {key: value for key, value in before.items() if key != "fingerprint"}
+    differs = difference(stored, {key: value for key, value in now.items() if key != "fingerprint"})
     differs = differs or "the same number of videos, but other ones, or of another size"
     raise DataError(f"{out} was begun with other options or data ({differs}); give another folder, or the same options")
 

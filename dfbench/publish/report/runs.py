@@ -118,7 +118,7 @@ def load_runs(paths: Sequence[Path]) -> list[Run]:
 
 
 def gather(runs: Sequence[Run]) -> list[Method]:
-    """The runs by what they share but the seed, in the order given, each with a label that tells it from the others."""
+    """The runs by what they share but the seed, in the order given, each with a label of its own."""
     groups = by_seed(runs, lambda run: run.record.spec)
     names = labels([group[0].record.spec for group in groups])
     return [Method(name, group) for name, group in zip(names, groups, strict=True)]
