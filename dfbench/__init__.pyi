@@ -16,6 +16,7 @@ from .errors import DataError as DataError
 from .errors import DfbenchError as DfbenchError
 from .errors import IncompatibleError as IncompatibleError
 from .errors import PluginError as PluginError
+from .errors import StorageError as StorageError
 from .errors import UsageError as UsageError
 from .hookspecs import BenchmarkEntry as BenchmarkEntry
 from .hookspecs import CommandEntry as CommandEntry

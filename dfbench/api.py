@@ -31,8 +31,10 @@ def run(
     out: str | Path = "runs",
     data_root: str | Path | None = None,
     fresh: bool = False,
+    allow_leaks: bool = False,
     eval_every: int | None = None,
     eval_samples: int | None = None,
+    skip_tests: Sequence[str] = (),
     log: Sequence[str] = (),
     tune: str | None = None,
     progress: bool = False,
@@ -54,8 +56,11 @@ def run(
         out: Folder of runs.
         data_root: Folder that holds the data sets, each under its source's name; ``$DFBENCH_DATA`` unless given.
         fresh: Start again, whatever is in the run's folder.
+        allow_leaks: Run although people or videos are in two splits, or a prepared set fails its audit; the record
+            names what was allowed.
         eval_every: Score the test sets every so many optimizer steps too.
         eval_samples: With ``eval_every``: on so many samples of each test set; all unless given.
+        skip_tests: Unseen sets of the benchmark that are left out; ``"perturbed"`` (the degraded copies); or ``"all"``.
         log: Loggers, each ``NAME`` or ``NAME:key=value,key=value``.
         tune: ``measure`` speed settings and take the fastest, or their names (``bf16,channels_last``).
         progress: Show a bar on stderr. Without it notices go to Python's logger ``dfbench``, at level INFO.
@@ -76,8 +81,10 @@ def run(
         out=Path(out),
         data_root=Path(data_root) if data_root else None,
         fresh=fresh,
+        allow_leaks=allow_leaks,
         eval_every=eval_every,
         eval_samples=eval_samples,
+        skip_tests=skip_tests,
         log=log,
         tune=tune,
     )

@@ -18,14 +18,6 @@ from dfbench.hookspecs import (
 from dfbench.publish import reproduction
 from dfbench.publish.zoo.places import packaged as packaged_checkpoints
 
-_SUMMARIES = {
-    "forge5": "five forgery families on synthetic portraits, embedded: frames",
-    "forge5-reverse": "the same, in the reverse order",
-    "forge5-clips": "the same five families as clips of 16 aligned frames",
-    "cifar10-aggregate": "CIFAR-10, ten models from the start on the first 5 000, 10 000, … 50 000 pictures",
-    "cifar10-ni10": "CIFAR-10 in 10 i.i.d. experiences of 5 000 pictures",
-}
-
 
 @hookimpl
 def register_sources() -> list[SourceEntry]:
@@ -60,7 +52,7 @@ def register_face_detectors() -> list[FaceDetectorEntry]:
 @hookimpl
 def register_benchmarks() -> list[BenchmarkEntry]:
     """The packaged streams: one YAML file each."""
-    return [BenchmarkEntry(name, str(path), _SUMMARIES.get(name, "")) for name, path in benchmarks.packaged().items()]
+    return [BenchmarkEntry(name, str(path), benchmarks.summary(path)) for name, path in benchmarks.packaged().items()]
 
 
 @hookimpl
@@ -103,6 +95,7 @@ def register_commands() -> list[CommandEntry]:
         "leaderboard": "The leaderboard: show it, add runs to it, build its pages.",
         "verify": "Check a record: metrics from its scores, hashes, or by training again.",
         "zoo": "Trained checkpoints: list, fetch, publish and verify them.",
+        "predict": "How likely pictures and videos are deepfakes, where the model can say so.",
         "data": "Public data sets: from their videos to face crops.",
         "plugins": "What plugins were found, and why any is broken.",
     }

@@ -1,7 +1,7 @@
 """Run every measurement one after another, and keep what they find: ``python -m perf.all``.
 
-For a machine that does nothing else; each result says how busy it was before. ``perf.loop`` needs CIFAR-10 under
-``$DFBENCH_DATA``.
+For a machine that does nothing else; each result says how busy it was before. ``perf.loop`` needs CIFAR-10 and
+``perf.prepare`` FaceForensics++ under ``$DFBENCH_DATA``, ``perf.store`` the package lmdb and 10 GB of disk.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
     "gem": ("1", ["perf.strategies", "gem"]),
     "strategies": ("1", ["perf.strategies", "others"]),
     "tune": ("1", ["perf.strategies", "tune"]),
+    "store": ("1", ["perf.store"]),
+    "prepare": ("1", ["perf.prepare", "--data-set", "ffpp"]),
+    "prepare_memory": ("1", ["perf.prepare", "--memory"]),
     "evaluation": ("1", ["perf.strategies", "evaluation", "--divide", "8"]),
 }
 """Name of the result → number of threads (empty: torch's choice), module and arguments."""

@@ -80,7 +80,7 @@ class Bare:
             if step == c.warm_up:
                 model.train()
                 optimizer = self.detector.optimizer(model)
-                rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: (c.steps - c.warm_up - i) / c.steps)
+                rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: (c.steps - i) / c.steps)
             units = torch.arange(len(pixels))
             optimizer.zero_grad()
             self.detector.loss(model, Batch(pixels, units, units, units)).backward()

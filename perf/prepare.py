@@ -3,9 +3,10 @@
 The plain way reads every frame with OpenCV, searches each needed frame at full size with facenet-pytorch's MTCNN, one
 by one, crops the largest face and saves a JPEG. Both work in one process with one thread, take turns group by group,
 and have their networks loaded. Videos are reals with an aligned fake each, portraits of the embedded pack that move
-over a smooth background; with ``--root`` and a manifest (see the data set ``videos``) they are your own.
+over a smooth background; with ``--data-set NAME`` all those of that public data set in ``$DFBENCH_DATA/NAME``.
 
-    OMP_NUM_THREADS=1 python -m perf.prepare [--root FOLDER --manifest FILE] [--frames 32] [--memory]
+    OMP_NUM_THREADS=1 python -m perf.prepare [--data-set ffpp] [--frames 32]
+    OMP_NUM_THREADS=1 python -m perf.prepare --memory
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import resource
+import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -29,17 +31,20 @@ from facenet_pytorch import MTCNN
 from dfbench.data.prepare.crops import Square, encode, square
 from dfbench.data.prepare.item import Item
 from dfbench.data.prepare.jobs import DetectorChoice
+from dfbench.data.prepare.opening import open_set
 from dfbench.data.prepare.options import Options, spread
 from dfbench.data.prepare.plan import Group, make_groups
 from dfbench.data.prepare.run import prepare
 from dfbench.data.prepare.shards import open_shard
-from dfbench.data.prepare.sources.videos import Videos
 from dfbench.data.prepare.tracks import iou
 from dfbench.forge.pack import identities, portrait
+from perf.results import add_json, load, report
 
 GOAL = 3.0
 SAME = 0.99
 SURE = 0.95
+FLAT = 1.1
+"""Peak memory after 200 videos may be so many times that after 20."""
 DETECTOR = DetectorChoice("dfbench.data.prepare.faces:Mtcnn", None, "cpu")
 Found = dict[int, list[Square]]
 """Frame number → squares around its sure faces."""
@@ -146,23 +151,46 @@ def compare(items: Sequence[Item], frames: int, folder: Path) -> tuple[float, fl
     return seconds[0], seconds[1], crops, agreed
 
 
-def memory(folder: Path) -> dict[str, float]:
-    """Peak memory (MB) of a worker process after 20 and after 200 videos, and of this process."""
+def memory(folder: Path) -> dict[str, Any]:
+    """Most memory of its own (MB) that a worker process had up to the 20th and the 200th video, and this process.
+
+    The videos are copies of one, which all have their own faces searched and crops written.
+    """
     film(folder / "one.mp4", 0, 0, (640, 360), 50)
+    items = [Item(folder / "one.mp4", f"v{i}", 0, "train", "film", None, None, None) for i in range(200)]
     result = {}
-    for count in (20, 200):
-        items = [Item(folder / "one.mp4", f"v{i}", 0, "train", "film", None, None, None) for i in range(count)]
-        prepare(items, folder / f"set{count}", Options(source="perf", frames=8), DETECTOR, workers=1)
-        result[f"worker_{count}"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        result[f"main_{count}"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {name: round(value, 1) for name, value in result.items()}
+    peak = {"worker": 0.0, "main": 0.0}
+
+    def look(done: int, total: int, what: str) -> None:
+        workers = [process.pid for process in multiprocessing.active_children()]
+        peak["worker"] = max([peak["worker"], *(_own_memory(pid) for pid in workers if pid is not None)])
+        peak["main"] = max(peak["main"], _own_memory(os.getpid()))
+        if done in (20, 200):
+            result.update({f"{name}_{done}": value for name, value in peak.items()})
+
+    prepare(items, folder / "set", Options(source="perf", frames=8), DETECTOR, workers=1, progress=look)
+    ratios = {name: round(result[f"{name}_200"] / result[f"{name}_20"], 3) for name in ("worker", "main")}
+    return {
+        "name": "prepare_memory",
+        "peak_mb": {name: round(value, 1) for name, value in result.items()},
+        "ratios": ratios,
+        "goals": dict.fromkeys(ratios, FLAT),
+        "ok": max(ratios.values()) <= FLAT,
+    }
+
+
+def _own_memory(process: int) -> float:
+    """Megabytes of a process that are not pages of mapped files."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.partition("RssAnon:")[2].split()[0]) / 1024
 
 
 def measure(items: Sequence[Item], frames: int, folder: Path) -> dict[str, Any]:
     """Ratios with pairs (which share their boxes) and with every video by itself."""
     torch.set_num_threads(1)
     alone = [dataclasses.replace(item, pair=None) for item in items]
-    result: dict[str, Any] = {"name": "prepare", "ratios": {}, "frames_per_second": {}, "same_faces": {}}
+    counts = {"videos": len(items), "frames": frames}
+    result: dict[str, Any] = {"name": "prepare", **counts, "ratios": {}, "frames_per_second": {}, "same_faces": {}}
     for name, chosen in (("pairs", items), ("alone", alone)):
         plain, own, crops, agreed = compare(chosen, frames, folder / name)
         result["ratios"][name] = round(plain / own, 2)
@@ -177,22 +205,22 @@ def measure(items: Sequence[Item], frames: int, folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Measure, and print the result as the last line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path)
-    parser.add_argument("--manifest")
+    parser.add_argument("--data-set", metavar="NAME", help="a public data set below $DFBENCH_DATA")
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--pairs", type=int, default=2)
     parser.add_argument("--memory", action="store_true", help="measure peak memory over 20 and 200 videos instead")
-    arguments = parser.parse_args()
+    add_json(parser)
+    arguments, busy = parser.parse_args(), load()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if arguments.memory:
-            print(json.dumps({"name": "prepare", "peak_mb": memory(folder)}))
+            report(memory(folder), arguments.json, busy)
             return
-        if arguments.root is not None:
-            items = Videos().items(arguments.root, manifest=arguments.manifest)
+        if arguments.data_set is not None:
+            items, _ = open_set(arguments.data_set, Path(os.environ["DFBENCH_DATA"]) / arguments.data_set, [])
         else:
             items = films(folder, arguments.pairs, (1280, 720), 300)
-        print(json.dumps(measure(items, arguments.frames, folder)))
+        report(measure(items, arguments.frames, folder), arguments.json, busy)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def report(result: dict[str, Any], file: Path | None, began: float) -> None:
         return
     here = environment(torch.device("cpu"), {})
     module = f"perf.{Path(sys.argv[0]).stem}"
-    arguments = shlex.join(_without_json(sys.argv[1:]))
+    arguments = shlex.join(_without_places(sys.argv[1:]))
     threads = os.environ.get("OMP_NUM_THREADS")
     command = f"{f'OMP_NUM_THREADS={threads} ' if threads else ''}python -m {module} {arguments}".rstrip()
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
@@ -52,9 +52,11 @@ def load() -> float:
     return os.getloadavg()[0]
 
 
-def _without_json(arguments: list[str]) -> list[str]:
+def _without_places(arguments: list[str]) -> list[str]:
+    """Without options that say where something is on this machine."""
     kept = list(arguments)
-    if "--json" in kept:
-        place = kept.index("--json")
-        del kept[place : place + 2]
+    for option in ("--json", "--folder"):
+        if option in kept:
+            place = kept.index(option)
+            del kept[place : place + 2]
     return kept

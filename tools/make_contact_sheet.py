@@ -1,4 +1,4 @@
-"""Draw docs/img/forge5.png: pristine next to the five forgeries, several people, several frames."""
+"""Draw docs/img/forge5.png: pristine, the five forgeries and the held-out one, several people, several frames."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def main() -> None:
     lines = []
     for person in people:
         tiles = []
-        for number, family in enumerate(render.families()):
+        for number, family in enumerate((*render.families(), *render.held_out())):
             pictures = [image for _, image in render.render(person, family, FRAMES)]
             half = len(FRAMES)
             chosen = pictures[:half] + pictures[half:] if number == 0 else pictures[half:]
             tiles += [cv2.resize(image, (WIDTH, WIDTH), interpolation=cv2.INTER_AREA) for image in chosen]
         lines.append(np.hstack(tiles))
-    names = ["pristine", *(name.replace("_", " ") for name in render.families())]
+    names = ["pristine", *(name.replace("_", " ") for name in (*render.families(), *render.held_out()))]
     head = np.hstack([label(name, WIDTH * len(FRAMES)) for name in names])
     sheet = np.vstack([head, *lines])
     path = Path(__file__).parents[1] / "docs" / "img" / "forge5.png"

@@ -44,7 +44,7 @@ def strategies(detector: str, *benchmarks: str) -> str:
         detector: The detector whose rows are shown.
         benchmarks: A stream, and perhaps its reverse.
     """
-    by_order = [_rows(detector, benchmark) for benchmark in benchmarks]
+    by_order = [rows_of(detector, benchmark) for benchmark in benchmarks]
     columns = ["average AUC | forgetting | AF | n"] + ["reverse: average AUC | forgetting | AF | n"] * (
         len(by_order) - 1
     )
@@ -56,7 +56,7 @@ def strategies(detector: str, *benchmarks: str) -> str:
         cells = []
         for rows in by_order:
             row = rows.get(strategy, ())
-            cells += [_cell(*_mean(row, metric)) for metric in ("average", "forgetting", "af")] + [str(len(row))]
+            cells += [cell(*_mean(row, metric)) for metric in ("average", "forgetting", "af")] + [str(len(row))]
         first = board[by_order[0][strategy][0].spec.row_id]
         cells += [
             str(round(first.stored[0]) or text.NONE),
@@ -73,11 +73,11 @@ def strategies(detector: str, *benchmarks: str) -> str:
 
 def first_result() -> str:
     """The README's line on what the demo shows, over seeds."""
-    rows = _rows("simple_cnn", "forge5")
+    rows = rows_of("simple_cnn", "forge5")
     naive, replay = rows["naive"], rows["replay"]
 
     def ends(row: Seeds) -> str:
-        return f"ends at {_cell(*_mean(row, 'average'))} and forgets {_cell(*_mean(row, 'forgetting'))}"
+        return f"ends at {cell(*_mean(row, 'average'))} and forgets {cell(*_mean(row, 'forgetting'))}"
 
     stored, threads = replay[0].memory.samples[-1], {record.environment.threads for record in (*naive, *replay)}
     assert len(naive) == len(replay)
@@ -93,14 +93,14 @@ def first_rows() -> str:
     lines = ["", "| | detector | average AUC | forgetting | AF | seeds |", "|---|---|---|---|---|---|"]
     words = {"joint": "joint (all data at once, one budget)", "dfil": "DFIL", "replay": "replay", "naive": "naive"}
     for detector, preset in (("simple_cnn", "default"), ("xception", "lite")):
-        rows = _rows(detector, "forge5")
+        rows = rows_of(detector, "forge5")
         for strategy, shown in words.items():
             names = (name for name in rows if name.split()[0] == strategy and "epochs" not in name)
             row = min(names, key=len)
             options = row.removeprefix(strategy).strip()
             label = f"{shown} {options.replace('(', '(`').replace(')', '`)')}".strip()
             name = f"`{detector}`" if preset == "default" else f"`{detector} --preset {preset}`"
-            cells = [_cell(*_mean(rows[row], metric)) for metric in ("average", "forgetting", "af")]
+            cells = [cell(*_mean(rows[row], metric)) for metric in ("average", "forgetting", "af")]
             cells.append(str(len(rows[row])))
             lines.append(f"| {label} | {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n\n"
@@ -136,7 +136,7 @@ def choice(name: str) -> str:
     return "\n".join(lines) + "\n\n"
 
 
-def _rows(detector: str, benchmark: str) -> dict[str, Seeds]:
+def rows_of(detector: str, benchmark: str) -> dict[str, Seeds]:
     """The rows by strategy and what was set, without what most of them have set."""
     records = [r for r in leaderboard() if (r.spec.detector, r.data.benchmark) == (detector, benchmark)]
     rows = by_seed(records, lambda record: record.spec)
@@ -161,7 +161,7 @@ def _mean(records: Seeds, metric: str) -> tuple[float | None, float | None]:
     return mean_and_spread([record.metrics.get(metric) for record in records])
 
 
-def _cell(mean: float | None, spread: float | None) -> str:
+def cell(mean: float | None, spread: float | None) -> str:
     """``.812 ± .020``; the spread is left out for one seed."""
     if mean is None:
         return "–"

@@ -6,7 +6,6 @@ would invalidate a result (leaks, splits of one class) are refused.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from dfbench.benchmarks.schema import ExperienceSpec
 from dfbench.benchmarks.select import select
+from dfbench.benchmarks.sets import DATA_ROOT, data_root_or_none
 from dfbench.data.inspection import Inspected, inspect_samples
 from dfbench.data.leaks import check_leaks, crossings
 from dfbench.data.samples import SPLITS, Samples
@@ -24,9 +24,7 @@ from dfbench.data.workers import Progress
 from dfbench.errors import DataError, DfbenchError, UsageError, unknown
 from dfbench.plugin_faults import Fault
 
-DATA_ROOT = "DFBENCH_DATA"
-"""Environment variable: the folder that holds the root of each source that names none."""
-
+EXPERIENCE, UNSEEN = "experience", "unseen set"
 _SHOWN = 5
 """Names in an error or a note, before it is cut short."""
 
@@ -65,6 +63,11 @@ class Portion:
     samples: Samples
     sizes: np.ndarray
 
+    @property
+    def place(self) -> str:
+        """Where names of people and videos hold: the source's root."""
+        return str(self.origin.root.resolve()) if self.origin.root else self.label
+
 
 def open_all(
     entries: Sequence[ExperienceSpec],
@@ -72,15 +75,20 @@ def open_all(
     folder: Path,
     data_root: Path | None,
     progress: Progress | None = None,
+    *,
+    what: str = EXPERIENCE,
+    known: Sequence[Opened] = (),
 ) -> tuple[list[Opened], list[int]]:
     """Open the source of each experience. Experiences with the same source, root and options share one.
 
     Args:
-        entries: the experiences.
+        entries: the experiences, or unseen sets.
         sources: registered sources: name → class.
         folder: the folder that relative roots are relative to.
         data_root: the folder of sources without a root; ``$DFBENCH_DATA`` by default.
         progress: passed to sources that prepare their pictures.
+        what: what errors call an entry.
+        known: sources that are open already.
 
     Returns:
         the sources, and for each experience the number of its source.
@@ -90,10 +98,13 @@ def open_all(
         DataError: the root does not exist, its data are missing or break a rule.
     """
     opened: dict[str, Opened] = {}
+    already = {each.origin.location_hash: each for each in known}
     belongs = []
     for entry in entries:
         try:
             origin = _origin(entry, sources, folder, data_root)
+            if origin.location_hash in already:
+                opened.setdefault(origin.location_hash, already[origin.location_hash])
             if origin.location_hash not in opened:
                 if prepare := getattr(origin.source, "prepare", None):
                     prepare(progress)
@@ -101,7 +112,8 @@ def open_all(
         except Fault:
             raise
         except DfbenchError as error:
-            raise type(error)(f"experience {entry.name!r}: {error}") from None
+            advice = "" if what == EXPERIENCE else f"; --skip-tests {entry.name} leaves it out"
+            raise type(error)(f"{what} {entry.name!r}: {error}{advice}") from None
         belongs.append(list(opened).index(origin.location_hash))
     return list(opened.values()), belongs
 
@@ -112,16 +124,20 @@ def assemble(
     belongs: Sequence[int],
     *,
     max_corrupt: float,
+    trained: Sequence[Portion] | None = None,
+    allowed: list[str] | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> tuple[list[Portion], list[Rows], list[str]]:
     """Select and check the rows of every experience.
 
     Args:
-        entries: the experiences.
+        entries: the experiences, or unseen sets.
         opened: the sources.
         belongs: for each experience the number of its source in ``opened``.
         max_corrupt: the share of each split that may be unreadable, 0 to 1.
+        trained: what the experiences use, where the entries are unseen sets: these have no training rows.
+        allowed: receives a line for each leak of people or videos; None: it is an error.
         progress: called with the number of pictures inspected.
         workers: number of processes; chosen by the number of pictures by default.
 
@@ -134,14 +150,17 @@ def assemble(
         DataError: an empty or one-class split, too many unreadable pictures, an identity or video
             in two splits, sources with different classes.
     """
-    if len({class_names(each.origin.source) for each in opened}) > 1:
-        raise DataError("the experiences have different classes; one stream is about one set of classes")
+    what = EXPERIENCE if trained is None else UNSEEN
+    origins = [each.origin for each in opened] + [each.origin for each in trained or ()]
+    if len({class_names(origin.source) for origin in origins}) > 1:
+        raise DataError(f"the {what}s have different classes; one stream is about one set of classes")
     selected = []
     for entry, number in zip(entries, belongs, strict=True):
         try:
-            selected.append(select(opened[number].samples, entry))
+            by_split = select(opened[number].samples, entry)
         except UsageError as error:
-            raise UsageError(f"experience {entry.name!r}: {error}") from None
+            raise UsageError(f"{what} {entry.name!r}: {error}") from None
+        selected.append(by_split if trained is None else {**by_split, "train": by_split["train"][:0]})
     notes = [note for each in opened for note in getattr(each.origin.source, "notes", [])]
     portions: list[Portion] = []
     # An experience has rows of its source's table; the stream has one table of what all experiences use of
@@ -150,14 +169,19 @@ def assemble(
     for number, each in enumerate(opened):
         mine = [i for i, owner in enumerate(belongs) if owner == number]
         # Experiences may overlap (one validation set for all): each picture is inspected and stored once.
-        used = np.unique(np.concatenate([rows for i in mine for rows in selected[i].values()]))
+        is_used = np.zeros(len(each.samples), bool)
+        for i in mine:
+            for chosen in selected[i].values():
+                is_used[chosen] = True
+        used = np.flatnonzero(is_used)
         samples = each.samples.take(used)
         seen = inspect_samples(each.origin, samples, progress=progress, workers=workers)
-        errors = dict(zip(used.tolist(), seen.error.tolist(), strict=True))
+        errors = np.full(len(each.samples), "", object)
+        errors[used] = seen.error
         # For each experience: a small one may not lose its pictures in the average of a large stream.
         for i in mine:
-            _check_corrupt(entries[i].name, selected[i], errors, max_corrupt)
-        notes += _corrupt_notes(each.label, seen)
+            _check_corrupt(f"{what} {entries[i].name!r}", selected[i], errors, max_corrupt)
+        notes += _corrupt_notes(each.label if trained is None else entries[mine[0]].name, seen)
         good = np.flatnonzero(seen.error == "")
         place = np.full(len(each.samples), -1, np.int64)
         place[used[good]] = np.arange(len(good)) + sum(len(portion.samples) for portion in portions)
@@ -170,11 +194,12 @@ def assemble(
     table = named(portions)
     classes = class_names(opened[0].origin.source)
     for entry, by_split in zip(entries, rows, strict=True):
-        _check_classes(entry.name, by_split, table, classes)
-    if without := [entry.name for entry, by_split in zip(entries, rows, strict=True) if not len(by_split["val"])]:
+        _check_classes(f"{what} {entry.name!r}", by_split, table, classes, trains=trained is None)
+    without = [entry.name for entry, by_split in zip(entries, rows, strict=True) if not len(by_split["val"])]
+    if without and trained is None:
         notes.append(f"no validation set in {_list(without)}")
-    _check_roots(portions)  # after unreadable pictures are out: they cannot leak
-    return portions, rows, notes + _duplicate_notes(table)
+    _check_roots([*(trained or ()), *portions], allowed)  # after unreadable pictures are out: they cannot leak
+    return portions, rows, notes + (_duplicate_notes(table) if trained is None else [])
 
 
 def named(portions: Sequence[Portion]) -> Samples:
@@ -182,8 +207,7 @@ def named(portions: Sequence[Portion]) -> Samples:
     tables = []
     for portion in portions:
         prefix = f"{portion.label}:" if len(portions) > 1 else ""
-        names = np.array([prefix + name for name in portion.samples.sample], object)
-        tables.append(portion.samples.replace(sample=names))
+        tables.append(portion.samples.replace(sample=portion.samples.texts("sample").prefixed(prefix)))
     return Samples.concatenate(tables)
 
 
@@ -205,36 +229,36 @@ def _root(entry: ExperienceSpec, factory: Callable[..., Source], folder: Path, d
         return folder / Path(entry.root).expanduser()
     if not getattr(factory, "needs_root", True):
         return None
-    configured = os.environ.get(DATA_ROOT, "").strip()
-    if data_root is None and not configured:
+    below, name = data_root_or_none(data_root), entry.set or entry.source
+    if below is None:
         raise UsageError(
-            f"source {entry.source!r} needs a folder: set {DATA_ROOT} to the folder that holds "
-            f"{entry.source}/, or write root: FOLDER"
+            f"source {entry.source!r} needs a folder: set {DATA_ROOT} to the folder that holds {name}/, "
+            "or write root: FOLDER"
         )
-    return Path(data_root or configured).expanduser() / entry.source
+    return below.expanduser() / name
 
 
 def _portion(opened: Opened, samples: Samples, seen: Inspected, good: np.ndarray) -> Portion:
     samples = samples.replace(
         sha256=seen.sha256,
-        source=np.where(samples.source == "", opened.label, samples.source),
+        source=samples.texts("source").filled(opened.label),
     )
     sizes = np.stack([seen.height, seen.width], axis=1)
     return Portion(opened.origin, opened.label, samples.take(good), sizes[good])
 
 
-def _check_corrupt(name: str, selection: Rows, errors: Mapping[int, str], max_corrupt: float) -> None:
+def _check_corrupt(name: str, selection: Rows, errors: np.ndarray, max_corrupt: float) -> None:
     for split, rows in selection.items():
-        bad = [errors[row] for row in rows.tolist() if errors[row]]
+        bad = errors[rows][errors[rows] != ""].tolist()
         if len(bad) > max_corrupt * len(rows):
             raise DataError(
-                f"experience {name!r}: {len(bad)} of {len(rows)} {split} pictures cannot be used, more than "
+                f"{name}: {len(bad)} of {len(rows)} {split} pictures cannot be used, more than "
                 f"max_corrupt: {max_corrupt:g} allows: {_first(bad)}"
             )
 
 
 def _corrupt_notes(label: str, seen: Inspected) -> list[str]:
-    bad = [error for error in seen.error.tolist() if error]
+    bad = seen.error[seen.error != ""].tolist()
     if not bad:
         return []
     count = f"{len(bad)} of {len(seen.error)} pictures"
@@ -254,42 +278,42 @@ def _first(errors: Sequence[str]) -> str:
     return "; ".join(errors[:_SHOWN]) + more
 
 
-def _check_classes(name: str, rows: Rows, table: Samples, classes: Sequence[str]) -> None:
+def _check_classes(name: str, rows: Rows, table: Samples, classes: Sequence[str], *, trains: bool) -> None:
     """Check that there are train and test pictures, that labels name classes, and that no split has a single class."""
     for split in SPLITS:
         labels = np.unique(table.label[rows[split]]).tolist()
-        if not labels and split == "val":
+        if not labels and (split == "val" or (split == "train" and not trains)):
             continue
         if not labels:
             sizes = ", ".join(f"{len(each)} {other}" for other, each in rows.items())
-            raise DataError(f"experience {name!r}: no {split} pictures ({sizes}); train and test are needed")
+            needed = f"({sizes}); train and test are needed" if trains else "and these alone are scored"
+            raise DataError(f"{name}: no {split} pictures {needed}")
         if labels[0] < 0 or labels[-1] >= len(classes):
-            raise DataError(f"experience {name!r}: labels {labels[0]} to {labels[-1]}, but {len(classes)} classes")
+            raise DataError(f"{name}: labels {labels[0]} to {labels[-1]}, but {len(classes)} classes")
         if len(labels) == 1:
             raise DataError(
-                f"experience {name!r}: all {len(rows[split])} {split} pictures are {classes[labels[0]]!r}; "
+                f"{name}: all {len(rows[split])} {split} pictures are {classes[labels[0]]!r}; "
                 "a split needs more than one class"
             )
 
 
-def _check_roots(portions: Sequence[Portion]) -> None:
+def _check_roots(portions: Sequence[Portion], allowed: list[str] | None) -> None:
     """Check for leaks among all samples of one root, across experiences: what one trains on, another may not test.
 
     Names are compared within one root only: two data sets may both have an identity "1".
     """
     roots: dict[str, list[Portion]] = {}
     for portion in portions:
-        root = portion.origin.root
-        roots.setdefault(str(root.resolve()) if root else portion.label, []).append(portion)
+        roots.setdefault(portion.place, []).append(portion)
     for place, members in roots.items():
-        check_leaks([portion.samples for portion in members], place)
+        check_leaks([portion.samples for portion in members], place, allowed)
 
 
 def _duplicate_notes(table: Samples) -> list[str]:
     """A note on pictures that occur in two splits under two names; no error, since public data sets contain some."""
-    found = crossings(table.sha256, table.split)
+    found = crossings(table.texts("sha256"), table.texts("split"))
     if not found:
         return []
-    names = table.sample[np.flatnonzero(table.sha256 == found[0][0])].tolist()
+    names = table.texts("sample").take(table.where(sha256=found[0][0])).objects.tolist()
     example = " and ".join(names[:2])
     return [f"pictures that occur in more than one split under different names: {len(found)}, as {example}"]

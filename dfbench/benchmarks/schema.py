@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     PositiveInt,
     ValidationError,
     field_validator,
@@ -17,13 +19,21 @@ from pydantic import (
 )
 
 from dfbench.documents import read_yaml
-from dfbench.errors import DataError, UsageError, first_problem
+from dfbench.errors import DataError, UsageError, first_problem, unknown
 
 Scalar = str | int
 Name = Annotated[str, Field(min_length=1)]
 Description = Annotated[str, Field(max_length=600)]
 Scope = Literal["laboratory", "deepfakes", "other"]
 """What a result speaks of: data made up to study methods, forgeries that people met, or no forgeries at all."""
+Folder = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+"""A name that is one folder on every system."""
+Kind = Literal["saturation", "contrast", "block", "noise", "blur", "jpeg", "h264"]
+Level = Literal[1, 2, 3, 4, 5]
+OF_TRAINING = ("part", "parts", "shuffle", "seed", "videos")
+"""Keys of an experience that only say what is trained on: an unseen set has none of them."""
+PERTURBED, EVERYTHING = "perturbed", "all"
+"""What ``--skip-tests`` takes next to the names of unseen sets, which therefore cannot be theirs."""
 
 
 class Budget(BaseModel):
@@ -72,16 +82,82 @@ class Pieces(BaseModel):
     growing: bool = False
 
 
+class Citation(BaseModel):
+    """Where a protocol comes from.
+
+    Attributes:
+        paper: authors, title, where and when it appeared.
+        section: of the paper, where it is known.
+        url: address of the paper.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    paper: Annotated[str, Field(min_length=1, max_length=300)]
+    section: Annotated[str, Field(max_length=100)] = ""
+    url: Annotated[str, Field(pattern=r"^(https://[!-~]+)?$", max_length=300)] = ""
+
+    @field_validator("paper")
+    @classmethod
+    def _in_one_line(cls, value: str) -> str:
+        return " ".join(value.split())
+
+
+class SetSpec(BaseModel):
+    """One of ``sets``: how ``dfbench data prepare`` makes a folder below the data root.
+
+    Attributes:
+        source: name of the data set.
+        options: of the data set, as ``--option`` gives them; the set must have been made with these.
+        frames: per video.
+        clip: 0, or the length of the clips that the frames are taken in.
+        size: of a crop, in pixels.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    source: Name
+    options: dict[str, JsonValue] = {}
+    frames: PositiveInt = 32
+    clip: Annotated[int, Field(ge=0)] = 0
+    size: PositiveInt = 256
+
+
+class Perturb(BaseModel):
+    """``perturb``: degraded copies of the experiences' test sets, scored once, after the last training.
+
+    Attributes:
+        kinds: which degradations (:mod:`dfbench.data.perturb`).
+        levels: how strong, from 1 to 5. Both are kept in the order of the benchmark, whatever that of the file is.
+        samples: at most so many test units per experience, their classes as equal as their numbers allow; None: all.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    kinds: Annotated[list[Kind], Field(min_length=1)] = list(get_args(Kind))
+    levels: Annotated[list[Level], Field(min_length=1)] = list(get_args(Level))
+    samples: Annotated[int, Field(ge=2)] | None = None
+
+    @field_validator("kinds", "levels")
+    @classmethod
+    def _each_once(cls, value: list[Any]) -> list[Any]:
+        if twice := [each for each in value if value.count(each) > 1]:
+            raise ValueError(f"{twice[0]} is there twice")
+        return [each for each in (*get_args(Kind), *get_args(Level)) if each in value]  # one order, whoever wrote it
+
+
 class ExperienceSpec(BaseModel):
-    """One entry of ``experiences``; all other keys are options of the source.
+    """One entry of ``experiences`` or ``unseen``; all other keys are options of the source.
 
     Attributes:
         name: unique in the stream.
         source: name of a registered source.
-        root: folder, relative to the YAML file; without it ``<data root>/<source>``.
+        root: folder, relative to the YAML file; without it and ``set`` it is ``<data root>/<source>``.
+        set: folder below the data root, ``<data root>/<set>``; packaged files have no folder to be relative to.
         where: column → value, or list of values of which one must match.
         methods: these forgery methods, and all reals.
         frames: maximum number of frames per video, evenly spread over it.
+        videos: maximum number of training videos per class, drawn by the SHA-256 of their names.
         part: the pieces to train on, counted from 1, out of ``parts`` equal pieces of the training set.
         parts: number of pieces.
         shuffle: draw the pieces at random instead of in the order of the data set.
@@ -93,9 +169,11 @@ class ExperienceSpec(BaseModel):
     name: Name
     source: Name
     root: str | None = None
+    set: Folder | None = None
     where: dict[str, Scalar | list[Scalar]] = {}
     methods: Annotated[list[str], Field(min_length=1)] | None = None
     frames: PositiveInt | None = None
+    videos: PositiveInt | None = None
     part: list[PositiveInt] | None = None
     parts: PositiveInt | None = None
     shuffle: bool = False
@@ -105,6 +183,12 @@ class ExperienceSpec(BaseModel):
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return [value] if isinstance(value, int) else value
+
+    @model_validator(mode="after")
+    def _one_folder(self) -> ExperienceSpec:
+        if self.root is not None and self.set is not None:
+            raise ValueError("give root or set, not both")
+        return self
 
     @model_validator(mode="after")
     def _part_of_parts(self) -> ExperienceSpec:
@@ -129,23 +213,31 @@ class StreamSpec(Budget):
         name: the stream's name.
         description: what it is, in a sentence or two; the leaderboard and reports print it.
         scope: what its results speak of; pages show it as a badge.
+        citation: where the protocol comes from; pages print it.
+        sets: name of a folder below the data root → how it is prepared; where there are some, ``set`` names one.
         metric: the metric of the R matrix.
         max_corrupt: the share of each experience's split that may be unreadable.
         defaults: keys for every experience, which an experience may replace.
         experiences: the listed experiences, not yet merged with the defaults.
         split: generates the experiences instead.
+        unseen: sets that are tested and never trained on, not yet merged with the defaults (:func:`unseen_sets`).
+        perturb: degraded copies of the experiences' test sets.
         fresh_model: every experience trains a new network instead of continuing with the last one.
     """
 
     name: Name
     description: Description = ""
     scope: Scope | None = None
-    metric: Literal["auc", "accuracy"] = "auc"
+    citation: Citation | None = None
+    sets: dict[Folder, SetSpec] = {}
+    metric: Literal["auc", "video_auc", "accuracy"] = "auc"
     max_corrupt: Annotated[float, Field(ge=0, le=1)] = 0.05
     fresh_model: bool = False
     defaults: dict[str, Any] = {}
     experiences: list[dict[str, Any]] = []
     split: Pieces | None = None
+    unseen: list[dict[str, Any]] = []
+    perturb: Perturb | None = None
 
     @property
     def budget(self) -> Budget:
@@ -171,26 +263,64 @@ def read_stream_file(path: Path) -> tuple[StreamSpec, list[ExperienceSpec]]:
     try:
         spec = StreamSpec.model_validate(content)
     except ValidationError as error:
-        known = {(): list(StreamSpec.model_fields), ("split",): list(Pieces.model_fields)}
+        known: dict[tuple[str, ...], list[str]] = {
+            (): list(StreamSpec.model_fields),
+            ("split",): list(Pieces.model_fields),
+            ("perturb",): list(Perturb.model_fields),
+            ("citation",): list(Citation.model_fields),
+            **{("sets", name): list(SetSpec.model_fields) for name in _keys(content.get("sets"))},
+        }
         raise UsageError(f"{path}: {_explain(error, known)}") from None
     if bool(spec.experiences) == (spec.split is not None):
         raise UsageError(f"{path}: give a list of experiences, or split: {{parts: N}} (one of the two)")
-    experiences = []
-    for number, entry in enumerate(_entries(spec), 1):
-        merged = {**spec.defaults, **entry}
-        if "where" in spec.defaults and isinstance(entry.get("where"), dict):
-            merged["where"] = {**spec.defaults["where"], **entry["where"]}
-        merged = {key: value for key, value in merged.items() if value is not None}  # null cancels a default
-        try:
-            experiences.append(ExperienceSpec.model_validate(merged))
-        except ValidationError as error:
-            where = f"experience {entry.get('name') or number!r}"
-            raise UsageError(f"{path}: {where}: {_explain(error, {})}") from None
-    names = [experience.name for experience in experiences]
+    experiences = _merged(path, "experience", spec.defaults, _entries(spec))
+    entries = (*experiences, *unseen_sets(path, spec))
+    names = [each.name for each in entries]
+    for entry in entries:
+        if spec.sets and entry.set is not None and entry.set not in spec.sets:
+            raise UsageError(f"{path}: {unknown(f'set of {entry.name!r}', entry.set, spec.sets)}")
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"{path}: two experiences are called {name!r}; give each its own name")
+            two = "experiences" if not spec.unseen else "experiences or unseen sets"
+            raise UsageError(f"{path}: two {two} are called {name!r}; give each its own name")
     return spec, experiences
+
+
+def unseen_sets(path: Path, spec: StreamSpec) -> list[ExperienceSpec]:
+    """The unseen sets of a stream's file, in order, with the defaults merged in.
+
+    Args:
+        path: of the file, for errors.
+        spec: its content.
+
+    Raises:
+        UsageError: one line with the file, the set, the key and what is allowed.
+    """
+    defaults = {key: value for key, value in spec.defaults.items() if key not in OF_TRAINING}
+    for number, entry in enumerate(spec.unseen, 1):
+        where = f"{path}: unseen set {entry.get('name') or number!r}"
+        if found := [key for key in OF_TRAINING if key in entry]:
+            raise UsageError(f"{where}: {found[0]} says what to train on, and an unseen set is never trained on")
+        if entry.get("name") in (PERTURBED, EVERYTHING):
+            raise UsageError(f"{where}: --skip-tests knows this word already; give the set another name")
+        if "," in (name := str(entry.get("name"))) or name != name.strip():
+            raise UsageError(f"{where}: --skip-tests takes names between commas; give the set another name")
+    return _merged(path, "unseen set", defaults, spec.unseen)
+
+
+def _merged(path: Path, what: str, defaults: dict[str, Any], entries: Sequence[dict[str, Any]]) -> list[ExperienceSpec]:
+    """The entries with the defaults merged in and checked; ``what`` is what errors call one of them."""
+    specs = []
+    for number, entry in enumerate(entries, 1):
+        merged = {**defaults, **entry}
+        if "where" in defaults and isinstance(entry.get("where"), dict):
+            merged["where"] = {**defaults["where"], **entry["where"]}
+        merged = {key: value for key, value in merged.items() if value is not None}  # null cancels a default
+        try:
+            specs.append(ExperienceSpec.model_validate(merged))
+        except ValidationError as error:
+            raise UsageError(f"{path}: {what} {entry.get('name') or number!r}: {_explain(error, {})}") from None
+    return specs
 
 
 def _entries(spec: StreamSpec) -> list[dict[str, Any]]:
@@ -217,6 +347,10 @@ def _load_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UsageError(f"{path}: not a stream; a stream file has keys like name and experiences")
     return content
+
+
+def _keys(value: Any) -> list[str]:
+    return list(value) if isinstance(value, dict) else []
 
 
 def _explain(error: ValidationError, known: dict[tuple[str, ...], list[str]]) -> str:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dfbench.benchmarks.assemble import Portion, assemble, named, open_all
-from dfbench.benchmarks.schema import Budget, Scope, read_stream_file
+from dfbench.benchmarks.assemble import UNSEEN, Portion, Rows, assemble, named, open_all
+from dfbench.benchmarks.fitness import check_fit
+from dfbench.benchmarks.schema import Budget, Citation, ExperienceSpec, Perturb, Scope, read_stream_file
+from dfbench.benchmarks.sets import check_sets
+from dfbench.benchmarks.unseen import check_unseen, known_notes, wanted
+from dfbench.data.json_lines import json_list
 from dfbench.data.samples import Samples
 from dfbench.data.sources import Source, class_names
+from dfbench.data.texts import first_rows, group_numbers
 from dfbench.data.workers import Progress
 from dfbench.errors import DataError, DfbenchError, UsageError, unknown
 from dfbench.plugin_faults import Fault
@@ -55,6 +60,12 @@ class Stream:
         fresh_model: every experience trains a new network, as if it were the first.
         notes: lines for the user (no validation set, pictures left out, files ignored).
         scope: what its results speak of; None where its file does not say.
+        citation: where the protocol comes from; None where its file does not say.
+        allowed_leaks: leaks and wrong labels that would be errors, and were allowed.
+        unseen: sets that are tested after every training and never trained on, as the experiences of a stream with
+            samples and pixels of its own: nothing that a training sees depends on them. None where there are none.
+        perturb: degraded copies of the experiences' test sets.
+        skipped: unseen sets (and ``perturbed``) that the file has and that were not asked for.
     """
 
     name: str
@@ -68,24 +79,50 @@ class Stream:
     _portions: tuple[Portion, ...]
     fresh_model: bool = False
     scope: Scope | None = None
+    citation: Citation | None = None
+    allowed_leaks: tuple[str, ...] = ()
+    unseen: Stream | None = None
+    perturb: Perturb | None = None
+    skipped: tuple[str, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of everything that a result depends on: contents, experiences, their order, budget."""
-        names = self.samples.sample
-        structure: dict[str, Any] = {
-            "metric": self.metric,
-            "classes": self.classes,
-            "budget": self.budget.model_dump(),
-            "experiences": [
-                [experience.name, {split: names[rows].tolist() for split, rows in experience.rows.items()}]
-                for experience in self.experiences
-            ],
-            "samples": self.samples.fingerprint(),
-        }
+        """SHA-256 (hex) of everything that a training depends on: contents, experiences, their order, budget."""
+        before = {"budget": self.budget.model_dump(), "classes": self.classes}
+        after: dict[str, Any] = {"metric": self.metric, "samples": self.samples.fingerprint()}
         if self.fresh_model:  # only then: streams from before the key keep their fingerprint
-            structure["fresh_model"] = True
-        return hashlib.sha256(json.dumps(structure, sort_keys=True).encode()).hexdigest()
+            after["fresh_model"] = True
+        digest = hashlib.sha256(json.dumps(before, sort_keys=True)[:-1].encode() + b', "experiences": [')
+        # As json.dumps of the whole, without an object per row.
+        names = self.samples.texts("sample")
+        for number, experience in enumerate(self.experiences):
+            digest.update(f"{', ' if number else ''}[{json.dumps(experience.name)}, {{".encode())
+            for place, (split, rows) in enumerate(sorted(experience.rows.items())):
+                digest.update(f"{', ' if place else ''}{json.dumps(split)}: ".encode())
+                for part in json_list(names.take(rows)):
+                    digest.update(part)
+            digest.update(b"}]")
+        digest.update(b"], " + json.dumps(after, sort_keys=True)[1:].encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def further_fingerprint(self) -> str | None:
+        """SHA-256 (hex) of what is tested next to the experiences, contents included; None where nothing is."""
+        if self.unseen is None and self.perturb is None:
+            return None
+        from dfbench.data.perturb import VERSION
+
+        parts = {
+            "unseen": self.unseen and self.unseen.fingerprint,
+            "perturb": self.perturb and {**self.perturb.model_dump(), "version": VERSION},
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def having(self, split: str) -> Stream | None:
+        """The stream without the experiences that have no rows of a split; None if none is left."""
+        kept = [each for each in self.experiences if len(each.rows[split])]
+        numbered = [replace(each, index=i) for i, each in enumerate(kept)]
+        return replace(self, experiences=numbered) if kept else None
 
     @cached_property
     def identities(self) -> np.ndarray:
@@ -94,20 +131,19 @@ class Stream:
         Names of people hold within one root, as they do in the check for leaks: a name that two roots have is two
         people, whose keys end in the first experience of their root.
         """
-        names = self.samples.identity.tolist()
-        places: dict[str, str] = {}  # root → the first experience that uses it
-        root: list[str] = []
+        people = self.samples.texts("identity")
+        labels: dict[str, str] = {}  # root → the first experience that uses it
         for portion in self._portions:
-            place = str(portion.origin.root.resolve()) if portion.origin.root else portion.label
-            root += [places.setdefault(place, portion.label)] * len(portion.samples)
-        roots: dict[str, set[str]] = {}
-        for name, place in zip(names, root, strict=True):
-            roots.setdefault(name, set()).add(place)
-        keys = [
-            f"{name} [{place}]" if name and len(roots[name]) > 1 else name
-            for name, place in zip(names, root, strict=True)
-        ]
-        return np.array(keys, dtype=object)
+            labels.setdefault(portion.place, portion.label)
+        numbers = [list(labels).index(portion.place) for portion in self._portions]
+        root = np.repeat(numbers, [len(portion.samples) for portion in self._portions])
+        person, count = group_numbers(people.codes, root)
+        first = first_rows(person, count)
+        keys = np.array(people.take(first).objects)
+        shared = (np.bincount(people.codes[first])[people.codes[first]] > 1) & ~people.is_empty[first]
+        for i in np.flatnonzero(shared).tolist():
+            keys[i] += f" [{list(labels.values())[root[first[i]]]}]"
+        return keys[person]
 
     def pixels(
         self,
@@ -136,22 +172,52 @@ class Stream:
         ]
         return stores[0] if len(stores) == 1 else PixelStack(stores)
 
+    def perturbed_pixels(
+        self, rows: np.ndarray, size: tuple[int, int], ways: Sequence[tuple[str, int]], frames: int
+    ) -> PixelStack:
+        """Degraded pictures, made when they are fetched.
+
+        Args:
+            rows: of the samples, int64 (n,), ascending.
+            size: (height, width) after the degradation.
+            ways: (kind, level) of each degradation.
+            frames: pictures per unit, degraded as one sequence.
+
+        Returns:
+            pixels of ``n · len(ways)`` pictures: row ``w · n + i`` is picture ``rows[i]`` degraded in way ``w``.
+        """
+        from dfbench.data.perturb import PerturbedPixels
+        from dfbench.data.store import PixelStack
+
+        ends = np.cumsum([len(portion.samples) for portion in self._portions])
+        stores = []
+        for kind, level in ways:
+            for portion, end in zip(self._portions, ends, strict=True):
+                start = end - len(portion.samples)
+                names = portion.samples.sample[rows[(rows >= start) & (rows < end)] - start].tolist()
+                if names:
+                    stores.append(PerturbedPixels(portion.origin.source, names, size, kind, level, frames))
+        return PixelStack(stores)
+
     @property
     def native_size(self) -> tuple[int, int] | None:
         """(height, width) of all pictures; None if they differ."""
-        sizes = self._sizes()
+        sizes = self._sizes
         return next(iter(sizes)) if len(sizes) == 1 else None
 
+    @cached_property
     def _sizes(self) -> dict[tuple[int, int], int]:
         """(height, width) → number of pictures."""
         sizes = np.concatenate([portion.sizes for portion in self._portions])
-        different, counts = np.unique(sizes, axis=0, return_counts=True)
-        return {(height, width): n for (height, width), n in zip(different.tolist(), counts.tolist(), strict=True)}
+        number, count = group_numbers(*sizes.T)
+        different = sizes[first_rows(number, count)].tolist()
+        counts = np.bincount(number, minlength=count).tolist()
+        return dict(sorted(((height, width), n) for (height, width), n in zip(different, counts, strict=True)))
 
     def _native_size(self) -> tuple[int, int]:
         if self.native_size is not None:
             return self.native_size
-        sizes = self._sizes()
+        sizes = self._sizes
         shown = [f"{height}×{width} ({count} of them)" for (height, width), count in list(sizes.items())[:3]]
         more = ", …" if len(sizes) > 3 else ""
         raise DataError(
@@ -168,6 +234,8 @@ def load_stream(
     data_root: Path | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
+    skip: Collection[str] = (),
+    allow_leaks: bool = False,
 ) -> Stream:
     """Load a stream and check all of its data.
 
@@ -178,6 +246,8 @@ def load_stream(
         data_root: the folder of sources without a ``root``; ``$DFBENCH_DATA`` by default.
         progress: called with the number of new pictures inspected.
         workers: number of processes; chosen by the number of pictures by default.
+        skip: names of unseen sets that are not even opened, ``perturbed``, or ``all``.
+        allow_leaks: do not refuse people and videos in two splits, and failed audits; ``allowed_leaks`` names them.
 
     Raises:
         UsageError: a name is unknown, or the file breaks the schema.
@@ -185,16 +255,32 @@ def load_stream(
     """
     path = _find(ref, benchmarks or {})
     spec, entries = read_stream_file(path)
+    unseen, perturb, skipped = wanted(path, spec, skip)
+    allowed: list[str] | None = [] if allow_leaks else None
+    how: dict[str, Any] = {
+        "max_corrupt": spec.max_corrupt,
+        "allowed": allowed,
+        "progress": progress,
+        "workers": workers,
+    }
     try:
+        set_notes = check_sets(spec.sets, (*entries, *unseen), data_root)
         opened, belongs = open_all(entries, sources, path.parent, data_root, progress)
-        portions, rows, notes = assemble(
-            entries, opened, belongs, max_corrupt=spec.max_corrupt, progress=progress, workers=workers
-        )
+        check_fit(opened, allowed, trains=True, progress=progress)
+        portions, rows, notes = assemble(entries, opened, belongs, **how)
+        notes = set_notes + notes
+        if unseen:
+            more, theirs = open_all(unseen, sources, path.parent, data_root, progress, what=UNSEEN, known=opened)
+            new = [each for each in more if all(each is not other for other in opened)]
+            check_fit(new, allowed, trains=False, progress=progress)
+            sets = assemble(unseen, more, theirs, trained=portions, **how)
+            for entry, mine in zip(unseen, sets[1], strict=True):
+                check_unseen(entry.name, mine, sets[0], portions)
     except Fault:
         raise
     except DfbenchError as error:
         raise type(error)(f"{path}: {error}") from None
-    return Stream(
+    stream = Stream(
         name=spec.name,
         description=spec.description,
         metric=spec.metric,
@@ -206,6 +292,36 @@ def load_stream(
         _portions=tuple(portions),
         fresh_model=spec.fresh_model,
         scope=spec.scope,
+        citation=spec.citation,
+        allowed_leaks=tuple(dict.fromkeys(allowed or ())),
+        perturb=perturb,
+        skipped=skipped,
+    )
+    if not unseen:
+        return stream
+    return replace(
+        stream, unseen=_unseen(stream, unseen, *sets), notes=[*notes, *sets[2], *known_notes(named(sets[0]), portions)]
+    )
+
+
+def _unseen(
+    stream: Stream,
+    entries: Sequence[ExperienceSpec],
+    portions: Sequence[Portion],
+    rows: Sequence[Rows],
+    notes: list[str],
+) -> Stream:
+    """The unseen sets of a stream as a stream of their own."""
+    return replace(
+        stream,
+        experiences=[Experience(i, entry.name, rows[i]) for i, entry in enumerate(entries)],
+        samples=named(portions),
+        budget=Budget(),
+        notes=notes,
+        _portions=tuple(portions),
+        fresh_model=False,
+        perturb=None,
+        skipped=(),
     )
 
 

@@ -16,10 +16,10 @@ from dfbench.errors import DfbenchError, PluginError, StorageError, UsageError
 from dfbench.plugin_faults import named
 from dfbench.plugins import registry
 
-_PREDICT = "in Python, dfbench.load(NAME).predict(picture) gives P(fake) (docs/zoo.md; names: dfbench zoo list)"
+_PREDICT = "dfbench predict judges pictures and videos (dfbench predict --help)"
 _TRAIN = "dfbench eval trains and scores (dfbench eval --help)"
 INSTEAD = {
-    "predict": _PREDICT, "detect": _PREDICT, "classify": _PREDICT, "infer": _PREDICT,
+    "detect": _PREDICT, "classify": _PREDICT, "infer": _PREDICT,
     "train": _TRAIN, "run": _TRAIN, "test": _TRAIN, "fit": _TRAIN,
     "download": "dfbench zoo pull fetches checkpoints", "plot": "dfbench report draws figures",
 }  # fmt: skip

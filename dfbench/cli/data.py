@@ -12,7 +12,7 @@ from dfbench.cli.data_show import show
 from dfbench.cli.examples import examples
 
 if TYPE_CHECKING:
-    from dfbench.data.prepare.jobs import DetectorChoice
+    from dfbench.data.audit.result import Audit
     from dfbench.data.prepare.run import Prepared
 
 FOLDER = click.Path(path_type=Path)
@@ -50,35 +50,49 @@ command.add_command(audit)
               help="Face detector, with its file if it needs one: mtcnn, yunet=FILE.onnx, centre, other.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(0), metavar="N",
               help="Processes; 0 works in this one.  [default: one per core]")  # fmt: skip
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+              help="Processes of this machine, or tasks of Ray (RAY_ADDRESS names its cluster).")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="Of the face detector: auto, cpu, cuda, cuda:1, …")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def prepare(
     source: str, root: Path, out: Path, settings: tuple[str, ...], faces: str, workers: int | None,
-    device: str, as_json: bool, **choices: Any,
+    engine: Any, device: str, as_json: bool, **choices: Any,
 ) -> None:  # fmt: skip
     """From the videos of the data set SOURCE to face crops, as a Hugging Face datasets set in a folder.
 
     Reals and the fakes aligned with them are cropped with the same boxes. A video that cannot be used is one line of
     report.csv. After an interruption, kill -9 or a full disk the same command goes on with the next video.
     """
+    from dfbench.cli.face_detectors import face_detector
     from dfbench.cli.output import print_json
     from dfbench.cli.progress import watching
+    from dfbench.data.audit.prepared_set import audit_set, stored_audit
     from dfbench.data.prepare import opening
     from dfbench.data.prepare.report import summary
     from dfbench.data.prepare.run import prepare as run
     from dfbench.runs.events import DataProgress
 
-    items, options = opening.open_set(source, root, settings)
-    chosen = _detector(faces, device, all(item.cropped for item in items))
+    scan, options = opening.open_set(source, root, settings)
+    chosen = face_detector("centre" if all(item.cropped for item in scan.items) else faces, device)
     options = opening.with_detector(options, choices, faces, chosen)
     with watching() as watcher:
-        done = run(items, out, options, chosen, workers=workers,
-                   progress=lambda n, total, what: watcher.event(DataProgress(what, n, total)))  # fmt: skip
+
+        def progress(n: int, total: int, what: str) -> None:
+            watcher.event(DataProgress(what, n, total))
+
+        done = run(scan.items, out, options, chosen, workers=workers, engine=engine, progress=progress)
+        audited = stored_audit(out, done.digest) or audit_set(
+            out, second=scan.labels, missing=scan.missing, workers=workers or None, progress=progress
+        )
     if as_json:
         print_json({"folder": str(done.folder), "digest": done.digest, **summary(done.lines),
+                    "notes": list(scan.notes), "audit": audited.document(),
                     "errors": {line["video"]: line["error"] for line in done.lines if line["error"]}})  # fmt: skip
         return
+    for note in scan.notes:
+        click.echo(note, err=True)
     _show(done)
+    _show_audit(audited)
 
 
 @command.command(
@@ -133,20 +147,19 @@ def pull(source: str, target: Path, as_json: bool) -> None:
     print_json({"folder": str(target)}) if as_json else click.echo(str(target))
 
 
-def _detector(faces: str, device: str, cropped: bool) -> DetectorChoice:
-    """The face detector, tried before anything is written; none is needed for crops."""
-    from dfbench.data.prepare.faces import split_choice
-    from dfbench.data.prepare.jobs import DetectorChoice
-    from dfbench.plugins import registry
+def _show_audit(result: Audit) -> None:
+    """A line per failed check, and what failed checks mean for a benchmark."""
+    from dfbench.data.audit.prepared_set import unfit
 
-    name, model = split_choice("centre" if cropped else faces)
-    detectors = registry().face_detectors
-    detectors.load(name)
-    if name not in ("centre", "yunet"):
-        from dfbench.runs.environment import choose_device
-
-        device = str(choose_device(device))
-    return DetectorChoice(detectors[name].target, model, device)
+    bad = unfit(result)
+    for check in result.failed:
+        example = f", as {check.examples[0]}" if check.examples else ""
+        click.echo(f"audit: {check.name}: {check.detail}{example}", err=True)
+    if bad:
+        names = ", ".join(check.name for check in bad)
+        click.echo(f"audit failed ({names}): benchmarks refuse the set, unless --allow-leaks", err=True)
+    else:
+        click.echo(f"audit passed, {len(result.failed)} remarks" if result.failed else "audit passed", err=True)
 
 
 def _show(done: Prepared) -> None:

@@ -10,9 +10,12 @@ import click
 from dfbench.cli.examples import examples
 
 if TYPE_CHECKING:
-    from dfbench.data.audit.result import Audit
-    from dfbench.data.prepare.sources.contract import Scan
+    from collections.abc import Sequence
 
+    from dfbench.data.audit.result import Audit
+
+PREPARED = "prepared"
+"""Stands for a data set's name where the root is a prepared set."""
 COLOURS = {"passed": "green", "failed": "red", "not checked": "yellow"}
 
 
@@ -35,41 +38,52 @@ COLOURS = {"passed": "green", "failed": "red", "not checked": "yellow"}
 def audit(
     source: str, root: Path, settings: tuple[str, ...], headers_only: bool, workers: int | None, as_json: bool
 ) -> None:
-    """Check the tree of the data set SOURCE (dfbench data show): people, videos, pairs and near-duplicates in two
-    splits, labels that a list or a folder contradicts, the balance of the classes, missing partners and files,
-    unreadable files, and whether container, codec, size and length alone tell real from fake.
+    """Check the tree of the data set SOURCE (dfbench data show), or a prepared set (SOURCE: prepared): people, videos,
+    pairs and near-duplicates in two splits, labels that a list or a folder contradicts, the balance of the classes,
+    missing partners and files, unreadable files, and whether container, codec, size and length alone tell real from
+    fake.
 
     Exit code 0 when no check fails, 3 otherwise.
     """
     from dfbench.cli.output import print_json
     from dfbench.cli.progress import watching
     from dfbench.data.audit import audit as run
+    from dfbench.data.audit.prepared_set import audit_set, kept_checks
     from dfbench.data.prepare.opening import data_set, options_of
-    from dfbench.errors import DataError
+    from dfbench.errors import DataError, UsageError
     from dfbench.runs.events import DataProgress
 
-    scan = data_set(source).scan(root, **options_of(settings))
+    if source == PREPARED and (settings or headers_only):
+        raise UsageError("a prepared set has no options and no headers: leave out --option and --headers-only")
+    scan = None if source == PREPARED else data_set(source).scan(root, **options_of(settings))
     with watching() as watcher:
-        result = run(
-            scan.items, second=scan.labels, missing=scan.missing, frames=not headers_only, workers=workers,
-            progress=lambda done, total, what: watcher.event(DataProgress(what, done, total)),
-        )  # fmt: skip
+
+        def progress(done: int, total: int, what: str) -> None:
+            watcher.event(DataProgress(what, done, total))
+
+        if scan is None:
+            result = audit_set(root, kept=kept_checks(root), workers=workers, progress=progress)
+        else:
+            result = run(
+                scan.items, second=scan.labels, missing=scan.missing, frames=not headers_only, workers=workers,
+                progress=progress,
+            )  # fmt: skip
     if as_json:
-        print_json({"source": source, "root": str(root), "items": len(scan.items), "notes": list(scan.notes)}
-                   | result.document())  # fmt: skip
+        about = {"items": len(scan.items), "notes": list(scan.notes)} if scan else {}
+        print_json({"source": source, "root": str(root), **about} | result.document())
     else:
-        _print(scan, result)
+        _print(scan.notes if scan else (), result)
     if result.failed:
         names = ", ".join(check.name for check in result.failed)
         raise DataError(f"{source} in {root}: {len(result.failed)} of {len(result.checks)} checks failed: {names}")
 
 
-def _print(scan: Scan, result: Audit) -> None:
+def _print(notes: Sequence[str], result: Audit) -> None:
     from rich.text import Text
 
     from dfbench.cli.output import console, table
 
-    for note in scan.notes:
+    for note in notes:
         click.echo(note, err=True)
     rows: list[list[str | Text]] = [
         [check.name, Text(check.status, style=COLOURS[check.status]), check.detail] for check in result

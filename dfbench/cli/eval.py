@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from dfbench.records.record import Record
 
 
+def _names(text: str | None) -> tuple[str, ...]:
+    """What ``--skip-tests`` names."""
+    return tuple(name.strip() for name in text.split(",")) if text else ()
+
+
 @click.command(
     "eval",
     epilog=examples(
@@ -43,10 +48,15 @@ if TYPE_CHECKING:
               help="Score the test sets every N optimizer steps too: the stability gap.")  # fmt: skip
 @click.option("--eval-samples", type=click.IntRange(min=2), metavar="M",
               help="With --eval-every: on M samples of each test set.  [default: all]")  # fmt: skip
+@click.option("--skip-tests", metavar="NAME[,NAME]", callback=lambda _, __, value: _names(value),
+              help="Leave out unseen sets of the benchmark, perturbed (degraded copies), or all of these.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option("--out", default=Path("runs"), show_default=True, type=click.Path(path_type=Path), help="Folder of runs.")
 @click.option("--data-root", envvar="DFBENCH_DATA", type=click.Path(path_type=Path), show_envvar=True,
               help="Folder that holds the data sets, each under its source's name.")  # fmt: skip
+@click.option("--allow-leaks", is_flag=True,
+              help="Run although people or videos are in two splits, or a prepared set fails its audit; stays on the "
+              "record and the leaderboard.")  # fmt: skip
 @click.option("--log", multiple=True, metavar="NAME[:KEY=VALUE,…]",
               help="Send the run's events to a logger (dfbench list loggers); may be repeated.")  # fmt: skip
 @click.option("--tune", is_flag=False, flag_value="measure", metavar="[SETTINGS]",
@@ -110,7 +120,7 @@ def command(as_json: bool, quiet: bool, publish: bool, push_to: str | None, **op
 def _document(record: Record) -> dict[str, Any]:
     whole = record.document()
     keys = ("spec", "headline", "metrics", "matrix", "effects", "memory", "seconds", "steps", "detector")
-    further = [key for key in ("compute", "stability") if whole[key] is not None]
+    further = [key for key in ("compute", "stability", "generalisation", "robustness") if whole[key] is not None]
     return {"run": record.run, "record": str(record.path), **{key: whole[key] for key in (*keys, *further)}}
 
 
@@ -171,6 +181,21 @@ def _suggest(record: Record) -> None:
     next_steps(*steps)
 
 
+def _further(record: Record) -> dict[str, str]:
+    """Generalisation from before any training to the end, and robustness with the same samples undegraded."""
+    from dfbench.evaluation.further import mean_of
+    from dfbench.records.text import number
+
+    found, headline = {}, record.headline
+    if (unseen := record.generalisation) is not None:
+        before = mean_of(unseen.untrained[headline])
+        found["generalisation"] = f"{number(before)} → {number(record.metrics.get('generalisation'))}"
+    if (degraded := record.robustness) is not None:
+        clean = number(degraded.clean[headline])
+        found["robustness"] = f"{number(record.metrics.get('robustness'))} (undegraded {clean})"
+    return found
+
+
 def print_result(record: Record) -> None:
     """The R matrix and the summary as tables."""
     from dfbench.cli.output import console, number, say, table
@@ -180,6 +205,7 @@ def print_result(record: Record) -> None:
     out.print(_matrix(record, out.width))
     shown = [f"average_{headline}", "average_accuracy", "forgetting", "bwt", "fwt", "learning_accuracy"]
     values = [[METRICS.get(m, m), number(record.metrics[m])] for m in dict.fromkeys(shown)]
+    values += [[METRICS[m], text] for m, text in _further(record).items()]
     out.print()
     out.print(table("", ["metric", "value"], values, numbers_from=1))
     out.print()

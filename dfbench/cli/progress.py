@@ -119,9 +119,10 @@ class Watcher(Listener):
                     self._line(self._what)
             case TrainingStep(_, done, total, _, loss):
                 self._show(f"{self._what}  loss {loss:.3f}", done, total, (1 - TESTING) * done / max(total, 1))
-            case EvaluationStarted(number, trainings):
+            case EvaluationStarted(number, trainings, what):
                 self._number, self._trainings = number, trainings
-                self._what = f"testing after {number}/{trainings}" if number else "testing the untrained network"
+                when = f"after {number}/{trainings}" if number else "the untrained network"
+                self._what = f"testing {f'{what}, ' if what else ''}{when}"
                 self._remove("now")
             case EvaluationProgress(done, total):
                 self._show(self._what, done, total, 1.0 if done >= total else 1 - TESTING)

@@ -57,6 +57,8 @@ def _describe(known: Registry, kind: str, name: str) -> dict[str, Any]:
                 f"{kind} {name!r} of plugin {plugin.name!r} ({plugin.distribution}): "
                 f"{entry.target}: cannot be read ({error.strerror})"
             ) from error
+        if kind == "benchmark":
+            result["sets"] = _sets(Path(entry.target))
         return result
     target = _target(known, kind, name)
     result["about"] = (target.__doc__ or "").strip().splitlines()[0] if target.__doc__ else ""
@@ -76,6 +78,19 @@ def _describe(known: Registry, kind: str, name: str) -> dict[str, Any]:
             for key, field in target.Config.model_fields.items()
         }
     return result
+
+
+def _sets(file: Path) -> list[dict[str, Any]]:
+    """The prepared sets that a benchmark describes: where each is expected, whether it is there, what makes it."""
+    from dfbench.benchmarks.schema import read_stream_file, unseen_sets
+    from dfbench.benchmarks.sets import needed_sets
+
+    spec, entries = read_stream_file(file)
+    needed = needed_sets(spec.sets, [*entries, *unseen_sets(file, spec)], None)
+    return [
+        {"name": each.name, "folder": str(each.folder), "prepared": each.is_there, "command": each.command}
+        for each in needed
+    ]
 
 
 def _target(known: Registry, kind: str, name: str) -> Any:
@@ -153,4 +168,11 @@ def _print(description: dict[str, Any]) -> None:
         out.print()
         out.print(table("", [set_by, "type", "default", ""], rows))
     if "file" in description:
-        out.print(description["file"])
+        out.print(description["file"], markup=False, highlight=False)
+    if description.get("sets"):
+        rows = [[each["name"], "yes" if each["prepared"] else "no"] for each in description["sets"]]
+        out.print(table("", ["set", "prepared"], rows))
+        say("FOLDER: where the data set lies (dfbench data show)")
+        for each in description["sets"]:
+            if not each["prepared"]:
+                say(each["command"])

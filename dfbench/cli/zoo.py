@@ -213,6 +213,49 @@ def verify(
         raise DataError(wrong[0] + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""))
 
 
+@command.command(
+    "calibrate",
+    short_help="Make a checkpoint's scores probabilities, and measure its errors.",
+    epilog=examples("dfbench zoo calibrate runs/RUN", "dfbench zoo calibrate zoo/simple_cnn-replay-forge5.yaml"),
+)
+@click.argument("checkpoint", metavar="RUN|ENTRY.yaml", type=FOLDER)
+@click.option("-b", "--benchmark", help="The stream's .yaml file, if it is not registered.")
+@click.option("--data-root", envvar="DFBENCH_DATA", type=FOLDER, show_envvar=True,
+              help="Folder that holds the data sets, each under its source's name.")  # fmt: skip
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def calibrate(checkpoint: Path, benchmark: str | None, data_root: Path | None, device: str, as_json: bool) -> None:
+    """Fit Platt scaling on the validation identities of the benchmark; measure the errors on its test identities.
+
+    The result is stored in the run's folder, or in the entry, and dfbench predict uses it. Features of training
+    pictures are stored too, so that a face unlike all of them is recognised.
+    """
+    from dfbench.cli.output import console, print_json
+    from dfbench.cli.progress import watching
+    from dfbench.plugins import registry
+    from dfbench.publish.zoo.calibrated import calibrate_and_store
+
+    with watching() as watcher:
+        found = calibrate_and_store(checkpoint, registry(), benchmark, data_root, device, watcher)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    c = found.calibration
+    lines = [
+        f"P = σ({c.slope:.3f} · logit(score) {c.intercept:+.3f}), "
+        f"from {c.samples} validation units of {c.people} people",
+        f"expected calibration error on the test sets: {c.ece_before:.3f} → {c.ece_after:.3f}",
+        f"called fake above {c.fake_above:.3f}, real below {c.real_below:.3f}; chosen so that on the validation data "
+        f"{c.error_rate:.0%} of each class are wrong at most",
+        *(
+            f"{name} on test identities: {m.value:.1%} (95 % interval {m.low:.1%} to {m.high:.1%})"
+            for name, m in (("reals called fake", c.false_positive_rate), ("fakes called real", c.false_negative_rate),
+                            ("nothing said", c.inconclusive))
+        ),
+    ]  # fmt: skip
+    console().print("\n".join(lines))
+
+
 def _resolve(name: str) -> LocatedEntry:
     from dfbench.plugins import registry
     from dfbench.publish.zoo.resolve import resolve

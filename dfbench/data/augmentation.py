@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dfbench.data.encoded import as_it_is
 from dfbench.data.pixels import Pixels
 from dfbench.data.workers import Workers, cores
 from dfbench.errors import UsageError
@@ -38,7 +39,8 @@ class Augmenter:
     """
 
     def __init__(self, pixels: Pixels, augment: Augment, device: torch.device) -> None:
-        self._workers = Workers(_augmented, (pixels, augment), worker_count(device))
+        self._count = worker_count(device)
+        self._workers = Workers(_augmented, (pixels, augment), self._count)
         self._seed, self._drawn = 0, 0
 
     def seed(self, value: int) -> None:
@@ -72,14 +74,15 @@ class Augmenter:
 
     def _submitted(self, rows: torch.Tensor) -> list[_Call]:
         calls = []
-        for unit in rows.numpy():
-            args = (unit, (self._seed, self._drawn))
-            self._drawn += 1
+        # A part of the batch per process: a call per unit costs as much as decoding it.
+        for part in np.array_split(rows.numpy(), min(max(self._count, 1), max(len(rows), 1))):
+            args = (part, (self._seed, self._drawn))
+            self._drawn += len(part)
             calls.append((self._workers.submit(*args), args))
         return calls
 
     def _finished(self, calls: list[_Call]) -> torch.Tensor:
-        return torch.from_numpy(np.stack([self._workers.result(future, *args) for future, args in calls]))
+        return torch.from_numpy(np.concatenate([self._workers.result(future, *args) for future, args in calls]))
 
 
 _Call = tuple[Future[Any], tuple[Any, ...]]
@@ -103,5 +106,11 @@ def worker_count(device: torch.device) -> int:
 
 
 def _augmented(shared: tuple[Pixels, Augment], rows: np.ndarray, seed: tuple[int, int]) -> np.ndarray:
+    """Units (n, …) of consecutive numbers, the first of which is the second part of the seed."""
     pixels, augment = shared
-    return augment(pixels.fetch(rows).numpy(), np.random.default_rng(seed))
+    if augment is as_it_is:
+        return pixels.fetch(rows).numpy()
+    value, first = seed
+    return np.stack(
+        [augment(pixels.fetch(unit).numpy(), np.random.default_rng((value, first + i))) for i, unit in enumerate(rows)]
+    )

@@ -22,6 +22,7 @@ from dfbench.data.pictures import PictureError
 from dfbench.data.samples import Samples
 from dfbench.data.sources import Origin, Source, read_pixels
 from dfbench.data.sources.contract import checked_inspection, checked_stamp
+from dfbench.data.texts import Texts
 from dfbench.data.workers import Progress, map_chunks
 from dfbench.errors import DataError
 from dfbench.files import cache_root, write_whole
@@ -42,13 +43,13 @@ class Inspected:
     """The results for N samples, as columns.
 
     Attributes:
-        sha256: (N,) str.
+        sha256: (N,) str, or the same as :class:`~dfbench.data.texts.Texts`.
         height: (N,) int64 pixels.
         width: (N,) int64 pixels.
         error: (N,) str, empty for a usable picture.
     """
 
-    sha256: np.ndarray
+    sha256: np.ndarray | Texts
     height: np.ndarray
     width: np.ndarray
     error: np.ndarray

@@ -31,12 +31,14 @@ class Batch:
         labels: int64, shape (N,) or (N, 2): 0 real, 1 fake; the class in a stream of many classes.
         units: int64, shape (N,), on the CPU: ids of the units in the stream's training set.
         experience: int64, shape (N,), on the CPU: the experience that each unit came from.
+        rows: int64, shape (N, …), on the CPU: the samples of each unit in the stream's table; None outside of a stream.
     """
 
     pixels: torch.Tensor
     labels: torch.Tensor
     units: torch.Tensor
     experience: torch.Tensor
+    rows: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.units)
@@ -130,7 +132,7 @@ class UnitLoader:
 
     def _batch(self, ids: torch.Tensor, pixels: torch.Tensor, pin: bool = False) -> Batch:
         labels = self._labels[ids]
-        return Batch(pixels, labels.pin_memory() if pin else labels, ids, self._experience[ids])
+        return Batch(pixels, labels.pin_memory() if pin else labels, ids, self._experience[ids], self._rows[ids])
 
     def _to_device(self, batch: Batch) -> Batch:
         if self.device.type == "cpu":

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -14,8 +12,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dfbench.data.json_lines import json_rows, json_texts
+from dfbench.data.texts import Texts, first_rows, group_numbers
 from dfbench.errors import DataError
 from dfbench.files import write_whole
 from dfbench.parquet import read_table
@@ -41,17 +42,34 @@ SCHEMA = pa.schema(
 COLUMNS: tuple[str, ...] = tuple(SCHEMA.names)
 REQUIRED: tuple[str, ...] = ("sample", "label", "split")
 _NUMBERS: dict[str, type[np.integer[Any]]] = {"label": np.int16, "frame": np.int32}
+_TEXTS = tuple(name for name in COLUMNS if name not in _NUMBERS)
 
 
 class TableError(DataError):
     """These rows make no sample table."""
 
 
-@dataclass(frozen=True, eq=False)
+class Column:
+    """A column of :class:`Samples` as a read-only array; it cannot be replaced."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, samples: Samples, owner: type | None = None) -> np.ndarray:
+        return samples.numbers(self._name) if self._name in _NUMBERS else samples.texts(self._name).objects
+
+    def __set__(self, samples: Samples, value: object) -> None:
+        raise AttributeError(f"column {self._name!r} cannot be changed: replace() makes another table")
+
+
 class Samples:
     """An immutable table; every column is a read-only numpy array of length N.
 
-    Text columns hold ``str`` objects; an empty text means "not known".
+    Text columns hold ``str`` objects; an empty text means "not known". They are made when they are asked for:
+    :meth:`texts` gives a column without them.
+
+    Args:
+        **columns: all of :data:`COLUMNS`, each (N,).
 
     Attributes:
         sample: the sample's name, unique in the table and independent of the machine.
@@ -64,43 +82,62 @@ class Samples:
         pair: a key that a real and the fakes aligned with it share.
         split: ``train``, ``val`` or ``test``.
         sha256: SHA-256 (hex) of the picture's content.
+
+    Raises:
+        DataError: a name occurs twice, a split is unknown, or a text is not UTF-8.
     """
 
-    sample: np.ndarray
-    label: np.ndarray
-    source: np.ndarray
-    method: np.ndarray
-    identity: np.ndarray
-    video: np.ndarray
-    frame: np.ndarray
-    pair: np.ndarray
-    split: np.ndarray
-    sha256: np.ndarray
+    sample = Column()
+    label = Column()
+    source = Column()
+    method = Column()
+    identity = Column()
+    video = Column()
+    frame = Column()
+    pair = Column()
+    split = Column()
+    sha256 = Column()
 
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            column = np.array(getattr(self, field.name), dtype=_NUMBERS.get(field.name, object))
-            if column.ndim != 1 or len(column) != len(self.sample):
-                raise ValueError(f"column {field.name!r} has shape {column.shape}, not ({len(self.sample)},)")
-            column.flags.writeable = False
-            object.__setattr__(self, field.name, column)
-            if column.dtype == object:
-                _check_text(field.name, column)
-        if len(set(self.sample)) != len(self):
-            raise TableError(f"two rows have the same sample name {_first_duplicate(self.sample)!r}")
-        wrong = set(self.split) - set(SPLITS)
-        if wrong:
-            raise TableError(f"unknown split {min(map(str, wrong))!r}: a sample's split is train, val or test")
+    def __init__(self, **columns: Texts | pa.ChunkedArray | np.ndarray | Sequence[Any]) -> None:
+        if set(columns) != set(COLUMNS):
+            raise TypeError(f"a sample table has the columns {', '.join(COLUMNS)}, not {', '.join(columns)}")
+        self._texts: dict[str, Texts] = {}
+        self._numbers: dict[str, np.ndarray] = {}
+        count = len(columns["sample"])
+        for name, column in columns.items():
+            shape = column.shape if isinstance(column, np.ndarray) else (len(column),)
+            if shape != (count,):
+                raise ValueError(f"column {name!r} has shape {shape}, not ({count},)")
+            if name in _NUMBERS:
+                numbers = np.array(column, dtype=_NUMBERS[name])
+                numbers.flags.writeable = False
+                self._numbers[name] = numbers
+            else:
+                self._texts[name] = _checked_texts(name, column)
+        if (twice := _first_duplicate(self._texts["sample"])) is not None:
+            raise TableError(f"two rows have the same sample name {twice!r}")
+        if wrong := set(self.texts("split").present()) - set(SPLITS):
+            raise TableError(f"unknown split {min(wrong)!r}: a sample's split is train, val or test")
 
     def __len__(self) -> int:
-        return len(self.sample)
+        return len(self._numbers["label"])
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Samples):
             return NotImplemented
-        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in COLUMNS)
+        return all(np.array_equal(self.numbers(name), other.numbers(name)) for name in _NUMBERS) and all(
+            texts.to_arrow().equals(other.texts(name).to_arrow()) for name, texts in self._texts.items()
+        )
 
     __hash__ = None  # type: ignore[assignment]
+
+    def texts(self, column: str) -> Texts:
+        """A column of texts without an object per row."""
+        return self._texts[column]
+
+    def numbers(self, column: str) -> np.ndarray:
+        """``label`` or ``frame``."""
+        return self._numbers[column]
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]]) -> Samples:
@@ -122,7 +159,7 @@ class Samples:
                 else [str(row.get(name, "")) for row in rows]
                 for name in COLUMNS
             }
-            return cls(**{name: _column(name, values) for name, values in columns.items()})
+            return cls(**columns)
         except (TypeError, ValueError, OverflowError) as error:
             raise TableError(f"a label or frame is not a whole number in range: {error}") from None
 
@@ -140,7 +177,7 @@ class Samples:
             table = table.select(list(COLUMNS)).cast(SCHEMA)
         except (pa.ArrowException, ValueError) as error:
             raise TableError(f"not a sample table: {' '.join(str(error).split())}") from None
-        return cls(**{name: _from_arrow(name, table[name]) for name in COLUMNS})
+        return cls(**{name: table[name] for name in COLUMNS})
 
     @classmethod
     def concatenate(cls, tables: Sequence[Samples]) -> Samples:
@@ -149,11 +186,16 @@ class Samples:
         Raises:
             DataError: two rows have the same sample name.
         """
-        return cls(**{name: np.concatenate([getattr(table, name) for table in tables]) for name in COLUMNS})
+        texts = {name: Texts.concatenate([table.texts(name) for table in tables]) for name in _TEXTS}
+        return cls(**texts, **{name: np.concatenate([table.numbers(name) for table in tables]) for name in _NUMBERS})
 
     def to_table(self) -> pa.Table:
         """The rows as an Arrow table with :data:`SCHEMA`."""
-        return pa.table({name: pa.array(getattr(self, name)) for name in COLUMNS}, schema=SCHEMA)
+        columns = [
+            pa.array(self.numbers(name)) if name in _NUMBERS else self.texts(name).to_arrow().cast(pa.string())
+            for name in COLUMNS
+        ]
+        return pa.table(columns, schema=SCHEMA)
 
     @classmethod
     def read(cls, path: Path) -> Samples:
@@ -188,11 +230,12 @@ class Samples:
             rows: row indices, each at most once.
         """
         rows = np.asarray(rows, np.int64)
-        return Samples(**{name: getattr(self, name)[rows] for name in COLUMNS})
+        texts = {name: column.take(rows) for name, column in self._texts.items()}
+        return Samples(**texts, **{name: column[rows] for name, column in self._numbers.items()})
 
-    def replace(self, **columns: np.ndarray) -> Samples:
+    def replace(self, **columns: Texts | np.ndarray) -> Samples:
         """A copy of the table with some columns replaced."""
-        return Samples(**{name: columns.get(name, getattr(self, name)) for name in COLUMNS})
+        return Samples(**{**self._texts, **self._numbers, **columns})
 
     def where(self, **values: Any) -> np.ndarray:
         """Rows that have all the given values.
@@ -205,16 +248,28 @@ class Samples:
 
         >>> samples.where(split="train", method=["original", "Deepfakes"])  # doctest: +SKIP
         """
+        return np.flatnonzero(self.mask(**values)).astype(np.int64)
+
+    def mask(self, **values: Any) -> np.ndarray:
+        """As :meth:`where`, as a mask of all rows: bool (N,)."""
         mask = np.ones(len(self), bool)
         for name, wanted in values.items():
             if name not in COLUMNS:
                 raise ValueError(f"unknown column {name!r}; known: {', '.join(COLUMNS)}")
-            column = getattr(self, name)
-            if isinstance(wanted, str) or not isinstance(wanted, Iterable):
-                mask &= column == wanted
+            several = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Iterable) else list(wanted)
+            if name in _NUMBERS:
+                mask &= np.isin(self.numbers(name), np.array(several, dtype=_NUMBERS[name]))
             else:
-                mask &= np.isin(column, np.array(list(wanted), dtype=column.dtype))
-        return np.flatnonzero(mask).astype(np.int64)
+                mask &= self.texts(name).isin(several)
+        return mask
+
+    def present(self, column: str) -> list[Any]:
+        """The different values of a column, sorted."""
+        return np.unique(self.numbers(column)).tolist() if column in _NUMBERS else self.texts(column).present()
+
+    def groups(self, *columns: str) -> tuple[np.ndarray, int]:
+        """Rows that are equal in these columns have one number, int64 (N,); and how many numbers there are."""
+        return group_numbers(*(self.numbers(c) if c in _NUMBERS else self.texts(c).codes for c in columns))
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the content of all rows, independent of their order and of the machine."""
@@ -223,12 +278,17 @@ class Samples:
     @cached_property
     def _fingerprint(self) -> str:
         digest = hashlib.sha256(json.dumps(COLUMNS).encode())
-        columns = [getattr(self, name).tolist() for name in COLUMNS]
-        encode = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make an encoder for every row
-        for row in sorted(zip(*columns, strict=True)):
-            # File systems differ in the Unicode form of a file name (composed or decomposed).
-            line = unicodedata.normalize("NFC", encode(row))
-            digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
+        names = self.texts("sample").to_arrow()
+        in_order = self.take(pc.array_sort_indices(names).to_numpy())
+        # File systems differ in the Unicode form of a file name (composed or decomposed).
+        columns = [
+            in_order.numbers(name)
+            if name in _NUMBERS
+            else json_texts(in_order.texts(name), ascii_only=False, form="NFC")
+            for name in COLUMNS
+        ]
+        for lines in json_rows(columns):
+            digest.update(lines)
         return digest.hexdigest()
 
 
@@ -247,29 +307,17 @@ def _escaped(character: str) -> str:
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ascii(character)[1:-1]
 
 
-def _check_text(name: str, column: np.ndarray) -> None:
+def _checked_texts(name: str, column: Any) -> Texts:
     try:
-        "".join(map(str, column)).encode()
+        return Texts.of(column)
     except UnicodeEncodeError:
         wrong = next(value for value in map(str, column) if value != value.encode("utf-8", "ignore").decode())
         raise DataError(f"{name} '{printable(wrong)}' is not UTF-8: rename the file or folder") from None
 
 
-def _column(name: str, values: list[Any]) -> np.ndarray:
-    """A 1-D array of a column's dtype; ``np.array`` alone would make (0,) float arrays of empty lists."""
-    return np.array(values, dtype=_NUMBERS.get(name, object)).reshape(len(values))
-
-
-def _from_arrow(name: str, column: pa.ChunkedArray) -> np.ndarray:
-    """A 1-D array of a column's dtype; equal texts become one object, since most columns have few different ones."""
-    if name in _NUMBERS or column.null_count:
-        return _column(name, column.to_pylist())
-    encoded = column.combine_chunks().dictionary_encode()
-    return _column(name, encoded.dictionary.to_pylist())[
-        encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    ]
-
-
-def _first_duplicate(names: np.ndarray) -> str:
-    seen: set[str] = set()
-    return next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+def _first_duplicate(names: Texts) -> str | None:
+    if not len(names) or np.bincount(names.codes).max() == 1:
+        return None
+    codes, values = names.compact()
+    repeated = first_rows(codes, len(values))[codes] != np.arange(len(names))
+    return str(values[int(codes[repeated][0])])

@@ -18,7 +18,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,9 +28,13 @@ from dfbench.data.encoded import EncodedPixels, cache_budget
 from dfbench.data.samples import Samples
 from dfbench.data.sources import Origin
 from dfbench.data.store_writer import decode_into
+from dfbench.data.texts import content, joined
 from dfbench.data.workers import Progress, map_chunks
 from dfbench.errors import StorageError
 from dfbench.files import CACHE_VARIABLE, cache_root, writing
+
+if TYPE_CHECKING:
+    from dfbench.data.perturb import PerturbedPixels
 
 FORMAT = 1
 """Raised when the layout, the decoding or the resizing changes; older stores are then rebuilt."""
@@ -91,7 +95,7 @@ class PixelStore:
 class PixelStack:
     """Several stores of one size as one: rows are numbered through all of them in order."""
 
-    def __init__(self, stores: Sequence[PixelStore | PixelView | EncodedPixels]) -> None:
+    def __init__(self, stores: Sequence[PixelStore | PixelView | EncodedPixels | PerturbedPixels]) -> None:
         sizes = {store.shape[1:] for store in stores}
         if len(sizes) != 1:
             raise ValueError(f"a stack needs stores of one size, not {sorted(sizes)}")
@@ -137,10 +141,10 @@ class PixelView:
 def store_key(origin: Origin, samples: Samples, size: tuple[int, int]) -> str:
     """The name of the store that holds these samples, in this order, in this size (height, width)."""
     digest = hashlib.sha256(json.dumps([FORMAT, origin.decoding_hash, size]).encode())
-    for sha256 in samples.sha256:
-        if not sha256:
-            raise ValueError("samples without sha256; inspect_samples fills it in")
-        digest.update(f"{sha256}\n".encode())
+    hashes = samples.texts("sha256")
+    if hashes.is_empty.any():
+        raise ValueError("samples without sha256; inspect_samples fills it in")
+    digest.update(content(joined(hashes.to_arrow(), "\n")))
     return f"{digest.hexdigest()[:40]}-{size[0]}x{size[1]}"
 
 

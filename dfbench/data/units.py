@@ -7,14 +7,14 @@ touches what the buffer holds.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dfbench.data.videos import video_keys
+from dfbench.data.texts import group_numbers
+from dfbench.data.videos import content_numbers
 from dfbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def units_of_experiences(
     experiences: Mapping[str, np.ndarray],
     split: str,
     classes: Sequence[str],
+    what: str = "experience",
 ) -> tuple[list[Units], list[str]]:
     """A detector's units of every experience, with what they leave out.
 
@@ -72,6 +73,7 @@ def units_of_experiences(
         experiences: name → rows of the split.
         split: its name, for messages.
         classes: names of the classes, by label.
+        what: what errors call one of them.
 
     Returns:
         the units of each experience, and a line for the user where some videos or pictures are in no unit.
@@ -84,11 +86,11 @@ def units_of_experiences(
         try:
             units = make(rows)
         except DataError as error:
-            raise DataError(f"experience {name!r}, {split}: {error}") from None
+            raise DataError(f"{what} {name!r}, {split}: {error}") from None
         counts = _left_out(samples, rows, units, classes)
         if len(np.unique(units.labels)) < min(2, len(np.unique(samples.label[rows]))):
             raise DataError(
-                f"experience {name!r}: the {split} units of this detector have one class; they leave out "
+                f"{what} {name!r}: the {split} units of this detector have one class; they leave out "
                 f"{' and '.join(counts)} (videos too short for a clip, pictures without an aligned partner)"
             )
         left_out += [f"{name}: {', '.join(counts)}"] if counts else []
@@ -101,23 +103,21 @@ def units_of_experiences(
 
 def _left_out(samples: Samples, rows: np.ndarray, units: Units, classes: Sequence[str]) -> list[str]:
     """What is in no unit, by class: whole videos, and pictures of none. "3 of 6 real videos"."""
-    used = set(units.rows.reshape(-1).tolist())
-    if used >= set(np.asarray(rows).tolist()):
+    used = np.zeros(len(samples), bool)
+    used[units.rows.reshape(-1)] = True
+    rows = np.asarray(rows, dtype=np.int64)
+    if used[rows].all():
         return []
-    keys = video_keys(samples)
-    every: dict[tuple[int, str], set[object]] = defaultdict(set)
-    found: dict[tuple[int, str], set[object]] = defaultdict(set)
-    for row in np.asarray(rows, dtype=np.int64).tolist():
-        kind = (int(samples.label[row]), "videos" if keys[row] else "pictures")
-        thing = (samples.source[row], keys[row]) if keys[row] else row
-        every[kind].add(thing)
-        if row in used:
-            found[kind].add(thing)
-    return [
-        f"{len(things) - len(found[kind])} of {len(things)} {classes[kind[0]]} {kind[1]}"
-        for kind, things in sorted(every.items())
-        if len(found[kind]) < len(things)
-    ]
+    videos, labels = content_numbers(samples)[rows], samples.label[rows]
+    counts = []
+    for label in np.unique(labels).tolist():
+        for kind, mine in (("pictures", videos < 0), ("videos", videos >= 0)):
+            things = rows if kind == "pictures" else videos
+            mine = mine & (labels == label)
+            every, found = np.unique(things[mine]), np.unique(things[mine & used[rows]])
+            if len(found) < len(every):
+                counts.append(f"{len(every) - len(found)} of {len(every)} {classes[label]} {kind}")
+    return counts
 
 
 def concat(parts: Sequence[Units]) -> Units:
@@ -143,14 +143,26 @@ def clips(samples: Samples, rows: np.ndarray, length: int, stride: int | None = 
     Raises:
         DataError: no video has ``length`` frames.
     """
-    windows: list[np.ndarray] = []
-    for video in _videos(samples, rows):
-        windows += [video[i : i + length] for i in range(0, len(video) - length + 1, stride or length)]
-    if not windows:
+    rows = np.asarray(rows, dtype=np.int64)
+    stride = stride or length
+    videos = content_numbers(samples)[rows]
+    rows, videos = rows[videos >= 0], videos[videos >= 0]
+    _, first, inverse, counts = np.unique(videos, return_index=True, return_inverse=True, return_counts=True)
+    # Videos in order of first appearance, each in frame order.
+    rows = rows[np.lexsort((samples.frame[rows], first[inverse]))]
+    counts = counts[np.argsort(first)]
+    windows = np.maximum((counts - length) // stride + 1, 0)
+    if not windows.sum():
         raise DataError(f"no video has the {length} frames that a clip needs: use a stream with more frames per video")
-    stacked = np.stack(windows)
+    begins = np.repeat(np.cumsum(counts) - counts, windows) + stride * _numbers_within(windows)
+    stacked = rows[begins[:, None] + np.arange(length)]
     labels = samples.label[stacked[:, 0]].astype(np.int64)
     return Units(stacked, labels, labels)
+
+
+def _numbers_within(counts: np.ndarray) -> np.ndarray:
+    """0 to n - 1 for each count n, one after another."""
+    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def pairs(samples: Samples, rows: np.ndarray) -> Units:
@@ -162,45 +174,60 @@ def pairs(samples: Samples, rows: np.ndarray) -> Units:
     Raises:
         DataError: the samples hold no aligned pair, or a key has two reals of one frame.
     """
-    ordered = np.asarray(rows, dtype=np.int64).tolist()
-    members: dict[str, list[int]] = defaultdict(list)
-    for row in ordered:
-        if samples.pair[row]:
-            members[samples.pair[row]].append(row)
-    videos = video_keys(samples)
-    real_of: dict[int, int] = {}
-    for same_key in members.values():
-        real_of |= _aligned(samples, videos, same_key)
-    found = [(real_of[row], row) for row in ordered if row in real_of]
-    if not found:
+    rows = np.asarray(rows, dtype=np.int64)
+    keyed = rows[~samples.texts("pair").is_empty[rows]]
+    real = _aligned(samples, keyed)
+    found = np.stack([real, keyed], axis=1)[real >= 0]
+    if not len(found):
         raise DataError("no aligned real–fake pairs (column 'pair') in this split: this detector trains on pairs")
-    return _pair_units(np.array(found, dtype=np.int64))
+    return _pair_units(found)
 
 
-def _aligned(samples: Samples, videos: np.ndarray, rows: list[int]) -> dict[int, int]:
-    """Fake → real of one pair key: the only real, or that of the same frame where the key spans several frames."""
-    reals = [row for row in rows if samples.label[row] == 0]
-    fakes = [row for row in rows if samples.label[row] != 0]
-    in_videos = [videos[fake] for fake in fakes if videos[fake]]
-    if len(reals) == 1 and len(set(in_videos)) == len(in_videos):
-        return dict.fromkeys(fakes, reals[0])
-    of_frame: dict[int, int] = {}
-    for real in reals:
-        frame = int(samples.frame[real])
-        if (other := of_frame.setdefault(frame, real)) != real:
+def _aligned(samples: Samples, rows: np.ndarray) -> np.ndarray:
+    """The real of each row that is a fake with one, else -1; all rows have a pair key.
+
+    It is the only real of the key, or that of the same frame where the key spans several frames.
+    """
+    is_real = samples.label[rows] == 0
+    key, keys = group_numbers(samples.texts("pair").codes[rows])
+    # A key spans several frames where it has several reals, or a video has several fakes.
+    several = np.bincount(key[is_real], minlength=keys) != 1
+    videos = content_numbers(samples)[rows]
+    in_video = ~is_real & (videos >= 0)
+    member, members = group_numbers(key[in_video], videos[in_video])
+    several[key[in_video][(np.bincount(member, minlength=members) > 1)[member]]] = True
+    place, places = group_numbers(key, np.where(several[key], samples.frame[rows], -1))
+    if (np.bincount(place[is_real], minlength=places) > 1).any():
+        _refuse_two_reals(samples, rows, is_real, key, place)
+    real_at = np.full(places, -1, np.int64)
+    real_at[place[is_real]] = rows[is_real]
+    return np.where(is_real, -1, real_at[place])
+
+
+def _refuse_two_reals(
+    samples: Samples, rows: np.ndarray, is_real: np.ndarray, key: np.ndarray, place: np.ndarray
+) -> None:
+    """DataError with the first two reals that stand for one frame, in the order of the rows of the first such key."""
+    reals, places = rows[is_real], place[is_real]
+    twice = np.isin(place, np.flatnonzero(np.bincount(places) > 1)) & is_real
+    worst = next(number for number in key.tolist() if number in set(key[twice].tolist()))
+    seen: dict[int, int] = {}
+    for row, at in zip(reals[key[is_real] == worst].tolist(), places[key[is_real] == worst].tolist(), strict=True):
+        if (other := seen.setdefault(at, row)) != row:
+            name, pair = samples.texts("sample").take(np.array([other, row])).objects, samples.pair[row]
             raise DataError(
-                f"pair {samples.pair[real]!r}: {samples.sample[other]} and {samples.sample[real]} are two reals of "
-                f"frame {frame}; number the frames, or give each aligned picture a pair key of its own"
+                f"pair {pair!r}: {name[0]} and {name[1]} are two reals of "
+                f"frame {samples.frame[row]}; number the frames, or give each aligned picture a pair key of its own"
             )
-    return {fake: of_frame[frame] for fake in fakes if (frame := int(samples.frame[fake])) in of_frame}
 
 
 def clip_pairs(samples: Samples, rows: np.ndarray, length: int, stride: int | None = None) -> Units:
     """Pairs of clips aligned frame by frame: windows of :func:`pairs` along each fake video. Shape (U, 2, T)."""
     aligned = pairs(samples, rows).rows
-    real_of = {int(fake): int(real) for real, fake in aligned}
+    real_of = np.full(len(samples), -1, np.int64)
+    real_of[aligned[:, 1]] = aligned[:, 0]
     fake_clips = clips(samples, aligned[:, 1], length, stride).rows
-    real_clips = np.vectorize(real_of.__getitem__, otypes=[np.int64])(fake_clips)
+    real_clips = real_of[fake_clips]
     return _pair_units(np.stack([real_clips, fake_clips], axis=1))
 
 
@@ -209,13 +236,3 @@ def _pair_units(rows: np.ndarray) -> Units:
     labels = np.tile(np.array([0, 1], dtype=np.int64), (count, 1))
     # Counted under 0 and 1 in turn: half the pairs for each class (see Units.target).
     return Units(rows, labels, np.arange(count, dtype=np.int64) % 2)
-
-
-def _videos(samples: Samples, rows: np.ndarray) -> list[np.ndarray]:
-    """The rows of each video, in frame order; videos in order of first appearance, without stills."""
-    keys = video_keys(samples)
-    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for row in np.asarray(rows, dtype=np.int64):
-        if keys[row]:
-            groups[(str(samples.source[row]), str(keys[row]))].append(int(row))
-    return [np.array(sorted(g, key=lambda r: int(samples.frame[r])), dtype=np.int64) for g in groups.values()]

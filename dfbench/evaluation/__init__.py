@@ -6,6 +6,7 @@
 ``continual``     metrics of the matrix of those: forgetting, transfer, averages
 ``stability``     metrics of the points measured inside trainings
 ``summary``       all of a record's matrices and metrics from its scores
+``further``       sets that are tested and never trained on, and degraded copies
 ``uncertainty``   a bootstrap over people, or videos: intervals of one run
 ``significance``  intervals over seeds, and comparison of two rows of a leaderboard
 ================  ==================================================================

@@ -50,7 +50,7 @@ def evaluate(scores: Scores, experiences: list[str], metric: str, classes: int) 
         "matrix": {name: continual.as_rows(R) for name, R in matrices.items()},
         "metrics": _metrics(matrices, metric, baseline=rows[metric][UNTRAINED]),
         "per_experience": [
-            {"experience": name} | _final(scores.get(len(experiences) - 1, j), classes)
+            {"experience": name} | final_metrics(scores.get(len(experiences) - 1, j), classes)
             for j, name in enumerate(experiences)
         ],
     }
@@ -95,7 +95,7 @@ def _metrics(matrices: dict[str, np.ndarray], headline: str, baseline: np.ndarra
     return averages | {name: value for name, value in summary.items() if name != "final"}
 
 
-def _final(group: Group | None, classes: int) -> dict[str, float | int | None]:
+def final_metrics(group: Group | None, classes: int) -> dict[str, float | int | None]:
     """The final model's metrics on one test set; without a test, n is 0 and everything else None."""
     n = len(group) if group else 0
     if classes > 2:

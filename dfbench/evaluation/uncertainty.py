@@ -137,9 +137,15 @@ def data_key(fingerprint: str, split: str) -> str:
 
 
 def replicates(
-    scores: Scores, experiences: Sequence[str], metric: str, classes: int, data: str, count: int = REPLICATES
+    scores: Scores,
+    experiences: Sequence[str],
+    metric: str,
+    classes: int,
+    data: str,
+    count: int = REPLICATES,
+    rows: int | None = None,
 ) -> np.ndarray:
-    """R of every replicate, float64 (count, T, T); nan where it was not measured or has a single class.
+    """R of every replicate, float64 (count, rows, T); nan where it was not measured or has a single class.
 
     Args:
         scores: of the whole run.
@@ -148,6 +154,7 @@ def replicates(
         classes: number of classes.
         data: the result of :func:`data_key`; equal texts draw equal people and videos.
         count: number of replicates.
+        rows: of R, one for each model; T unless given.
 
     Raises:
         DataError: the samples of a test set differ from one model to the next.
@@ -159,7 +166,7 @@ def replicates(
         for g in scores
         if g.trained_on >= 0
     }
-    result = np.full((count, len(experiences), len(experiences)), np.nan)
+    result = np.full((count, len(experiences) if rows is None else rows, len(experiences)), np.nan)
     # Memory is bounded by replicates per chunk × the longest row of weights: units, or samples of a test set.
     widest = max([len(units.numbers), *(len(of) for of in units.of.values())], default=1)
     for start, stop in _chunks(count, max(1, _CHUNK // widest)):

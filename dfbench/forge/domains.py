@@ -7,12 +7,12 @@ ranges once per clip and applied to both versions of the clip. So no setting dis
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 
-import av
 import cv2
 import numpy as np
 
+from dfbench.data import codecs
+from dfbench.data.codecs import jpeg
 from dfbench.forge import pixels
 
 
@@ -65,45 +65,12 @@ def record(versions: list[np.ndarray], times: np.ndarray, domain: Domain, rng: n
     return result
 
 
-def jpeg(frame: np.ndarray, quality: int) -> np.ndarray:
-    """Send one uint8 RGB frame through JPEG (4:2:0)."""
-    code = cv2.imencode(".jpg", frame[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    decoded = cv2.imdecode(code, cv2.IMREAD_COLOR)
-    assert decoded is not None
-    return decoded[:, :, ::-1]
-
-
 def h264(frames: np.ndarray, quantiser: int) -> np.ndarray:
     """Send frames through x264 at a constant quantiser.
 
     Every frame is a key frame, so a frame comes out the same whichever other frames are rendered with it.
     """
-    count, height, width = frames.shape[:3]
-    encoder = av.CodecContext.create("libx264", "w")
-    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
-    encoder.time_base, encoder.thread_count = Fraction(1, 25), 1
-    encoder.options = {
-        "preset": "veryfast",
-        "qp": str(quantiser),
-        "g": "1",
-        "threads": "1",
-        "x264-params": "cpu-independent=1",  # the same bits whatever vector instructions a processor has
-    }
-    decoder = av.CodecContext.create("h264", "r")
-    decoder.thread_count = 1
-    packets, pictures = [], []
-    for number, frame in enumerate(frames):
-        planes = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2YUV_I420).astype(np.uint8, copy=False)
-        picture = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-        picture.pts = number
-        packets += encoder.encode(picture)
-    packets += encoder.encode(None)
-    for packet in packets:
-        pictures += decoder.decode(packet)
-    pictures += decoder.decode(None)
-    if len(pictures) != count:
-        raise RuntimeError(f"H.264 gave {len(pictures)} of {count} frames back")
-    return np.stack([cv2.cvtColor(p.to_ndarray(), cv2.COLOR_YUV2RGB_I420) for p in pictures])
+    return codecs.h264(frames, preset="veryfast", qp=str(quantiser), g="1")
 
 
 def _grain(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> np.ndarray:

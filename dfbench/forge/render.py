@@ -15,6 +15,7 @@ from dfbench.forge.domains import Domain, record
 from dfbench.forge.face_swap import face_swap
 from dfbench.forge.reenactment import reenactment
 from dfbench.forge.self_blended import self_blended
+from dfbench.forge.token import token
 from dfbench.forge.upsampling import upsampling
 
 SEED = 5
@@ -31,12 +32,23 @@ FAMILIES: dict[str, tuple[int, Domain]] = {
     "self_blended": (2, Domain(jpeg=(60, 90), h264=(18, 26), video=0.5, soften=(0.0, 0.4), noise=(0.0, 2.0))),
 }
 
+# Families that the source has no training pictures of: only what was trained on others is tested on them.
+HELD_OUT: dict[str, tuple[int, Domain]] = {
+    "token": (6, Domain(jpeg=(70, 92), h264=(16, 25), video=0.6, soften=(0.0, 0.3), noise=(0.0, 2.0))),
+}
+_EVERY = FAMILIES | HELD_OUT
+
 _CLIP, _FORGERY, _DONOR, _CAMERA = range(4)
 
 
 def families() -> tuple[str, ...]:
     """The five forgery families, in the order of the default benchmark."""
     return tuple(FAMILIES)
+
+
+def held_out() -> tuple[str, ...]:
+    """The families that nothing is trained on."""
+    return tuple(HELD_OUT)
 
 
 def identities(split: str | None = None) -> tuple[str, ...]:
@@ -62,7 +74,7 @@ def render(identity: str, family: str, frames: Sequence[int] = FEW) -> list[tupl
 
     Args:
         identity: a name from :func:`identities`.
-        family: a name from :func:`families`.
+        family: a name from :func:`families` or :func:`held_out`.
         frames: frame numbers, 0 … 15; a frame's pixels do not depend on which other frames are asked for.
 
     Returns:
@@ -100,8 +112,8 @@ def render_clip(
     Args:
         recorded: False leaves out camera and codec, so that both versions are equal outside the mask.
     """
-    if family not in FAMILIES:
-        raise unknown("family", family, FAMILIES)
+    if family not in _EVERY:
+        raise unknown("family", family, _EVERY)
     times = np.asarray(frames, np.int64)
     clip = make_clip(pack.portrait(identity), _rng(identity, family, _CLIP), times)
     rng = _rng(identity, family, _FORGERY)
@@ -109,16 +121,16 @@ def render_clip(
         other = pack.portrait(donor(identity))
         fake, mask = face_swap(clip.frames, clip.landmarks, rng, other.image, other.landmarks[:, :2], times)
     else:
-        forge = {f.__name__: f for f in (reenactment, upsampling, autoencoder, self_blended)}[family]
+        forge = {f.__name__: f for f in (reenactment, upsampling, autoencoder, self_blended, token)}[family]
         fake, mask = forge(clip.frames, clip.landmarks, rng, times)
     if not recorded:
         return clip.frames, fake, mask
-    clean, fake = record([clip.frames, fake], times, FAMILIES[family][1], _rng(identity, family, _CAMERA))
+    clean, fake = record([clip.frames, fake], times, _EVERY[family][1], _rng(identity, family, _CAMERA))
     return clean, fake, mask
 
 
 def _rng(identity: str, family: str, purpose: int) -> np.random.Generator:
-    return np.random.default_rng([SEED, pack.seed(identity), FAMILIES[family][0], purpose])
+    return np.random.default_rng([SEED, pack.seed(identity), _EVERY[family][0], purpose])
 
 
 def _shape(identity: str) -> np.ndarray:

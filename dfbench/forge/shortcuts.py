@@ -115,7 +115,7 @@ def main() -> None:
     people = [*render.identities("train"), *render.identities(args.split)]
     print(f"| family | {' | '.join(name.replace('_', ' ') for name in FEATURES)} |")
     print("|---" * (len(FEATURES) + 1) + "|")
-    for family in render.families():
+    for family in (*render.families(), *render.held_out()):
         scores = table(family, people, args.split, args.workers)
         print(f"| {family} | {' | '.join(f'{score:.2f}' for score in scores.values())} |", flush=True)
 

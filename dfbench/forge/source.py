@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dfbench.data import codecs
 from dfbench.data.pictures import Inspection
 from dfbench.data.samples import SPLITS, Samples
 from dfbench.data.workers import Progress, cores, map_chunks
@@ -29,7 +30,9 @@ _TABLE, _DIGEST = "samples.parquet", "sha256"
 
 
 class ForgeSource:
-    """Synthetic portraits under the five forgery families, all rendered by this package.
+    """Synthetic portraits under the five forgery families and the held-out one, all rendered by this package.
+
+    Of the held-out family there are no training pictures.
 
     Args:
         root: not used; the source needs none.
@@ -85,9 +88,7 @@ class ForgeSource:
 
     def read(self, sample: str) -> np.ndarray:
         """Pixels of one picture, uint8 (112, 112, 3)."""
-        from dfbench.data.store import PixelStore
-
-        return PixelStore(self._folder).fetch(np.array([self._rows[sample]]))[0].numpy()
+        return self._store.fetch(np.array([self._rows[sample]]))[0].numpy()
 
     def stamp(self, sample: str) -> str:
         """The picture's hash, which :meth:`prepare` has verified."""
@@ -114,8 +115,9 @@ class ForgeSource:
 
     @property
     def _jobs(self) -> list[tuple[str, str]]:
-        people = [name for split in SPLITS for name in pack.identities(split)[: self.people]]
-        return [(family, person) for family in render.families() for person in people]
+        people = {split: pack.identities(split)[: self.people] for split in SPLITS}
+        trained = [(family, name) for family in render.families() for split in SPLITS for name in people[split]]
+        return trained + [(family, name) for family in render.held_out() for name in (*people["val"], *people["test"])]
 
     @property
     def _variant(self) -> str:
@@ -127,6 +129,12 @@ class ForgeSource:
         return cache_root() / "forge" / f"{self._variant}-{some}{_version()}"
 
     @cached_property
+    def _store(self) -> PixelStore:
+        from dfbench.data.store import PixelStore
+
+        return PixelStore(self._folder)
+
+    @cached_property
     def _table(self) -> Samples:
         return Samples.read(self._folder / _TABLE)
 
@@ -134,9 +142,16 @@ class ForgeSource:
     def _rows(self) -> dict[str, int]:
         return {name: row for row, name in enumerate(self._table.sample)}
 
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprint of the families that are trained on, which are the benchmark, and of the held-out one."""
+        table = self._table
+        unseen = np.isin(table.source, render.held_out())
+        parts = {"trained": ~unseen, "held_out": unseen}
+        return {name: table.take(np.flatnonzero(rows)).fingerprint() for name, rows in parts.items()}
+
     def _check_reference(self) -> None:
         reference = json.loads(REFERENCE.read_text(encoding="utf-8"))
-        if self.people is None and self._table.fingerprint() != reference[self._variant]:
+        if self.people is None and self.fingerprints() != reference[self._variant]:
             made_with = ", ".join(f"{name} {number}" for name, number in reference["made_with"].items())
             self.notes = [
                 "the rendered pictures are not bit for bit the published ones, which were made with "
@@ -150,7 +165,7 @@ def reference() -> dict[str, Any]:
     for clips in (False, True):
         source = ForgeSource(clips=clips)
         source.prepare()
-        result[source._variant] = source.samples().fingerprint()
+        result[source._variant] = source.fingerprints()
     return result
 
 
@@ -177,14 +192,14 @@ def _render(shared: tuple[list[tuple[str, str]], tuple[int, ...], Path], start: 
 
 
 def _version() -> str:
-    """A hash that changes whenever a picture could: of the pack, the code of this folder and the libraries' versions.
+    """A hash that changes whenever a picture could: of the pack, this folder's code, the codecs and library versions.
 
     It names the cached rendering. Even after a change of a comment in that code, everything is rendered again; the data
     fingerprint, a hash of the pictures themselves, then stays the same.
     """
     digest = hashlib.sha256()
     folder = Path(__file__).parent
-    for path in sorted([*folder.glob("*.py"), *(folder / "pack").glob("*")]):
+    for path in [*sorted([*folder.glob("*.py"), *(folder / "pack").glob("*")]), Path(codecs.__file__)]:
         if path.name not in (Path(__file__).name, REFERENCE.name, "shortcuts.py"):
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     digest.update(json.dumps([version(name) for name in PACKAGES]).encode())

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import dfbench
 from dfbench.benchmarks import packaged
-from dfbench.benchmarks.schema import Scope, read_stream_file
+from dfbench.benchmarks.schema import Citation, Scope, read_stream_file
 from dfbench.plugins import OWN, registry
 from dfbench.records.record import Record
 
@@ -35,6 +35,7 @@ class Benchmark:
 
     description: str = ""
     scope: Scope | None = None
+    citation: Citation | None = None
 
     @property
     def badge(self) -> str:
@@ -84,9 +85,11 @@ def benchmark(records: Sequence[Record]) -> Benchmark:
     if path := packaged().get(first.data.benchmark):
         spec, experiences = read_stream_file(path)
         if [each.name for each in experiences] == first.names:
-            return Benchmark(spec.description, spec.scope)
-    described = [r.data for r in records if r.data.description or r.data.scope]
-    return Benchmark(described[0].description, described[0].scope) if described else Benchmark()
+            return Benchmark(spec.description, spec.scope, spec.citation)
+    described = [r.data for r in records if r.data.description or r.data.scope or r.data.citation]
+    if not described:
+        return Benchmark()
+    return Benchmark(described[0].description, described[0].scope, described[0].citation)
 
 
 def strategy(name: str) -> Strategy | None:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfbench.errors import DataError, DfbenchError
+from dfbench.evaluation.further import figures, parts_of
 from dfbench.evaluation.scores import Scores
-from dfbench.evaluation.summary import evaluate
-from dfbench.evaluation.uncertainty import data_key, uncertainty
+from dfbench.evaluation.uncertainty import data_key
 from dfbench.publish.board.manifest import update_manifest
 from dfbench.publish.verification.checks import difference
 from dfbench.publish.verification.samples import SampleCheck
@@ -64,12 +64,12 @@ def convert(paths: Sequence[Path], registry: Registry, benchmark: str | None = N
 def _converted(run: FinishedRun, check: SampleCheck) -> tuple[Record, Scores]:
     record = run.record
     scores = check.with_identities(record, run.scores)
-    names, classes = record.names, len(record.data.classes)
-    summary = evaluate(scores, names, record.headline, classes)
-    if wrong := difference(dict(record.metrics), summary["metrics"], "metrics"):
+    parts, key = parts_of(scores, record.tested), data_key(record.data.fingerprint, record.spec.split)
+    found = figures(parts, record.tested, record.headline, len(record.data.classes), key)
+    if wrong := difference(dict(record.metrics), found["metrics"], "metrics"):
         raise DataError(f"{run.path}: {wrong}")
-    drawn = uncertainty(scores, names, record.headline, classes, data_key(record.data.fingerprint, record.spec.split))
-    document = record.document() | {"uncertainty": drawn, "scores_sha256": scores.digest()}
+    drawn = {name: found[name] for name in ("uncertainty", "generalisation", "robustness")}
+    document = record.document() | drawn | {"scores_sha256": scores.digest()}
     return Record.parse(document, run.path), scores
 
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 COLUMN, PAGE = 3.5, 7.16
 """Widths in inches of one and of two columns (IEEE)."""
 
+GAP = 0.4
+"""Between experiences and unseen sets in a matrix, as a share of a cell."""
+
 INK, FAINT, GRID = "#1f2933", "#5b6770", "#dde2e6"
 """Text and axes, lesser text, grid lines. A page may put colours of its own in their place."""
 
@@ -140,6 +143,13 @@ class Panel:
     """float64 (T, T), nan where there is nothing."""
     spread: np.ndarray | None = None
     """Written below each value."""
+    unseen: np.ndarray | None = None
+    """float64 (T, U), the same of sets that are never trained on: columns after a gap."""
+
+    @property
+    def whole(self) -> np.ndarray:
+        """All values, float64 (T, T + U)."""
+        return self.matrix if self.unseen is None else np.hstack([self.matrix, self.unseen])
 
 
 def matrix_figure(records: Sequence[Record], path: Path) -> None:
@@ -155,34 +165,59 @@ def matrix_figure(records: Sequence[Record], path: Path) -> None:
     if kind not in ("png", "svg", "pdf"):
         raise UsageError(f"{path}: a figure is written as .png, .svg or .pdf")
     panels = []
+    sets = common_unseen(records)
     for record in records:
         spec, forgetting = record.spec, record.metrics.get("forgetting")
         lost = "" if forgetting is None else f", forgetting {number(forgetting)}"
         title = f"{spec.detector} · {spec.strategy} · seed {spec.seed}"
-        panels.append(Panel(title, f"average {number(record.average)}{lost}", record.R()))
+        unseen = unseen_matrix(record) if sets else None
+        panels.append(Panel(title, f"average {number(record.average)}{lost}", record.R(), unseen=unseen))
     with style():
-        figure = draw_matrices(panels, records[0].names, records[0].headline)
+        figure = draw_matrices(panels, records[0].names, records[0].headline, sets)
         write_whole(path, rendered(figure, kind, names=records[0].names))
 
 
-def draw_matrices(panels: Sequence[Panel], names: Sequence[str], metric: str) -> Figure:
-    """R matrices as heat maps on one colour scale, as many in a row as a page is wide."""
-    size = len(names)
+def common_unseen(records: Sequence[Record]) -> list[str]:
+    """The sets that all of these were tested on and never trained on; none where they differ."""
+    found = [record.unseen_names for record in records]
+    return found[0] if all(names == found[0] for names in found) else []
+
+
+def unseen_matrix(record: Record) -> np.ndarray | None:
+    """The headline metric on unseen sets after each training, float64 (T, U), nan where it was not measured."""
+    if record.generalisation is None:
+        return None
+    return np.array(record.generalisation.matrix[record.headline], dtype=float)
+
+
+def draw_matrices(panels: Sequence[Panel], names: Sequence[str], metric: str, unseen: Sequence[str] = ()) -> Figure:
+    """R matrices as heat maps on one colour scale, as many in a row as a page is wide.
+
+    Args:
+        panels: The matrices.
+        names: Of the experiences.
+        metric: The headline.
+        unseen: Names of the columns after the gap.
+    """
+    places = [*range(len(names)), *(len(names) + GAP + k for k in range(len(unseen)))]
+    size, wide = len(names), places[-1] + 1
     cell = 0.44 if all(panel.spread is None for panel in panels) else 0.48
-    longest = max(map(cell_len, names))
-    side, label = cell * size, min(0.055 * longest, 1.4)
-    columns = min(len(panels), max(1, int((PAGE - label - 0.9) / (side + 0.35))))
+    longest = max(map(cell_len, [*names, *unseen]))
+    side, across, label = cell * size, cell * wide, min(0.055 * longest, 1.4)
+    columns = min(len(panels), max(1, int((PAGE - label - 0.9) / (across + 0.35))))
     rows = -(-len(panels) // columns)
     named = 2 if rows > 1 and len(panels) % columns else 1  # where the last row is short, the one above has names too
-    figure = new_figure((side + 0.35) * columns + label + 0.9, (side + 0.65) * rows + (0.6 * label + 0.2) * named + 0.4)
-    finite = np.concatenate([panel.matrix[np.isfinite(panel.matrix)] for panel in panels])
+    figure = new_figure(
+        (across + 0.35) * columns + label + 0.9, (side + 0.65) * rows + (0.6 * label + 0.2) * named + 0.4
+    )
+    finite = np.concatenate([panel.whole[np.isfinite(panel.whole)] for panel in panels])
     middle = heat.middle(metric, finite.tolist())
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for axis in axes.flat[len(panels) :]:
         axis.remove()
     for index, panel in enumerate(panels):
         axis = axes.flat[index]
-        image = _heat_map(axis, panel, names, middle)
+        image = _heat_map(axis, panel, names, unseen, middle)
         axis.set_gid(f"matrix-{index + 1}")
         if index % columns == 0:
             axis.set_ylabel("after training on")
@@ -195,39 +230,41 @@ def draw_matrices(panels: Sequence[Panel], names: Sequence[str], metric: str) ->
     bar.outline.set_visible(False)  # type: ignore[operator]
     bar.ax.set_ylim(np.floor(10 * finite.min(initial=middle)) / 10, 1.0)
     chance = "pale: chance · " if middle == 0.5 else ""
-    figure.supxlabel(f"{chance}{heat.FRAMED} · {heat.SMALLER}", fontsize=6.5, color=FAINT, x=0.01, ha="left")
+    apart = " · after the gap: never trained on" if unseen else ""
+    figure.supxlabel(f"{chance}{heat.FRAMED} · {heat.SMALLER}{apart}", fontsize=6.5, color=FAINT, x=0.01, ha="left")
     return figure
 
 
-def _heat_map(axis: Axes, panel: Panel, names: Sequence[str], middle: float) -> Any:
+def _heat_map(axis: Axes, panel: Panel, names: Sequence[str], unseen: Sequence[str], middle: float) -> Any:
     """The colours and marks of :mod:`dfbench.publish.heat`, as on the leaderboard."""
     from matplotlib.collections import PatchCollection
     from matplotlib.colors import LinearSegmentedColormap, Normalize
     from matplotlib.patches import Rectangle
 
-    matrix, size = panel.matrix, len(names)
+    matrix, size = panel.whole, len(names)
+    places = [*range(size), *(size + GAP + k for k in range(len(unseen)))]
     stops = [(stop, tuple(part / 255 for part in rgb)) for stop, rgb in heat.STOPS]
     known = np.argwhere(np.isfinite(matrix)).tolist()
     # Rectangles, not an image: they stay sharp in print. Few colours, so that the bar is not rastered either.
-    sides = [0.76 if j > i else 0.96 for i, j in known]
+    sides = [(i, j, 0.76 if j > i else 0.96) for i, j in known]
     image = PatchCollection(
-        [Rectangle((j - side / 2, i - side / 2), side, side) for (i, j), side in zip(known, sides, strict=True)],
+        [Rectangle((places[j] - side / 2, i - side / 2), side, side) for i, j, side in sides],
         cmap=LinearSegmentedColormap.from_list("dfbench", stops, N=128),
         norm=Normalize(2 * middle - 1, 1.0), edgecolors="none",
     )  # fmt: skip
     image.set_array([matrix[i, j] for i, j in known])
     axis.add_collection(image)
-    axis.set(aspect="equal", xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
+    axis.set(aspect="equal", xlim=(-0.5, places[-1] + 0.5), ylim=(size - 0.5, -0.5))
     for i, j in known:
         value = matrix[i, j]
         text = f"{value:.2f}"
-        if panel.spread is not None and np.isfinite(panel.spread[i, j]):
+        if panel.spread is not None and j < size and np.isfinite(panel.spread[i, j]):
             text += f"\n±{panel.spread[i, j]:.2f}"
         ink = heat.ink(heat.colour(heat.position(value, middle)))
-        axis.text(j, i, text, ha="center", va="center", color=ink, fontsize=7, linespacing=1.1)
+        axis.text(places[j], i, text, ha="center", va="center", color=ink, fontsize=7, linespacing=1.1)
         if i == j:
             axis.add_patch(Rectangle((j - 0.46, i - 0.46), 0.92, 0.92, fill=False, edgecolor=INK, linewidth=1.2))
-    axis.set_xticks(range(size), names, rotation=35, ha="right", rotation_mode="anchor")
+    axis.set_xticks(places, [*names, *unseen], rotation=35, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(size), names)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)

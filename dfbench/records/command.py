@@ -12,7 +12,7 @@ from dfbench.benchmarks.schema import read_stream_file
 from dfbench.errors import DfbenchError
 from dfbench.plugins import Registry
 from dfbench.records.record import Record
-from dfbench.records.spec import DETECTOR_BUDGET, MEASURES, STRATEGY_PREFIX, RunSpec, parse_settings
+from dfbench.records.spec import DETECTOR_BUDGET, FURTHER, MEASURES, STRATEGY_PREFIX, RunSpec, parse_settings
 
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 """Characters that JSON holds as they are, and YAML takes for a line break or refuses (YAML 1.2, section 5.1)."""
@@ -58,8 +58,11 @@ def command(record: Record) -> str:
     words = ["dfbench", "eval", "-d", spec.detector, "--preset", spec.preset, "-s", spec.strategy]
     words += ["-b", spec.benchmark, "--seed", str(spec.seed)]
     words += ["--split", spec.split] * (spec.split != "test") + ["--device", record.environment.device]
-    for option, value in (("tune", ",".join(spec.tuned)), *((name, getattr(spec, name)) for name in MEASURES)):
+    measures = [(name, getattr(spec, name)) for name in MEASURES if name not in FURTHER]
+    measures.append(("skip_tests", ",".join(spec.skipped_tests)))
+    for option, value in (("tune", ",".join(spec.tuned)), *measures):
         words += [f"--{option.replace('_', '-')}", str(value)] * bool(value)
+    words += ["--allow-leaks"] * bool(record.data.allowed_leaks)
     for setting in settings:
         words += ["--set", setting]
     threads = record.environment.threads

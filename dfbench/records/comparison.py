@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,20 @@ def intransigence(record: Record, others: Sequence[Record]) -> Intransigence | N
     return Intransigence([continual.defined(v) for v in each.tolist()], mean, bound_run.run, so_far)
 
 
+FURTHER = {
+    "generalisation": "generalisation is not comparable: the runs scored different unseen sets",
+    "robustness": "robustness is not comparable: the runs scored different degraded copies",
+}
+"""Metrics of what is tested next to the experiences, and what is said where runs differ in that."""
+
+
+def _sets(name: str) -> Callable[[Record], tuple[object, ...]]:
+    """What a record's figure of that name is the mean over; () where it has none."""
+    if name == "generalisation":
+        return lambda record: tuple((each.name, *each.test.items()) for each in record.data.unseen)
+    return lambda record: tuple((each.of, each.kind, each.level, *each.test.items()) for each in record.data.perturbed)
+
+
 STAND_INS = {
     True: "* a stand-in: against a run that kept all data so far, with more training than one budget",
     False: "** a stand-in: against a run on all data at once, which has seen later experiences too",
@@ -205,7 +219,8 @@ class Comparison:
         """Names of the metrics that are compared."""
         average = f"average_{self.records[0].headline}"
         shown = [average, "average_accuracy", "forgetting", "af", "bwt", "learning_accuracy"]
-        return list(dict.fromkeys(shown))
+        further = [name for name in FURTHER if any(getattr(record, name) for record in self.records)]
+        return [*dict.fromkeys(shown), *further]
 
     @property
     def columns(self) -> list[str]:
@@ -243,6 +258,7 @@ class Comparison:
         kinds = {missed.so_far for missed in self.intransigence if missed}
         return [
             *(note for so_far, note in STAND_INS.items() if so_far in kinds),
+            *(note for name, note in FURTHER.items() if len({*map(_sets(name), self.records)} - {()}) > 1),
             self.sentence,
             *map(str, self.left_out),
         ]

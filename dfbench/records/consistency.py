@@ -23,6 +23,8 @@ def _problems(record: Any) -> Iterator[str]:
     yield from _matrices(record)
     yield from _lengths(record)
     yield from _mid_training(record)
+    yield from _generalisation(record)
+    yield from _robustness(record)
     if record.compute is not None:
         forward, backward, passes = sum(record.compute.forward), sum(record.compute.backward), record.compute.passes
         if abs((forward + 2 * backward) / 3 - passes) > 0.051:  # recorded to one decimal
@@ -104,3 +106,78 @@ def _mid_training(record: Any) -> Iterator[str]:
             yield f"mid_training.{i}: not a training or not {size} experiences of this record"
         if point.metric in FRACTIONS and any(value is not None and not 0 <= value <= 1 for value in point.values):
             yield f"mid_training.{i}: a value outside 0 to 1"
+
+
+def _generalisation(record: Any) -> Iterator[str]:
+    size, sets, found = len(record.data.experiences), record.data.unseen, record.generalisation
+    if bool(sets) != (found is not None):
+        yield "generalisation and data.unseen do not go together: the record has one of the two"
+    if found is None or not sets:
+        return
+    names = [each.name for each in sets]
+    if len({*names, *(e.name for e in record.data.experiences)}) < len(names) + size:
+        yield "data.unseen: a name is there twice"
+    yield from _of_classes(record, "data.unseen", sets)
+    for part, rows_of in (("untrained", {n: [v] for n, v in found.untrained.items()}), ("matrix", found.matrix)):
+        if record.headline not in rows_of:
+            yield f"generalisation.{part} lacks the headline metric {record.headline!r}"
+        for name, rows in rows_of.items():
+            if len(rows) != (size if part == "matrix" else 1) or any(len(row) != len(names) for row in rows):
+                yield f"generalisation.{part} {name!r}: not one column per unseen set, and one row per experience"
+            yield from _fractions(f"generalisation.{part} {name!r}", name, [v for row in rows for v in row])
+    if [entry.get("set") for entry in found.per_set] != names:
+        yield "generalisation.per_set does not name the unseen sets in their order"
+    yield from _figures("generalisation", found, len(names), ("set",))
+
+
+def _robustness(record: Any) -> Iterator[str]:
+    copies, found = record.data.perturbed, record.robustness
+    if bool(copies) != (found is not None):
+        yield "robustness and data.perturbed do not go together: the record has one of the two"
+    if (record.data.unseen or copies) and record.spec.further_tests is None:
+        yield "spec.further_tests: missing, though data.unseen or data.perturbed names tests"
+    if found is None or not copies:
+        return
+    kinds, levels = (list(dict.fromkeys(getattr(each, name) for each in copies)) for name in ("kind", "level"))
+    every = [(e.name, kind, level) for e in record.data.experiences for kind in kinds for level in levels]
+    stated = [(each.of, each.kind, each.level) for each in copies]
+    if stated != every:
+        yield "data.perturbed: not each experience in each kind and level, in this order"
+    yield from _of_classes(record, "data.perturbed", copies)
+    for part in (found.by_kind, found.clean):
+        if record.headline not in part:
+            yield f"robustness lacks the headline metric {record.headline!r}"
+    for name, by_kind in found.by_kind.items():
+        if {*by_kind} != {*kinds} or any({*row} != {str(level) for level in levels} for row in by_kind.values()):
+            yield f"robustness.by_kind {name!r}: not the kinds and levels of data.perturbed"
+        yield from _fractions(
+            f"robustness.by_kind {name!r}", name, [v for row in by_kind.values() for v in row.values()]
+        )
+    for name, value in found.clean.items():
+        yield from _fractions(f"robustness.clean {name!r}", name, [value])
+    if [(entry.get("of"), entry.get("kind"), entry.get("level")) for entry in found.per_set] != stated:
+        yield "robustness.per_set does not name the degraded copies in their order"
+    yield from _figures("robustness", found, len(copies), ("of", "kind"))
+
+
+def _of_classes(record: Any, where: str, sets: Sequence[Any]) -> Iterator[str]:
+    for i, each in enumerate(sets):
+        if unknown := sorted(set(each.test) - set(record.data.classes)):
+            yield f"{where}.{i}.test: {unknown[0]!r} is not a class of the data"
+
+
+def _fractions(where: str, name: str, values: Sequence[float | None]) -> Iterator[str]:
+    if name in FRACTIONS and any(value is not None and not 0 <= value <= 1 for value in values):
+        yield f"{where} has a value outside 0 to 1"
+
+
+def _figures(where: str, found: Any, size: int, names: Sequence[str]) -> Iterator[str]:
+    """What both parts have: figures per set, and intervals."""
+    for i, entry in enumerate(found.per_set):
+        for key, value in entry.items():
+            if key not in names and isinstance(value, str):
+                yield f"{where}.per_set.{i}.{key}: {value[:40]!r} is not a number"
+            if key in FRACTIONS and not isinstance(value, str):
+                yield from _fractions(f"{where}.per_set.{i}.{key}", key, [value])
+    if len(found.uncertainty.per_set) != size:
+        yield f"{where}.uncertainty.per_set: {len(found.uncertainty.per_set)} intervals for {size} sets"

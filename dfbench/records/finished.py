@@ -89,8 +89,10 @@ class FinishedRun:
     @cached_property
     def replicates(self) -> np.ndarray:
         """R of every bootstrap replicate, float64 (1000, T, T); replicate b of two runs on the same data is paired."""
+        from dfbench.evaluation.further import parts_of
         from dfbench.evaluation.uncertainty import data_key, replicates
 
         record = self.record
         data = data_key(record.spec.data_fingerprint, record.spec.split)
-        return replicates(self.scores, record.names, record.headline, len(record.data.classes), data)
+        own = parts_of(self.scores, record.tested).experiences
+        return replicates(own, record.names, record.headline, len(record.data.classes), data)

@@ -13,9 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
-from dfbench.benchmarks.schema import Description, Scope
+from dfbench.benchmarks.schema import Citation, Description, Kind, Level, Scope
 from dfbench.documents import read_json
 from dfbench.errors import DataError, PluginError, first_problem
 from dfbench.files import write_json
@@ -25,6 +34,7 @@ from dfbench.records.spec import RunSpec
 
 if TYPE_CHECKING:
     from dfbench.benchmarks.stream import Stream
+    from dfbench.evaluation.further import Tested
     from dfbench.evaluation.scores import Scores
 
 SCHEMA_VERSION = 2
@@ -68,6 +78,25 @@ class ExperienceData(_Part):
     test: dict[Name, Count] = {}
 
 
+class UnseenData(_Part):
+    """A set that is tested and never trained on."""
+
+    name: Name
+    test: dict[Name, Count]
+    """Class → samples."""
+
+
+class PerturbedData(_Part):
+    """A degraded copy of an experience's test set, or of a part of it."""
+
+    of: Name
+    """The experience."""
+    kind: Kind
+    level: Level
+    test: dict[Name, Count]
+    """Class → units that were scored."""
+
+
 class Data(_Part):
     """What a run was trained and tested on."""
 
@@ -81,6 +110,19 @@ class Data(_Part):
     """What the benchmark is, as its file says."""
     scope: Scope | None = None
     """What its results speak of; None where its file does not say."""
+    unseen: list[UnseenData] = []
+    """Scored next to the experiences; in the scores they follow these, as ``perturbed`` follows them."""
+    perturbed: list[PerturbedData] = []
+    citation: Citation | None = None
+    """Where the protocol comes from; absent where its file does not say."""
+    allowed_leaks: list[Name] = []
+    """Leaks and wrong labels that ``--allow-leaks`` let through, a line each; absent where there were none."""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Documents of runs without these keep the form that they had before there were such."""
+        document: dict[str, Any] = whole(self)
+        return {k: v for k, v in document.items() if v or k not in ("citation", "allowed_leaks")}
 
 
 class Input(_Part):
@@ -149,6 +191,8 @@ class Seconds(_Part):
     evaluate: list[Amount]
     mid_training: list[Amount] = []
     """Spent in each training on scoring test sets; not part of ``train``."""
+    perturbed: Amount | None = None
+    """Spent on scoring degraded copies; None where there are none, or an earlier process scored them."""
     total: Amount
 
 
@@ -203,6 +247,41 @@ class Uncertainty(_Part):
     replicates: str | None
 
 
+class FurtherUncertainty(_Part):
+    """Percentile intervals of the final network's figures on unseen sets, or on degraded copies."""
+
+    unit: Literal["identity", "video", "sample"]
+    metric: Name
+    count: Count
+    level: float
+    average: Interval | None
+    per_set: list[Interval | None]
+
+
+class Generalisation(_Part):
+    """Figures on the sets of ``data.unseen``; see :mod:`dfbench.evaluation.further`."""
+
+    untrained: dict[Name, list[Figure | None]]
+    """Metric → one value per set, before any training."""
+    matrix: dict[Name, Matrix]
+    """Metric → T rows (trained up to) of U columns (tested on)."""
+    per_set: list[dict[Name, Figure | int | str | None]]
+    """The final network's figures on each set, as ``per_experience``."""
+    uncertainty: FurtherUncertainty
+
+
+class Robustness(_Part):
+    """Figures of the final network on the copies of ``data.perturbed``; see :mod:`dfbench.evaluation.further`."""
+
+    by_kind: dict[Name, dict[Kind, dict[Annotated[str, Field(pattern="^[1-5]$")], Figure | None]]]
+    """Metric → kind → level → mean over the experiences."""
+    clean: dict[Name, Figure | None]
+    """Metric → mean over the experiences of the same samples undegraded."""
+    per_set: list[dict[Name, Figure | int | str | None]]
+    """The figures on each copy."""
+    uncertainty: FurtherUncertainty
+
+
 class Verification(_Part):
     """What ``dfbench verify --write`` found."""
 
@@ -239,6 +318,10 @@ class Record(_Part):
     per_experience: list[dict[Name, Figure | int | str | None]]
     """The final network's figures on each test set."""
     uncertainty: Uncertainty
+    generalisation: Generalisation | None = None
+    """On sets that are never trained on; None where none was scored. Computed from the scores, as is the next one."""
+    robustness: Robustness | None = None
+    """On degraded copies of the test sets."""
     data: Data
     input: Input
     detector: DetectorFacts
@@ -288,16 +371,23 @@ class Record(_Part):
         Raises:
             PluginError: A metric failed; the scores are stored, and the same command goes on from there.
         """
-        from dfbench.evaluation.summary import evaluate
-        from dfbench.evaluation.uncertainty import data_key, uncertainty
+        from dfbench.evaluation.further import figures, parts_of, tested_of
+        from dfbench.evaluation.uncertainty import data_key
 
         names, classes = [e.name for e in stream.experiences], len(stream.classes)
-        summary = evaluate(scores, names, stream.metric, classes)
+        data = _described(stream, spec.split)
+        tested = tested_of(names, [each["name"] for each in data["unseen"]], stream.perturb)
+        parts = parts_of(scores, tested)
+        data["perturbed"] = [
+            {**each._asdict(), "test": _counts(group.labels, stream)}
+            for each, group in zip(tested.copies, parts.copies, strict=True)
+        ]
+        key = data_key(spec.data_fingerprint, spec.split)
+        summary = figures(parts, tested, stream.metric, classes, key)
         if classes == 2:
-            size = len(names)
-            further = {n: matrix_of(n, m, scores, size) for n, m in metrics.items() if n not in summary["matrix"]}
+            own, size = parts.experiences, len(names)
+            further = {n: matrix_of(n, m, own, size) for n, m in metrics.items() if n not in summary["matrix"]}
             summary["matrix"] = {**summary["matrix"], **further}
-        drawn = uncertainty(scores, names, stream.metric, classes, data_key(spec.data_fingerprint, spec.split))
         return cls.parse(
             {
                 "schema": SCHEMA_VERSION,
@@ -306,8 +396,7 @@ class Record(_Part):
                 "spec": spec,
                 "identity": spec.identity,
                 **summary,
-                "uncertainty": drawn,
-                "data": _described(stream),
+                "data": data,
                 "scores_sha256": scores.digest(),
                 **facts,
             },
@@ -362,6 +451,19 @@ class Record(_Part):
     def names(self) -> list[str]:
         """The experiences, in order."""
         return [e.name for e in self.data.experiences]
+
+    @property
+    def tested(self) -> Tested:
+        """What its scores are on, in their order."""
+        from dfbench.evaluation.further import Copy, Tested
+
+        copies = [Copy(e.of, e.kind, e.level) for e in self.data.perturbed]
+        return Tested(self.names, self.unseen_names, copies)
+
+    @property
+    def unseen_names(self) -> list[str]:
+        """The sets that were scored and never trained on, in order."""
+        return [e.name for e in self.data.unseen]
 
     @property
     def average(self) -> float | None:
@@ -433,9 +535,9 @@ def _missing(path: Path, file: Path) -> str:
     return f"{file}: there is no record; the run may not be finished"
 
 
-def _described(stream: Stream) -> dict[str, Any]:
-    """The data of a stream: fingerprint, sizes by class, notes."""
-    labels = stream.samples.label
+def _described(stream: Stream, split: str) -> dict[str, Any]:
+    """The data of a stream: fingerprint, sizes by class, notes; of unseen sets the split that is scored."""
+    sets = stream.unseen and stream.unseen.having(split)
     return {
         "benchmark": stream.name,
         "fingerprint": stream.fingerprint,
@@ -443,14 +545,23 @@ def _described(stream: Stream) -> dict[str, Any]:
         "experiences": [
             {
                 "name": e.name,
-                **{
-                    split: {c: int((labels[rows] == k).sum()) for k, c in enumerate(stream.classes)}
-                    for split, rows in e.rows.items()
-                },
+                **{split: _counts(stream.samples.label[rows], stream) for split, rows in e.rows.items()},
             }
             for e in stream.experiences
         ],
+        "unseen": [
+            {"name": e.name, "test": _counts(sets.samples.label[e.rows[split]], stream)} for e in sets.experiences
+        ]
+        if sets is not None
+        else [],
         "notes": list(stream.notes),
         "description": stream.description,
         "scope": stream.scope,
+        "citation": stream.citation,
+        "allowed_leaks": [line[:300] for line in stream.allowed_leaks],
     }
+
+
+def _counts(labels: np.ndarray, stream: Stream) -> dict[str, int]:
+    """How many samples there are of each class."""
+    return {name: int((labels == k).sum()) for k, name in enumerate(stream.classes)}

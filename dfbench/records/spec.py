@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from dfbench.documents import MalformedError, load_yaml
 from dfbench.errors import DataError, UsageError, unknown
@@ -33,8 +33,10 @@ DETECTOR_BUDGET = ("epochs", "steps", "batch_size")
 SPEED = ("bf16", "channels_last", "compile")
 """What ``--tune`` may choose: autocast to bf16, the memory order of weights, ``torch.compile``."""
 Tuned = tuple[Literal["bf16", "channels_last", "compile"], ...]
-MEASURES = ("eval_every", "eval_samples")
+MEASURES = ("eval_every", "eval_samples", "further_tests", "skipped_tests")
 """Fields of a spec that change what a record says, and no weight."""
+FURTHER = ("further_tests", "skipped_tests")
+"""Those of them that are left out of a spec's JSON where they are empty."""
 
 
 class RunSpec(BaseModel):
@@ -64,6 +66,17 @@ class RunSpec(BaseModel):
     are the same without it, the record says less."""
     eval_samples: int | None = None
     """Test units of each experience in those evaluations; None: all."""
+    further_tests: str | None = None
+    """Fingerprint of what is tested next to the experiences; None: nothing is. See
+    :attr:`dfbench.benchmarks.stream.Stream.further_fingerprint`."""
+    skipped_tests: tuple[str, ...] = ()
+    """What of it the benchmark has and was not asked for."""
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the further tests where there are none, so that specs from before them keep their identity."""
+        document: dict[str, Any] = serialize(self)
+        return {name: value for name, value in document.items() if value or name not in FURTHER}
 
     @property
     def training(self) -> dict[str, Any]:

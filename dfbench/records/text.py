@@ -21,6 +21,8 @@ METRICS = {
     "fwt": "forward transfer (FWT)",
     "forgetting": "forgetting",
     "af": "average forgetting (AF)",
+    "generalisation": "generalisation (unseen sets)",
+    "robustness": "robustness (degraded copies)",
 }
 """Names of metrics in running text; one that a plugin brought is called as it is registered."""
 

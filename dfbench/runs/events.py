@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -136,6 +136,8 @@ class Evaluated(Event):
     metrics: Mapping[str, Mapping[str, float | None]]
     """metric → experience → value: the row of each R matrix; None where it is undefined."""
     seconds: float
+    unseen: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    """The same of sets that are never trained on; empty where there are none."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,8 @@ class EvaluationStarted(ProgressEvent):
     kind: ClassVar[str] = "evaluation_started"
     number: int
     trainings: int
+    what: str = ""
+    """What is scored next to the experiences: ``unseen sets``, ``degraded copies``; empty: these themselves."""
 
 
 @dataclass(frozen=True)

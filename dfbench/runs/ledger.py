@@ -18,6 +18,8 @@ class Ledger:
     """Seconds of scoring all test sets."""
     mid_training: list[float] = field(default_factory=list)
     """Seconds of scoring test sets during the training; empty where that is not asked for."""
+    perturbed: float | None = None
+    """Seconds of scoring degraded copies; None where that was not done, or by an earlier process."""
     steps: list[int] = field(default_factory=list)
     """Optimizer steps."""
     forward: list[int] = field(default_factory=list)
@@ -35,7 +37,8 @@ class Ledger:
     def seconds(self) -> dict[str, Any]:
         """The record's ``seconds``."""
         parts = {"train": self.train, "evaluate": self.evaluate, "mid_training": self.mid_training}
-        return {**parts, "total": sum(map(sum, parts.values()))}
+        total = sum(map(sum, parts.values())) + (self.perturbed or 0.0)
+        return {**parts, "perturbed": self.perturbed, "total": total}
 
     @property
     def compute(self) -> dict[str, Any] | None:

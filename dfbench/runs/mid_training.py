@@ -7,7 +7,6 @@ weights, bit for bit, as one without.
 
 from __future__ import annotations
 
-import copy
 import time
 from typing import Any
 
@@ -20,7 +19,7 @@ from dfbench.evaluation.scores import Scores
 from dfbench.evaluation.stability import stability
 from dfbench.evaluation.summary import group_metrics
 from dfbench.runs.events import EventStream, MidTrainingEvaluated
-from dfbench.runs.prediction import TestSets
+from dfbench.runs.prediction import TestSets, shares
 from dfbench.runs.randomness import restored
 from dfbench.training.template import LoopTemplate
 
@@ -103,27 +102,12 @@ def part_of(tests: TestSets, samples: int) -> TestSets:
 
     It depends on the data alone, so that runs of any seed are scored on the same.
     """
-    chosen = [_spread(tests.units.target[members], members, samples) for members in tests.members]
-    kept = np.unique(np.concatenate(chosen))
-    part = copy.copy(tests)
-    part.units = tests.units.take(kept)
-    part.members = [np.searchsorted(kept, members) for members in chosen]
-    part.loader = tests.loader.only(kept)
-    return part
+    return tests.part([_spread(tests.units.target[members], members, samples) for members in tests.members])
 
 
 def _spread(classes: np.ndarray, members: np.ndarray, samples: int) -> np.ndarray:
     """``samples`` of ``members``, in order, their classes as equal as their numbers allow."""
-    groups = [np.flatnonzero(classes == k) for k in np.unique(classes)]
-    takes = [0] * len(groups)
-    left = min(samples, len(members))
-    while left:  # a class at a time, until each has what it can give
-        for k, group in enumerate(groups):
-            if left and takes[k] < len(group):
-                takes[k] += 1
-                left -= 1
     picked = [
-        group[np.linspace(0, len(group) - 1, take).round().astype(int)]
-        for group, take in zip(groups, takes, strict=True)
+        group[np.linspace(0, len(group) - 1, take).round().astype(int)] for group, take in shares(classes, samples)
     ]
     return members[np.sort(np.concatenate(picked))]

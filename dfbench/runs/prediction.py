@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Iterable
 
@@ -21,11 +22,13 @@ from dfbench.training.detector import Detector
 EVAL_BATCH = 128
 
 
-def experience_units(detector: Detector, stream: Stream, split: str, training: bool) -> tuple[list[Units], list[str]]:
+def experience_units(
+    detector: Detector, stream: Stream, split: str, training: bool, what: str = "experience"
+) -> tuple[list[Units], list[str]]:
     """A detector's units of each experience, and lines for the user on what they leave out."""
     rows = {e.name: e.rows[split] for e in stream.experiences}
     make = functools.partial(detector.units, stream.samples, training=training)
-    return units_of_experiences(make, stream.samples, rows, split, stream.classes)
+    return units_of_experiences(make, stream.samples, rows, split, stream.classes, what)
 
 
 class TestSets:
@@ -37,14 +40,23 @@ class TestSets:
         pixels: Of all samples of the stream.
         device: Where predictions are made.
         split: ``test``, or ``val`` to choose hyperparameters.
+        what: What errors call an experience.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks
 
-    def __init__(self, detector: Detector, stream: Stream, pixels: Pixels, device: torch.device, split: str) -> None:
-        parts, self.notices = experience_units(detector, stream, split, training=False)
+    def __init__(
+        self,
+        detector: Detector,
+        stream: Stream,
+        pixels: Pixels,
+        device: torch.device,
+        split: str,
+        what: str = "experience",
+    ) -> None:
+        parts, self.notices = experience_units(detector, stream, split, False, what)
         self.detector = detector
-        self.names = stream.samples.sample
+        self.names = stream.samples.texts("sample")
         self.videos = video_keys(stream.samples)
         self.identities = stream.identities
         every = concat(parts)
@@ -66,18 +78,47 @@ class TestSets:
         progress: Callable[[int, int], None] | None = None,
     ) -> np.ndarray:
         """Class probabilities, float32 (units, classes); see :func:`class_probabilities`."""
-        batches = torch.arange(len(self.units)).split(EVAL_BATCH)
+        batches = self.batches
         done = None if progress is None else lambda count: progress(count, len(batches))
         return class_probabilities(self.detector, model, self.loader.stream(batches), autocast, done)
 
-    def add_scores(self, scores: Scores, trained_on: int, probabilities: np.ndarray) -> None:
-        """One group of rows for every experience's test set, cut from one prediction of all of them."""
-        first = self.units.rows.reshape(len(self.units), -1)[:, 0]
+    @property
+    def batches(self) -> list[torch.Tensor]:
+        """Ids of all units, as they are predicted together."""
+        return list(torch.arange(len(self.units)).split(EVAL_BATCH))
+
+    @property
+    def first_rows(self) -> np.ndarray:
+        """The first sample of each unit, whose name is the unit's: rows, int64 (units,)."""
+        return self.units.rows.reshape(len(self.units), -1)[:, 0]
+
+    def part(self, chosen: list[np.ndarray]) -> TestSets:
+        """Some units of each experience (ids of ours, sorted), to be scored in the same way."""
+        kept = np.unique(np.concatenate(chosen))
+        part = copy.copy(self)
+        part.units = self.units.take(kept)
+        part.members = [np.searchsorted(kept, members) for members in chosen]
+        part.loader = self.loader.only(kept)
+        return part
+
+    def add_scores(
+        self, scores: Scores, trained_on: int, probabilities: np.ndarray, places: Iterable[int] | None = None
+    ) -> None:
+        """One group of rows for every experience's test set, cut from one prediction of all of them.
+
+        Args:
+            scores: Receives them.
+            trained_on: Row of R.
+            probabilities: As :meth:`predict` returns them.
+            places: ``tested_on`` of each test set; their numbers unless given.
+        """
+        first = self.first_rows
         two_class = probabilities.shape[1] == 2
-        for tested_on, members in enumerate(self.members):
+        places = range(len(self.members)) if places is None else places
+        for tested_on, members in zip(places, self.members, strict=True):
             rows, p = first[members], probabilities[members]
             predicted = p.argmax(1)
-            names, videos = self.names[rows], self.videos[rows]
+            names, videos = self.names.take(rows).objects.tolist(), self.videos[rows]
             scores.append(
                 trained_on,
                 tested_on,
@@ -88,6 +129,27 @@ class TestSets:
                 (p[:, 1] > 0.5).astype(np.int16) if two_class else predicted,
                 self.identities[rows],
             )
+
+
+def shares(classes: np.ndarray, samples: int) -> list[tuple[np.ndarray, int]]:
+    """How many of each class to take so that ``samples`` are taken in all, as equally as their numbers allow.
+
+    Args:
+        classes: Of the units, (n,).
+        samples: How many units to take; all where there are fewer.
+
+    Returns:
+        For each class the positions of its units, and how many of them to take.
+    """
+    groups = [np.flatnonzero(classes == k) for k in np.unique(classes)]
+    takes = [0] * len(groups)
+    left = min(samples, len(classes))
+    while left:  # a class at a time, until each has what it can give
+        for k, group in enumerate(groups):
+            if left and takes[k] < len(group):
+                takes[k] += 1
+                left -= 1
+    return list(zip(groups, takes, strict=True))
 
 
 @torch.no_grad()

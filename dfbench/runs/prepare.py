@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -49,12 +49,16 @@ class Request:
     out: Path = Path("runs")
     data_root: Path | None = None
     fresh: bool = False
+    allow_leaks: bool = False
+    """Run on data with leaks or wrong labels, which the record then names."""
     eval_every: int | None = None
     """Optimizer steps from one evaluation in the middle of a training to the next; None: there is none."""
     eval_samples: int | None = None
     """Test units of each experience in those evaluations; None: all."""
     log: Sequence[str] = ()
     """Loggers, each ``NAME[:key=value,key=value]``; not part of the spec."""
+    skip_tests: Sequence[str] = ()
+    """Unseen sets of the benchmark that are not scored, nor even opened; ``perturbed``; or ``all``."""
     tune: str | None = None
     """``measure`` speed settings and take the fastest, or their names (``bf16,channels_last``), or ``plain``."""
 
@@ -113,7 +117,9 @@ def prepare(request: Request, registry: Registry, listener: Listener | None = No
     check_declared(detector_type, strategy, (request.detector, request.strategy))
     events = EventStream(listener)
     benchmark = request.benchmark or registry.detectors[request.detector].benchmark or DEFAULT_BENCHMARK
-    stream = open_stream(benchmark, registry, request.data_root, events)
+    stream = open_stream(
+        benchmark, registry, request.data_root, events, request.skip_tests, allow_leaks=request.allow_leaks
+    )
     budget = {k: v for k, v in stream.budget.model_dump().items() if v is not None and k in specs.DETECTOR_BUDGET}
     preset, config = configure(budget)
     for key in budget.keys() - detector_type.Config.model_fields.keys():
@@ -139,6 +145,8 @@ def prepare(request: Request, registry: Registry, listener: Listener | None = No
         tuned=tuned or (),
         eval_every=request.eval_every,
         eval_samples=request.eval_samples,
+        further_tests=stream.further_fingerprint,
+        skipped_tests=stream.skipped,
         initial_weights=_facts(detector, request.detector),
     )
     tuning = None if request.tune is None else {"chosen": list(spec.tuned), "scores": config.precision}
@@ -162,7 +170,15 @@ def _facts(detector: Detector, name: str) -> dict[str, Any]:
         ) from error
 
 
-def open_stream(name: str, registry: Registry, data_root: Path | None, listener: Listener | None = None) -> Stream:
+def open_stream(
+    name: str,
+    registry: Registry,
+    data_root: Path | None,
+    listener: Listener | None = None,
+    skip: Collection[str] = (),
+    *,
+    allow_leaks: bool = False,
+) -> Stream:
     """Load a benchmark by name or YAML path, with all registered sources.
 
     Args:
@@ -170,6 +186,8 @@ def open_stream(name: str, registry: Registry, data_root: Path | None, listener:
         registry: What plugins brought.
         data_root: Folder that holds the data sets.
         listener: Receives progress, and the stream's notes as notices.
+        skip: What not to open, as in :func:`dfbench.benchmarks.stream.load_stream`.
+        allow_leaks: Open data with leaks or wrong labels too; the stream names them.
     """
     events = EventStream(listener)
     is_file = Path(name).suffix.lower() in (".yaml", ".yml")
@@ -179,8 +197,10 @@ def open_stream(name: str, registry: Registry, data_root: Path | None, listener:
         benchmarks={} if is_file else {name: registry.benchmarks[name].target},
         data_root=data_root,
         progress=events.data,
+        skip=skip,
+        allow_leaks=allow_leaks,
     )
-    for note in stream.notes:
+    for note in (*stream.notes, *(f"allowed: {line}" for line in stream.allowed_leaks)):
         events.notice(note)
     return stream
 

@@ -93,6 +93,11 @@ def _train(
             if number:
                 folder.save(number, session.state_dict())
         parts.append(scores)
+    degraded = folder.load_scores(session.trainings + 1)
+    if degraded is None:
+        degraded = session.evaluate_perturbed()
+        folder.save_scores(session.trainings + 1, degraded)
+    parts.append(degraded)
     tuning = prepared.tuning
     if tuning is not None and session.fast is not None and session.fast.failure:
         tuning = {**tuning, "compile_failed": session.fast.failure}

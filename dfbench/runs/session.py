@@ -30,6 +30,7 @@ from dfbench.runs.events import (
     Listener,
     TrainingStep,
 )
+from dfbench.runs.further import FurtherTests
 from dfbench.runs.ledger import Ledger
 from dfbench.runs.mid_training import MidTrainingEval
 from dfbench.runs.prediction import TestSets, experience_units
@@ -106,7 +107,8 @@ class Session:
         augment = detector.augment if type(detector).augment is not Detector.augment else None
         self.loader = UnitLoader(units, experience, pixels, self.device, augment)
         self.tests = TestSets(detector, stream, pixels, self.device, split)
-        for notice in (*notices, *self.tests.notices):
+        self.further = FurtherTests(self.tests, stream, pixels.shape[1:3], self.device, split, self.events.data)
+        for notice in (*notices, *self.tests.notices, *self.further.notices):
             self.events.notice(notice)
         of_stage = [np.flatnonzero(np.isin(experience, stage.members)) for stage in self.stages]
         self.training_sets = experiences_of([_dataset(units, torch.from_numpy(ids)) for ids in of_stage])
@@ -254,25 +256,47 @@ class Session:
         return self.ledger.stored[-1]
 
     def evaluate(self, number: int) -> Scores:
-        """Predictions on every test set after training ``number``; 0: the untrained network."""
+        """Predictions on every test set after training ``number``, unseen ones too; 0: the untrained network."""
         start = time.perf_counter()
         self.events.event(EvaluationStarted(number, self.trainings))
         after = f"after training {number} of {self.trainings}" if number else "before any training"
+        model, row = self._predictor(number), self.stages[number - 1].row if number else UNTRAINED
+        scores, unseen = Scores(), self.further.unseen
         with calling(self.detector, "predict"), self._where(after):
-            probabilities = self.tests.predict(self._predictor(number), self.template.scoring, self.events.tested)
-        scores = Scores()
-        self.tests.add_scores(scores, self.stages[number - 1].row if number else UNTRAINED, probabilities)
+            self.tests.add_scores(scores, row, self.tests.predict(model, self.template.scoring, self.events.tested))
+            if unseen is not None:
+                self.events.event(EvaluationStarted(number, self.trainings, "unseen sets"))
+                with restored():  # a detector may draw random numbers: the next training draws the same without this
+                    found = unseen.predict(model, self.template.scoring, self.events.tested)
+                unseen.add_scores(scores, row, found, len(self.names) + np.arange(len(self.further.names)))
         self.ledger.evaluate.append(time.perf_counter() - start)
         if self.events.follows(Evaluated):
-            self.events.event(Evaluated(number, self.step, self._metrics(scores), self.ledger.evaluate[-1]))
+            rows = [self._metrics(scores, names) for names in (self.names, self.further.names)]
+            self.events.event(Evaluated(number, self.step, rows[0], self.ledger.evaluate[-1], rows[1]))
         return scores
 
-    def _metrics(self, scores: Scores) -> dict[str, dict[str, float | None]]:
+    def evaluate_perturbed(self) -> Scores:
+        """Predictions of the last network on the degraded copies of the test sets; none where none are wanted."""
+        perturbed = self.further.perturbed
+        if perturbed is None:
+            return Scores()
+        start, number = time.perf_counter(), self.trainings
+        self.events.event(EvaluationStarted(number, number, "degraded copies"))
+        first = len(self.names) + len(self.further.names)
+        place = self._where("on degraded copies of the test sets, after the last training")
+        with calling(self.detector, "predict"), place, restored():
+            model, row = self._predictor(number), self.stages[-1].row
+            scores = perturbed.scores(model, self.template.scoring, row, first, self.events.tested)
+        self.ledger.perturbed = time.perf_counter() - start
+        return scores
+
+    def _metrics(self, scores: Scores, wanted: list[str]) -> dict[str, dict[str, float | None]]:
+        """Those of the experiences, or of the unseen sets."""
         metrics: dict[str, dict[str, float | None]] = {}
         for group in scores:
-            for metric, value in group_metrics(group, len(self.stream.classes)).items():
-                row = metrics.setdefault(metric, dict.fromkeys(self.names))
-                row[self.names[group.tested_on]] = defined(np.float64(value))
+            name = (*self.names, *self.further.names)[group.tested_on]
+            for metric, value in group_metrics(group, len(self.stream.classes)).items() if name in wanted else ():
+                metrics.setdefault(metric, dict.fromkeys(wanted))[name] = defined(np.float64(value))
         return metrics
 
     def _predictor(self, number: int) -> torch.nn.Module:
@@ -284,6 +308,8 @@ class Session:
         """End what runs next to the training."""
         self.loader.close()
         self.tests.loader.close()
+        if self.further.unseen is not None:
+            self.further.unseen.loader.close()
 
     @property
     def final_weights(self) -> dict[str, torch.Tensor]:

@@ -6,7 +6,8 @@
         spec.json               what was asked for
         code.json               the code that it is made with, see :mod:`dfbench.runs.code`
         checkpoints/01/         weights and strategy state after experience 1 (only the last is kept)
-        scores/01.parquet       predictions on every test set after experience 1; 00: the untrained network
+        scores/01.parquet       predictions on every test set after experience 1; 00: the untrained network; one more
+                                after the last: on degraded copies of the test sets, where the benchmark has them
         record.json             the result; its presence says that the run is finished
         scores.parquet          all predictions, one row per sample and pair (trained on, tested on)
         model.safetensors       the final weights

@@ -21,5 +21,7 @@ def register_detectors() -> list[DetectorEntry]:
 
 @hookimpl
 def register_commands() -> list[CommandEntry]:
-    """The converter of the published snapshots."""
-    return [CommandEntry("dfdc3", "dfbench_dfdc3.command:command", "Convert the published snapshots of DFDC_3.")]
+    """The converter of the published snapshots, and scores of videos with them."""
+    return [
+        CommandEntry("dfdc3", "dfbench_dfdc3.command:command", "Convert and use the published snapshots of DFDC_3.")
+    ]

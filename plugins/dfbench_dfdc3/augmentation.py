@@ -88,19 +88,27 @@ def fitted(frames: np.ndarray, height: int, width: int, whole: bool) -> np.ndarr
         frames: uint8 (…, H, W, 3).
         height: of the crop.
         width: of the crop.
-        whole: True for network A: the smaller side becomes ``width``, and a height that is too small is padded with
-            black. False for B and C: the smaller side becomes ``height``.
+        whole: True for network A: the smaller side becomes ``width``, and a height that is too small is padded by
+            reflection. False for B and C: the smaller side becomes ``height``.
     """
     old = frames.shape[-3:-1]
-    ratio = (width if whole else height) / min(old)
-    new = tuple(max(width, round(side * ratio)) for side in old)
+    new = scaled(old, height, width, whole)
     flat = frames.reshape(-1, *frames.shape[-3:])
-    kind = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
-    resized = np.stack([cv2.resize(frame, new[::-1], interpolation=kind) for frame in flat])
-    missing = max(0, height - new[0])
-    if missing:
-        resized = np.pad(resized, ((0, 0), (missing // 2, missing - missing // 2), (0, 0), (0, 0)))
-    return resized.reshape(*frames.shape[:-3], *resized.shape[1:])
+    if new != old:
+        flat = np.stack([cv2.resize(frame, new[::-1], interpolation=cv2.INTER_LINEAR) for frame in flat])
+    return flat[:, padded_rows(new[0], height)].reshape(*frames.shape[:-3], max(height, new[0]), new[1], 3)
+
+
+def scaled(old: tuple[int, int], height: int, width: int, whole: bool) -> tuple[int, int]:
+    """(height, width) of pictures of size ``old`` after resizing for a crop; see :func:`fitted`."""
+    ratio = (width if whole else height) / min(old)
+    return max(1, round(old[0] * ratio)), max(width, round(old[1] * ratio))
+
+
+def padded_rows(rows: int, height: int) -> np.ndarray:
+    """Row numbers of a picture of ``rows`` rows reflected at its edges (101: the edge itself once) up to ``height``."""
+    missing = max(0, height - rows)
+    return np.pad(np.arange(rows), (missing // 2, missing - missing // 2), mode="reflect")
 
 
 def _augmented(frames: np.ndarray, view: View, whole: bool, random: np.random.Generator) -> np.ndarray:

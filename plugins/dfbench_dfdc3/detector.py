@@ -6,112 +6,55 @@ is our own. ``docs/dfdc3.md`` says what was taken over, and where the authors' p
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import logging
 import math
-from dataclasses import dataclass
+import random
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
 from timm.data.random_erasing import RandomErasing
 from torch import nn
 
-from dfbench import Batch, DataError, Detector, DetectorConfig, Loop, Samples, Units, UsageError, clip_pairs, clips
+from dfbench import Batch, DataError, Detector, Loop, Samples, Task, Units, UsageError, clip_pairs
 from dfbench import normalize as normalized
 from dfbench_dfdc3.augmentation import View, augment_pair
+from dfbench_dfdc3.config import PRESETS, DFDC3Config
+from dfbench_dfdc3.folding import folded
 from dfbench_dfdc3.imagenet import load_packaged
-from dfbench_dfdc3.inference import Look, counts, plan, pool
 from dfbench_dfdc3.networks import Ensemble, channels_last, frame_network, over_time
+from dfbench_dfdc3.predicting import video_scores
+from dfbench_dfdc3.rates import read_rates
+from dfbench_dfdc3.tracks import Videos, whole_videos
+from dfbench_dfdc3.views import MEAN, STD
 
 log = logging.getLogger("dfbench.dfdc3")
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 STORED = 256
-"""Side, in pixels, at which pictures of several sizes are stored; also the largest size stored unchanged."""
-IMAGES_AT_ONCE = {"cpu": 64}
-"""Frames that are predicted together, by device type, 256 on others: on a CPU more would not fit its caches."""
-
-
-class DFDC3Config(DetectorConfig):
-    """Options of DFDC_3; the defaults are the authors'."""
-
-    batch_size: int = Field(8, ge=1, description="pairs of aligned clips per step, before replayed ones are added")
-    accumulate: int = Field(1, ge=1, description="batches per optimizer step, where memory is short")
-    steps: int = Field(100_000, ge=2, description="optimizer steps per experience, the warm-up included")
-    warm_up: int = Field(100, ge=0, description="steps at the start on the final layers alone")
-    lr: float = Field(0.005, gt=0, description="learning rate at the start, falling linearly to 0")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum")
-    weight_decay: float = Field(1e-4, ge=0)
-    body: str = Field("tf_efficientnet_b7.ns_jft_in1k", description="EfficientNet of timm, for all three networks")
-    pretrained: bool = Field(True, description="start from the body's ImageNet weights where they can be fetched")
-    weights: str | None = Field(None, description="start from a checkpoint made by `dfbench dfdc3 convert`")
-    dropout: float = Field(0.5, ge=0, lt=1, description="before the final layers")
-    drop_path: float = Field(0.2, ge=0, lt=1, description="stochastic depth")
-    height: int = Field(224, ge=32, description="of the networks' input, pixels")
-    width: int = Field(192, ge=32, description="of the networks' input, pixels")
-    clip_length: int = Field(50, ge=7, description="frames of a training clip (fewer where the videos have fewer)")
-    frames: int = Field(8, ge=1, description="frames that A and B see of a clip, each")
-    sequence: int = Field(7, ge=7, le=7, description="frames that C sees of a clip")
-    fps: float = Field(30.0, gt=0, description="frame rate of the stored clips; networks look at 15 per second")
-    compress: float = Field(0.5, ge=0, le=1, description="probability of H.264 compression of a pair")
-    flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
-    auto_augment: float = Field(0.5, ge=0, le=1, description="probability of AutoAugment")
-    erase: float = Field(0.2, ge=0, le=1, description="probability of random erasing (B)")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> DFDC3Config:
-        if self.warm_up >= self.steps:
-            raise ValueError(f"warm_up={self.warm_up} leaves none of steps={self.steps} for the whole network")
-        if self.frames > self.clip_length:
-            raise ValueError(f"frames={self.frames} of a clip of clip_length={self.clip_length}")
-        return self
-
-
-@dataclass(frozen=True)
-class FrameScores:
-    """Scores of each network for each frame it looked at, for a time line.
-
-    Attributes:
-        looks: K looks, network and frame.
-        probabilities: float32 (N, K), P(fake).
-        scores: float32 (N,), pooled.
-    """
-
-    looks: tuple[Look, ...]
-    probabilities: torch.Tensor
-    scores: torch.Tensor
+"""Shorter side, in pixels, at which larger pictures are stored, and those of several sizes."""
 
 
 class DFDC3(Detector):
     """Two frame networks and a clip network, trained together on mixed pairs of aligned clips.
 
-    One unit is a pair of clips, real and fake, aligned frame by frame: a replay memory stores both whole.
-    ``paper`` is the published configuration, ``lite`` the same procedure with a small network of the
-    family, for CPUs.
+    One unit to train on is a pair of clips, real and fake, aligned frame by frame: a replay memory stores both whole.
+    One unit to predict is a video. ``paper`` is the published configuration, ``lite`` the same procedure with a small
+    network of the family, for CPUs.
     """
 
     Config: ClassVar = DFDC3Config
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {},
-        "lite": {
-            "body": "tf_efficientnet_lite0",
-            "height": 112,
-            "width": 96,
-            "frames": 2,
-            "dropout": 0.2,
-            "drop_path": 0.0,
-            "batch_size": 4,
-            "steps": 45,
-            "warm_up": 5,
-            "compress": 0.1,
-            "auto_augment": 0.1,
-        },
-    }
+    presets: ClassVar[dict[str, dict[str, Any]]] = PRESETS
     head: ClassVar[tuple[str, ...]] = Ensemble.heads
     mixes: ClassVar[bool] = True
+
+    def __init__(self, config: DFDC3Config, task: Task) -> None:
+        super().__init__(config, task)
+        self._tracks: dict[int, tuple[int, ...]] = {}
+        """First row of each video to predict → sampled frames of each of its tracks."""
 
     @classmethod
     def default_preset(cls, device: torch.device) -> str:
@@ -121,12 +64,15 @@ class DFDC3(Detector):
     # --- The networks ---------------------------------------------------------------------------
 
     def build(self) -> nn.Module:
-        """A, B and C; ``facts`` says whether they started from ImageNet or from converted weights."""
+        """A, B and C; ``facts`` says what they started from, and the hash of a file of frame rates."""
         c = self.config
         if self.task.num_classes != 2:
             raise UsageError(f"dfdc3 tells real from fake; this stream has {self.task.num_classes} classes")
+        if isinstance(self._rates, dict):
+            self.facts["fps"] = hashlib.sha256(repr(sorted(self._rates.items())).encode()).hexdigest()
         a, b, clip_network = (self._body() for _ in range(3))
-        model = Ensemble(a, b, over_time(clip_network, c.sequence), (c.frames, c.frames, c.sequence))
+        share = None if c.clip_pairs in (None, c.batch_size) else (c.clip_pairs, c.batch_size)
+        model = Ensemble(a, b, over_time(clip_network, c.sequence), (c.frames, c.frames, c.sequence), share)
         if c.weights is not None:
             from dfbench_dfdc3.snapshots import load_converted
 
@@ -135,14 +81,17 @@ class DFDC3(Detector):
 
     def _body(self) -> nn.Module:
         c = self.config
+        make = functools.partial(
+            frame_network, c.body, dropout=c.dropout, drop_path=c.drop_path, bn_momentum=c.bn_momentum
+        )
         if c.pretrained and c.weights is None:
-            network = frame_network(c.body, False, c.dropout, c.drop_path)
+            network = make()
             if origin := load_packaged(network, c.body):
                 self.facts.update(pretrained=True, imagenet=origin)
                 return network
             if self.facts.get("pretrained") is not False:  # False: fetching failed for an earlier network
                 try:
-                    network = frame_network(c.body, True, c.dropout, c.drop_path)
+                    network = make(pretrained=True)
                 except Exception as error:
                     log.warning(
                         "dfdc3 starts from random weights: those of %s could not be fetched (%s)",
@@ -153,30 +102,65 @@ class DFDC3(Detector):
                     self.facts["pretrained"] = True
                     return network
         self.facts["pretrained"] = False
-        return frame_network(c.body, False, c.dropout, c.drop_path)
+        return make()
 
     # --- Its view of the data -------------------------------------------------------------------
 
     @property
     def image_size(self) -> tuple[int, int] | None:
-        """As the pictures are, unless they differ or are larger than 256 pixels."""
-        native = self.task.native_size
-        return None if native is not None and max(native) <= STORED else (STORED, STORED)
+        """As the pictures are; larger ones with a shorter side of 256 pixels, their aspect ratio kept.
+
+        The pictures of a stream are stored in one size. Where theirs differ it is ``aspect``, or else a square.
+        """
+        native, aspect = self.task.native_size, self.config.aspect
+        if native is not None and aspect is None:
+            if min(native) <= STORED:
+                return None
+            aspect = native[0] / native[1]
+        aspect = aspect or 1.0
+        return round(STORED * max(1, aspect)), round(STORED * max(1, 1 / aspect))
 
     def units(self, samples: Samples, rows: np.ndarray, training: bool) -> Units:
-        """Pairs of aligned clips to train on, clips to predict."""
-        length = self._clip_length(samples)
-        return clip_pairs(samples, rows, length) if training else clips(samples, rows, length)
+        """Pairs of aligned clips to train on, whole videos to predict."""
+        if training:
+            if not self._tracks and self.task.native_size is None and self.config.aspect is None:
+                log.warning(
+                    "dfdc3: the pictures of this stream differ in size and are squashed to %d × %d; "
+                    "cut them with one aspect ratio, height over width, and name it: --set aspect=1.3",
+                    *self.image_size or (STORED, STORED),
+                )
+            return clip_pairs(samples, rows, self._clip_length(samples))
+        videos = whole_videos(samples, rows, self._rates, f"fps={self.config.fps}")
+        self._tracks.update(videos.tracks)
+        self._check_length(samples, videos)
+        return videos.units
+
+    def _check_length(self, samples: Samples, videos: Videos) -> None:
+        """Name the videos that no network looks at, and refuse a set of nothing else."""
+        shortest, longest = self.config.shortest, {row: max(tracks) for row, tracks in videos.tracks.items()}
+        short = [samples.video[row] for row, length in longest.items() if length < shortest]
+        if len(short) == len(longest):
+            raise DataError(
+                f"no video has a track of {shortest} sampled frames, the longest has {max(longest.values())}: all "
+                "would score ½. Take videos of more frames, or set shortest and fps for these"
+            )
+        if short:
+            log.warning(
+                "dfdc3: %d of %d videos have no track of %d sampled frames and score ½: %s",
+                len(short), len(longest), shortest, ", ".join(short[:3]) + ", …" * (len(short) > 3),
+            )  # fmt: skip
+
+    @functools.cached_property
+    def _rates(self) -> dict[str, float] | float:
+        fps = self.config.fps
+        return read_rates(Path(fps)) if isinstance(fps, str) else fps
 
     def _clip_length(self, samples: Samples) -> int:
         """``clip_length``, or the length that nine of ten videos reach: all units of a stream have one shape."""
         c = self.config
-        keys = zip(samples.source, samples.method, samples.label, samples.video, strict=True)
-        videos: dict[Any, int] = {}
-        for key in keys:
-            if key[-1]:
-                videos[key] = videos.get(key, 0) + 1
-        usual = int(np.quantile(list(videos.values()), 0.1)) if videos else 0
+        video, _ = samples.groups("source", "method", "label", "video")
+        _, lengths = np.unique(video[samples.video != ""], return_counts=True)
+        usual = int(np.quantile(lengths, 0.1)) if len(lengths) else 0
         if usual < max(c.frames, c.sequence):
             raise DataError(
                 f"dfdc3 trains on clips of at least {max(c.frames, c.sequence)} frames, and the videos of this stream "
@@ -192,19 +176,36 @@ class DFDC3(Detector):
 
     # --- Training -------------------------------------------------------------------------------
 
-    def mix(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def mix(self, batch: Batch, training: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Mix real and fake, x = (1 − t)·real + t·fake with t ~ Beta(½, ½).
+
+        Args:
+            batch: of augmented pairs.
+            training: erase rectangles of B's pictures first, the same of real and fake, each with noise of its own.
 
         Returns:
             float32 frames (N, A + B + C, 3, H, W), and t (N, A + B + C). It is drawn for each image of A and B, and
             for each clip of C, over whose frames it is repeated.
         """
         c, x = self.config, normalized(batch.pixels, MEAN, STD)
+        if training and c.erase:
+            x = self._erased(x)
         # Beta(½, ½) is the arcsine distribution: sin²(πU/2) with U uniform.
         uniform = torch.rand(len(x), 2 * c.frames + 1, device=x.device)
         share = torch.sin(uniform * (math.pi / 2)).square()
         share = torch.cat([share[:, :-1], share[:, -1:].expand(-1, c.sequence)], dim=1)
         return torch.lerp(x[:, 0], x[:, 1], share[:, :, None, None, None]), share
+
+    def _erased(self, x: torch.Tensor) -> torch.Tensor:
+        """Pairs (N, 2, A + B + C, 3, H, W) after random erasing of B's pictures."""
+        c = self.config
+        erase = RandomErasing(c.erase, mode="pixel", max_count=1, device=str(x.device))
+        drawn = random.getstate()
+        for side in (0, 1):
+            random.setstate(drawn)
+            for pair in x[:, side, c.frames : 2 * c.frames]:
+                erase(pair)  # in place
+        return x
 
     def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Sum over the networks of the binary cross-entropy with the soft label t.
@@ -212,15 +213,11 @@ class DFDC3(Detector):
         Their parameters are disjoint, so each is trained by its own term alone.
         """
         c = self.config
-        x, share = self.mix(batch)
-        if model.training and c.erase:
-            # A copy: of a single pair, flatten gives a view of what is assigned to.
-            seen_by_b = x[:, c.frames : 2 * c.frames].flatten(0, 1).clone()
-            erased = RandomErasing(c.erase, mode="pixel", max_count=1, device=str(x.device))(seen_by_b)
-            x[:, c.frames : 2 * c.frames] = erased.unflatten(0, (len(x), c.frames))
-        sizes = [c.frames, c.frames, c.sequence]
-        logits = model(x).split([len(x) * size for size in sizes])
-        targets = share.split(sizes, dim=1)
+        assert isinstance(model, Ensemble)
+        x, share = self.mix(batch, model.training)
+        targets = list(share.split([c.frames, c.frames, c.sequence], dim=1))
+        targets[2] = targets[2][model.clips_of(len(x))]
+        logits = model(x).split([t.numel() for t in targets])
         terms = [
             F.cross_entropy(z, torch.stack([1 - t.flatten(), t.flatten()], dim=1))
             for z, t in zip(logits, targets, strict=True)
@@ -256,12 +253,14 @@ class DFDC3(Detector):
         c, model = self.config, loop.model
         assert isinstance(model, Ensemble)
         if c.warm_up:
-            with loop.phase(*(model.get_submodule(name) for name in model.heads)):
+            # The module that holds a head stays in training mode, and its dropout with it: off, as in the original.
+            with loop.phase(*(model.get_submodule(name) for name in model.heads)), model.without_dropout():
                 loop.optimize(self.optimizer(model, heads_alone=True), accumulate=c.accumulate)
                 self._steps(loop, c.warm_up)
-        total, done = loop.total_steps(c.steps), loop.total_steps(c.warm_up)
+        total = loop.total_steps(c.steps)
         optimizer = self.optimizer(model)
-        falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (total - done - step) / total)
+        # From the whole rate on, as published: the warm-up's steps are left at the end, not taken off at the start.
+        falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (total - step) / total)
         loop.optimize(optimizer, schedulers=[falling], accumulate=c.accumulate)
         self._steps(loop, c.steps - c.warm_up)
 
@@ -274,55 +273,9 @@ class DFDC3(Detector):
     # --- Inference ------------------------------------------------------------------------------
 
     def predict(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        """The pooled score of each clip, as (1 − score, score)."""
-        scores = self.frame_scores(model, batch.pixels).scores
+        """The score of each video, as (1 − score, score); outside of a stream, a unit is one track's sampled frames."""
+        network = folded(model) if self.config.fold_norms else model
+        whole = (batch.pixels.shape[1],)
+        firsts = [-1] * len(batch) if batch.rows is None else batch.rows[:, 0].tolist()
+        scores = video_scores(network, batch.pixels, [self._tracks.get(first, whole) for first in firsts], self.config)
         return torch.stack([1 - scores, scores], dim=1)
-
-    def frame_scores(self, model: nn.Module, pixels: torch.Tensor) -> FrameScores:
-        """Scores of every look of every network at clips of stored frames.
-
-        Args:
-            model: the ensemble, in eval mode.
-            pixels: uint8 (N, T, H, W, 3), RGB, faces cropped with a margin.
-        """
-        looks = plan(pixels.shape[1], self.config.fps)
-        sizes = counts(looks)
-        at_once = max(1, IMAGES_AT_ONCE.get(pixels.device.type, 256) // max(1, len(looks)))
-        parts = []
-        for part in pixels.split(at_once):
-            logits = model(self._look(part, looks), counts=sizes).float()
-            fake = torch.softmax(logits, dim=1)[:, 1].split([len(part) * size for size in sizes])
-            parts.append(torch.cat([p.unflatten(0, (len(part), -1)) for p in fake if len(p)], dim=1))
-        probabilities = torch.cat(parts)
-        return FrameScores(looks, probabilities, pool(probabilities))
-
-    def _look(self, clip: torch.Tensor, looks: tuple[Look, ...]) -> torch.Tensor:
-        """The networks' input, float32 (N, K, 3, height, width)."""
-        height, width = self.config.height, self.config.width
-        x = normalized(clip, MEAN, STD)
-        views = []
-        for network in "abc":
-            mine = [look for look in looks if look.network == network]
-            if mine:
-                view = resized(x[:, [look.frame for look in mine]], height, width, whole=network == "a")
-                mirrored = torch.tensor([look.flipped for look in mine], device=x.device)
-                views.append(torch.where(mirrored[:, None, None, None], view.flip(-1), view))
-        return torch.cat(views, dim=1)
-
-
-def resized(x: torch.Tensor, height: int, width: int, whole: bool) -> torch.Tensor:
-    """Frames (N, K, 3, H, W) to (N, K, 3, height, width), as in training but with the crop in the middle."""
-    old = x.shape[-2:]
-    ratio = (width if whole else height) / min(old)
-    new = [max(width, round(side * ratio)) for side in old]
-    flat = x.flatten(0, 1)
-    if tuple(new) != tuple(old):
-        flat = F.interpolate(flat, new, mode="bilinear", antialias=True, align_corners=False)
-    missing = max(0, height - new[0])
-    if missing:
-        black = torch.tensor([-m / s for m, s in zip(MEAN, STD, strict=True)], device=x.device).view(3, 1, 1)
-        padded = black.expand(len(flat), 3, height, flat.shape[-1]).clone()
-        padded[:, :, missing // 2 : missing // 2 + new[0]] = flat
-        flat = padded
-    top, left = (flat.shape[-2] - height) // 2, (flat.shape[-1] - width) // 2
-    return flat[..., top : top + height, left : left + width].unflatten(0, x.shape[:2])

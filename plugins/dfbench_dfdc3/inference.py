@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-FRAME_RATE = 15.0
-"""Frames per second that the networks look at."""
+SAMPLED_RATE = 15
+"""Frames per second that the networks look at, about."""
+SEARCHED_EVERY = 3
+"""Faces are searched in every third sampled frame; in between, boxes are interpolated."""
+SHORTEST_TRACK = 19
+"""Sampled frames of the shortest track that counts: seven detections."""
 WINDOW = 7
 """Frames that network C sees at once."""
 WINDOW_EVERY = 14
@@ -18,11 +23,11 @@ NOTHING_SEEN = 0.5
 
 @dataclass(frozen=True)
 class Look:
-    """One network's look at one frame of the clip.
+    """One network's look at one frame of a track.
 
     Attributes:
         network: a, b or c.
-        frame: index in the clip as it is stored.
+        frame: index among the track's sampled frames.
         flipped: whether the frame is mirrored.
     """
 
@@ -31,24 +36,43 @@ class Look:
     flipped: bool = False
 
 
-def plan(length: int, fps: float) -> tuple[Look, ...]:
-    """The looks at a clip.
+def sampling_step(fps: float) -> int:
+    """Every how many frames one is sampled; 0: none. The rate is cut to a whole number first, as the solution does."""
+    return round(int(fps) / SAMPLED_RATE)
 
-    The video is thinned to about 15 frames per second. Of the frames left, C sees windows of 7, one every 14. A and B
-    see every second frame: numbered i, those with i mod 4 in {0, 1} go to A, the others to B, even ones mirrored. A
-    clip too short for a window has none.
+
+def sampled(length: int, fps: float) -> np.ndarray:
+    """The sampled frames of a track in which a face is visible all the time.
+
+    It ends with the last frame in which faces are searched.
 
     Args:
-        length: number of stored frames.
+        length: number of frames.
         fps: their rate.
+
+    Returns:
+        int64 frame indices, ascending; none below 7.5 frames per second.
+    """
+    step = sampling_step(fps)
+    kept = np.arange(0, length, step) if step else np.arange(0)
+    return kept[: max(0, (len(kept) - 1) // SEARCHED_EVERY * SEARCHED_EVERY + 1)]
+
+
+def plan(length: int) -> tuple[Look, ...]:
+    """The looks at a track.
+
+    C sees windows of 7 frames, one every 14: the first is mirrored, and so is every second one after it. A and B see
+    every second frame: numbered i, those with i mod 4 in {0, 1} go to A, the others to B, and even ones are mirrored.
+
+    Args:
+        length: number of its sampled frames; where they are fewer than a window, C has no look.
 
     Returns:
         A's looks, then B's, then C's.
     """
-    kept = range(0, length, max(1, round(fps / FRAME_RATE)))
-    looks = [Look("a" if i % 4 < 2 else "b", frame, i % 2 == 0) for i, frame in enumerate(kept[::FRAME_EVERY])]
-    starts = range(0, len(kept) - WINDOW + 1, WINDOW_EVERY)
-    looks += [Look("c", frame) for start in starts for frame in kept[start : start + WINDOW]]
+    looks = [Look("ab"[i % 4 // 2], frame, i % 2 == 0) for i, frame in enumerate(range(0, length, FRAME_EVERY))]
+    for number, start in enumerate(range(0, length - WINDOW + 1, WINDOW_EVERY)):
+        looks += [Look("c", frame, number % 2 == 0) for frame in range(start, start + WINDOW)]
     return tuple(sorted(looks, key=lambda look: look.network))
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfbench.benchmarks.schema import ExperienceSpec
-from dfbench.benchmarks.select import cut, matching, select, spread_frames
+from dfbench.benchmarks.select import cut, few_videos, matching, select, spread_frames
 from dfbench.data.samples import Samples
 from dfbench.errors import UsageError
 
@@ -126,3 +126,44 @@ def test_values_that_do_not_occur(where: dict[str, object], message: str) -> Non
     with pytest.raises(UsageError) as caught:
         matching(table(), where)  # type: ignore[arg-type]
     assert message in str(caught.value)
+
+
+def table_of_videos(count: int, frames: int = 3) -> Samples:
+    """A real and two aligned fakes of each video, and a fake without a partner."""
+    rows = []
+    for number in range(count):
+        for frame in range(frames):
+            common = {"frame": frame, "split": "train", "source": "s", "pair": f"r{number}/{frame}"}
+            rows.append({"sample": f"r{number}/{frame}", "label": 0, "video": f"r{number}", "method": "real", **common})
+            for method in ("A", "B"):
+                name = f"{method}{number}"
+                rows.append({"sample": f"{name}/{frame}", "label": 1, "video": name, "method": method, **common})
+            rows.append({"sample": f"x{number}/{frame}", "label": 1, "video": f"x{number}", "method": "C",
+                         **common, "pair": ""})  # fmt: skip
+    return Samples.from_rows(rows)
+
+
+def test_few_videos_are_whole_per_class_and_aligned_where_they_can_be() -> None:
+    samples = table_of_videos(10)
+    rows = few_videos(samples, np.arange(len(samples)), 4)
+    taken = {label: set(samples.video[rows[samples.label[rows] == label]]) for label in (0, 1)}
+    assert [len(taken[label]) for label in (0, 1)] == [4, 4]
+    assert len(rows) == 8 * 3  # every frame of them
+    assert rows.tolist() == sorted(rows.tolist())
+    assert {f"r{video[1:]}" for video in taken[1]} <= taken[0]
+    assert not any(video.startswith("x") for video in taken[1])
+
+
+def test_few_videos_follow_from_names_alone() -> None:
+    samples = table_of_videos(10)
+    whole = set(samples.video[few_videos(samples, np.arange(len(samples)), 3)])
+    shuffled = samples.take(np.random.default_rng(0).permutation(len(samples)))
+    assert set(shuffled.video[few_videos(shuffled, np.arange(len(samples)), 3)]) == whole
+    part = samples.take(np.flatnonzero(np.isin(samples.video, list(whole | {"r0", "x1"}))))
+    assert (
+        whole
+        <= {*samples.video[few_videos(samples, np.arange(len(samples)), 3)]}
+        == {*part.video[few_videos(part, np.arange(len(part)), 3)]}
+    )
+    everything = few_videos(samples, np.arange(len(samples)), 99)
+    assert len(everything) == len(samples)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dfbench.records.record import Record
 from tests.conftest import dfbench
 from tests.data.prepare.films import forged, moving, write_video
 
@@ -78,3 +79,40 @@ def test_bad_input_is_one_line_before_anything_is_written(
     assert message in done.err
     assert len(done.err.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_leaks_are_refused_in_one_line_and_allowed_ones_stay_on_the_record(videos: Path, tmp_path: Path) -> None:
+    lines = ["path,label,split,identity,pair"]
+    for number in range(4):
+        split, person = ("train", "train", "test", "test")[number], f"person{number % 2}"
+        real = f"{split}/real/v{number}"
+        lines += [f"{real}.mp4,real,{split},{person},", f"{split}/fake/Swap/v{number}.mp4,fake,{split},{person},{real}"]
+    (videos / "people.csv").write_text("\n".join(lines) + "\n")
+    made = dfbench("data", "prepare", "videos", "--root", videos, "--out", tmp_path / "set", "--frames", 4, "--size",
+                   32, "--faces", "centre", "--option", "manifest=people.csv", "--workers", 0)  # fmt: skip
+    assert made.code == 0, made.err
+    assert "audit: identities across splits: 2 people in several splits, as person0 (test and train)" in made.err
+    assert "audit failed (identities across splits): benchmarks refuse the set, unless --allow-leaks" in made.err
+    (tmp_path / "s.yaml").write_text(
+        "name: s\nmetric: video_auc\nmemory: 8\nexperiences: [{name: swaps, source: prepared, root: set}]\n"
+    )
+    words = ["eval", "-d", "simple_cnn", "-s", "naive", "-b", tmp_path / "s.yaml", "--set", "epochs=1", "--device",
+             "cpu", "--out", tmp_path / "runs", "--json"]  # fmt: skip
+    refused = dfbench(*words)
+    assert refused.code == 3
+    assert "set fails its audit (identities across splits" in refused.err.splitlines()[-1]
+    assert not (tmp_path / "runs").exists()
+    run = dfbench(*words, "--allow-leaks")
+    assert run.code == 0, run.err
+    assert "allowed: set: identities across splits: 2 people in several splits" in run.err
+    record = Record.read(Path(run.json["record"]))
+    assert record.headline == "video_auc"
+    assert record.data.allowed_leaks == [
+        "set: identities across splits: 2 people in several splits",
+        "set: 2 identities occur in more than one split: 'person0' (test and train), 'person1' (test and train)",
+    ]
+    audited = dfbench("data", "audit", "prepared", "--root", tmp_path / "set", "--json")
+    assert audited.code == 3
+    assert [check["name"] for check in audited.json["checks"] if check["status"] == "failed"] == [
+        "identities across splits"
+    ]

@@ -82,7 +82,7 @@ def test_an_error_on_a_terminal_has_no_empty_line_before_it() -> None:
     assert re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", shown.rpartition("\x1b[1A")[2]).startswith("error: nosuch")
 
 
-@pytest.mark.parametrize(("word", "said"), [("predict", "dfbench.load(NAME).predict"), ("train", "dfbench eval")])
+@pytest.mark.parametrize(("word", "said"), [("detect", "dfbench predict"), ("train", "dfbench eval")])
 def test_a_word_for_what_another_command_does_says_which(word: str, said: str, capsys: Capture) -> None:
     error = the_error(run_cli(capsys, word, "x"), UsageError.exit_code)
     assert error.startswith(f"there is no command {word!r}: ")

@@ -60,6 +60,25 @@ def test_without_a_terminal_there_is_a_line_now_and_then(
     ]
 
 
+@pytest.mark.parametrize(
+    ("number", "what", "line"),
+    [
+        (0, "", "testing the untrained network: 1/3"),
+        (1, "unseen sets", "testing unseen sets, after 1/2: 1/3"),
+        (2, "degraded copies", "testing degraded copies, after 2/2: 1/3"),
+    ],
+)
+def test_what_is_tested_is_named(
+    clock: list[float], capsys: pytest.CaptureFixture[str], number: int, what: str, line: str
+) -> None:
+    watcher = Watcher(None)
+    watcher.event(events.EvaluationStarted(number, 2, what))
+    clock[0] += 60
+    watcher.event(events.EvaluationProgress(1, 3))
+    (shown,) = lines(capsys)
+    assert shown.startswith(line)
+
+
 def test_several_runs_are_numbered_and_those_done_before_say_nothing_of_the_pace(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:

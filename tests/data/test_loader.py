@@ -54,13 +54,15 @@ class Pictures:
         return rows.to(torch.uint8)[..., None, None, None].expand(*rows.shape, 2, 2, 3).clone()
 
 
-def test_batches_carry_pixels_labels_and_origin() -> None:
+def test_batches_carry_pixels_labels_rows_and_origin() -> None:
     units = Units(np.arange(20).reshape(10, 2), np.tile([0, 1], (10, 1)), np.arange(10) % 2)
     loader = UnitLoader(units, np.repeat([0, 1], 5), Pictures(), torch.device("cpu"))
     batch = loader.fetch(torch.tensor([7, 0]))
     assert batch.pixels.shape == (2, 2, 2, 2, 3)
     assert batch.pixels[0, :, 0, 0, 0].tolist() == [14, 15]
     assert batch.labels.tolist() == [[0, 1], [0, 1]]
+    assert batch.rows is not None
+    assert batch.rows.tolist() == [[14, 15], [0, 1]]
     assert batch.experience.tolist() == [1, 0]
     assert loader.rows_of(torch.tensor([7, 7, 0])).tolist() == [0, 1, 14, 15]
     assert loader.experiences_in(torch.tensor([1, 2, 9])) == 2

@@ -52,6 +52,7 @@ def test_parquet_gives_back_what_was_written(tmp_path: Path, rows: list[dict[str
 
 
 @given(rows, st.randoms())
+@settings(deadline=None)
 def test_fingerprint_does_not_depend_on_the_order(rows: list[dict[str, Any]], random: Any) -> None:
     shuffled = random.sample(rows, len(rows))
     assert Samples.from_rows(shuffled).fingerprint() == Samples.from_rows(rows).fingerprint()

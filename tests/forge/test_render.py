@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from functools import partial
 
+import cv2
 import numpy as np
 import pytest
 
@@ -18,15 +19,17 @@ from dfbench.data.samples import Samples
 from dfbench.errors import DataError, UsageError
 from dfbench.forge import pack, render
 from dfbench.forge.clips import make_clip
+from dfbench.forge.token import codebook, token
 
 FAMILIES = render.families()
+EVERY = (*FAMILIES, *render.held_out())
 PEOPLE = [render.identities(split)[3] for split in ("train", "val", "test")]
 
 
 def digests(person: str) -> dict[str, str]:
     return {
         row["sample"]: hashlib.sha256(np.ascontiguousarray(picture)).hexdigest()
-        for family in FAMILIES
+        for family in EVERY
         for row, picture in render.render(person, family)
     }
 
@@ -36,7 +39,14 @@ def test_five_families_in_a_fixed_order():
     assert {"face_swap", "self_blended", "reenactment", "autoencoder", "upsampling"} == set(FAMILIES)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+def test_a_sixth_family_is_held_out_with_a_camera_of_its_own():
+    assert render.held_out() == ("token",)
+    number, domain = render.HELD_OUT["token"]
+    assert number not in {number for number, _ in render.FAMILIES.values()}
+    assert domain not in [domain for _, domain in render.FAMILIES.values()]
+
+
+@pytest.mark.parametrize("family", EVERY)
 def test_rows_make_a_sample_table(family):
     rows, pictures = zip(*(r for p in PEOPLE for r in render.render(p, family)), strict=True)
     samples = Samples.from_rows(rows)
@@ -53,9 +63,9 @@ def test_rows_make_a_sample_table(family):
 
 
 def test_sample_names_are_unique_over_families():
-    rows = [row for family in FAMILIES for row, _ in render.render(PEOPLE[0], family)]
+    rows = [row for family in EVERY for row, _ in render.render(PEOPLE[0], family)]
     assert len({row["sample"] for row in rows}) == len(rows)
-    assert len({row["video"] for row in rows}) == 2 * len(FAMILIES)
+    assert len({row["video"] for row in rows}) == 2 * len(EVERY)
 
 
 def test_rendering_twice_gives_the_same_bits():
@@ -80,7 +90,7 @@ def test_another_process_on_an_older_processor_gives_the_same_bits():
     assert json.loads(out.stdout) == digests(PEOPLE[1])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_a_frame_does_not_depend_on_the_frames_beside_it(family):
     """forge5 takes a few frames of the clips that forge5-clips has in full."""
     alone = render.render(PEOPLE[0], family, [7])
@@ -90,7 +100,7 @@ def test_a_frame_does_not_depend_on_the_frames_beside_it(family):
         assert np.array_equal(picture, whole[row["sample"]])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_outside_the_mask_a_fake_is_its_pristine_frame(family):
     for person in PEOPLE:
         clean, fake, mask = render.render_clip(person, family, render.FEW, recorded=False)
@@ -98,7 +108,7 @@ def test_outside_the_mask_a_fake_is_its_pristine_frame(family):
         assert (mask == 0).mean() > 0.2
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_each_family_changes_the_inner_face_and_flickers(family):
     changes, courses = [], []
     for person in render.identities("train")[:8]:
@@ -111,7 +121,7 @@ def test_each_family_changes_the_inner_face_and_flickers(family):
     assert np.mean(courses) > 0.02
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_pristine_and_forged_frames_stay_aligned(family):
     """Beyond the face the two recordings differ by compression alone."""
     clean, fake, mask = render.render_clip(PEOPLE[2], family, render.FEW)
@@ -155,6 +165,30 @@ def test_real_and_fake_are_recorded_with_the_same_settings(monkeypatch):
         settings.add(seen[0])
     assert len(settings) > 4
     assert {name for name, _ in settings} == {"jpeg", "h264"}
+
+
+def test_the_codebook_of_tokens_is_whole_numbers_of_training_faces():
+    """In float64 their products are exact, so that the nearest code is the same on every processor."""
+    codes = codebook()
+    assert codes.shape == (1024, 6 * 6 * 3)
+    assert codes.dtype == np.int64
+    assert np.abs(codes).max() <= 255
+    assert len(np.unique(codes, axis=0)) > 1000
+
+
+def test_tokens_repeat_a_few_parts_and_keep_the_energy_of_the_detail():
+    """Decoded detail is no softer than the face it replaces, and the same grid elsewhere gives other parts."""
+    person = pack.portrait(PEOPLE[0])
+    clip = make_clip(person, np.random.default_rng(0), np.arange(16))
+    forged, masks = token(clip.frames, clip.landmarks, np.random.default_rng(1))
+    inside = masks > 250
+    sharpness = [
+        np.concatenate([cv2.Laplacian(f, cv2.CV_32F)[m].ravel() for f, m in zip(frames, inside, strict=True)]).std()
+        for frames in (clip.frames, forged)
+    ]
+    assert 0.6 < sharpness[1] / sharpness[0] < 1.6
+    again, _ = token(clip.frames, clip.landmarks, np.random.default_rng(2))
+    assert np.abs(again.astype(int) - forged)[inside].mean() > 1
 
 
 def test_donors_come_from_the_same_split_and_are_somebody_else():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ from dfbench.benchmarks import packaged
 from dfbench.benchmarks.schema import read_stream_file
 from dfbench.benchmarks.stream import Stream, load_stream
 from dfbench.data.leaks import check_leaks
-from dfbench.errors import UsageError
+from dfbench.errors import DataError, UsageError
 from dfbench.forge import render
-from dfbench.forge.source import ForgeSource
+from dfbench.forge.source import REFERENCE, ForgeSource
 
 STREAM = """
 name: glance
@@ -76,6 +77,47 @@ def test_every_experience_has_aligned_pairs_and_people_of_its_own_split(
             keys, counts = np.unique(samples.pair[rows], return_counts=True)
             assert (counts == 2).all()
             assert len(keys) == 6
+
+
+def test_nothing_can_be_trained_on_the_held_out_family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DFBENCH_CACHE", str(tmp_path / "cache"))
+    source = ForgeSource(people=2)
+    source.prepare()
+    table = source.samples()
+    unseen = table.take(table.where(source="token"))
+    assert {split: int((unseen.split == split).sum()) for split in ("train", "val", "test")} == {
+        "train": 0, "val": 2 * 2 * 3, "test": 2 * 2 * 3,
+    }  # fmt: skip
+    _, counts = np.unique(unseen.pair, return_counts=True)
+    assert (counts == 2).all()
+    assert set(unseen.method) == {"pristine", "token"}
+    path = tmp_path / "trained.yaml"
+    path.write_text(STREAM.replace("upsampling", "token"))
+    with pytest.raises(DataError, match=r"experience 'token': no train pictures \(0 train, 12 val, 12 test\)"):
+        load_stream(str(path), sources={"forge5": ForgeSource})
+
+
+def test_the_reference_parts_the_benchmark_from_the_held_out_family() -> None:
+    """The benchmark's pictures keep the fingerprints that they had before there was a held-out family."""
+    reference = json.loads(REFERENCE.read_text(encoding="utf-8"))
+    assert reference["few"]["trained"] == "febdd87e64f44328fac1ab194a2ecaf82bf463e2ee57db163d3cb7e81e5df116"
+    assert reference["all"]["trained"] == "b875bc8dc9e2d10aca872d3d3bd717b768666e07850215452c389986978f537a"
+    assert set(reference["few"]) == set(reference["all"]) == {"trained", "held_out"}
+
+
+def test_other_pictures_than_the_published_are_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DFBENCH_CACHE", str(tmp_path / "cache"))
+    source = ForgeSource(people=1)
+    source.prepare()
+    source.people = None  # as if these few were all
+    source._check_reference()
+    assert "compare results only" in source.notes[0]
+    changed = tmp_path / "reference.json"
+    changed.write_text(json.dumps({"made_with": {}, "few": source.fingerprints()}))
+    monkeypatch.setattr("dfbench.forge.source.REFERENCE", changed)
+    source.notes = []
+    source._check_reference()
+    assert source.notes == []
 
 
 def test_the_number_of_people_is_checked() -> None:

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from dfbench.benchmarks.schema import Perturb
+from dfbench.evaluation.further import figures, parts_of, tested_of
 from dfbench.evaluation.scores import UNTRAINED, Scores
-from dfbench.evaluation.summary import evaluate
-from dfbench.evaluation.uncertainty import data_key, uncertainty
+from dfbench.evaluation.uncertainty import data_key
 from dfbench.records.record import RECORD, SCHEMA_VERSION, SCORES, Record
 from dfbench.records.spec import RunSpec
 
@@ -30,23 +31,36 @@ ENVIRONMENT = {
 
 def make_scores(
     strength: float, decay: float, seed: int, whole: bool = False, videos: int = 20, frames: int = 3,
-    names: tuple[str, ...] = NAMES,
+    names: tuple[str, ...] = NAMES, unseen: tuple[str, ...] = (), perturb: Perturb | None = None,
 ) -> Scores:  # fmt: skip
-    """``strength``: how far fakes lie above reals once learned; ``decay``: what a later training leaves of that."""
+    """``strength``: how far fakes lie above reals once learned; ``decay``: what a later training leaves of that.
+
+    On unseen sets every training leaves a part of ``strength``; on degraded copies it falls with the level.
+    """
     data, noise = np.random.default_rng(7), np.random.default_rng([seed, 1])
     scores, size = Scores(), len(names)
     hard = data.normal(0, 0.6, (size, 2 * videos))  # videos are easy or hard for everyone
-    for i in [UNTRAINED, *([size - 1] if whole else range(size))]:
+    trained = [size - 1] if whole else range(size)
+    labels, video = np.repeat(np.arange(2 * videos) % 2, frames), np.repeat(np.arange(2 * videos), frames)
+
+    def test(i: int, j: int, name: str, power: float, hardness: np.ndarray, noise: np.random.Generator) -> None:
+        values = power * labels + hardness[video] + noise.normal(0, 0.25) * labels + noise.normal(0, 1, len(labels))
+        p = 1 / (1 + np.exp(-(values - power / 2)))
+        keys = [f"{name}/{'fake' if v % 2 else 'real'}{v}" for v in video]
+        scores.append(i, j, [f"{key}/{n}" for n, key in enumerate(keys)], keys, labels, p, p > 0.5)
+
+    for i in [UNTRAINED, *trained]:
         for j, name in enumerate(names):
             kept = 1.0 if whole else decay ** (i - j) if i >= j else 0.3
-            power = 0.0 if i == UNTRAINED else strength * kept
-            labels = np.repeat(np.arange(2 * videos) % 2, frames)
-            video = np.repeat(np.arange(2 * videos), frames)
-            values = power * labels + hard[j][video] + noise.normal(0, 0.25) * labels + noise.normal(0, 1, len(labels))
-            p = 1 / (1 + np.exp(-(values - power / 2)))
-            keys = [f"{name}/{'fake' if v % 2 else 'real'}{v}" for v in video]
-            samples = [f"{key}/{n}" for n, key in enumerate(keys)]
-            scores.append(i, j, samples, keys, labels, p, p > 0.5)
+            test(i, j, name, 0.0 if i == UNTRAINED else strength * kept, hard[j], noise)
+    more = np.random.default_rng([seed, 2])  # so that the scores above do not depend on further tests
+    for j, name in enumerate(unseen):
+        for i in [UNTRAINED, *trained]:
+            test(i, size + j, name, 0.4 * strength * (i + 1) / size, more.normal(0, 0.6, 2 * videos), more)
+    for k, copy in enumerate(tested_of(names, unseen, perturb).copies):
+        j = names.index(copy.of)
+        kept = (1.0 if whole else decay ** (size - 1 - j)) * (1 - 0.12 * copy.level)
+        test(size - 1, size + len(unseen) + k, copy.of, strength * kept, hard[j], more)
     return scores
 
 
@@ -56,22 +70,27 @@ def make_run(
     benchmark: str = "three", fingerprint: str = FINGERPRINT, split: Any = "test", lr: float = 0.001,
     notes: tuple[str, ...] = (), names: tuple[str, ...] = NAMES, videos: int = 20, sure: bool = True,
     initial_weights: dict[str, Any] | None = None, about: dict[str, Any] | None = None, passes: float | None = None,
+    unseen: tuple[str, ...] = (), perturb: Perturb | None = None,
 ) -> Path:  # fmt: skip
     """A folder with record.json and scores.parquet, as ``dfbench eval`` leaves it.
 
-    ``sure``: with intervals; ``about``: further facts of the data.
+    ``sure``: with intervals; ``about``: further facts of the data; ``unseen`` and ``perturb``: tested next to them.
     """
     spec = RunSpec(
         detector=detector, preset=preset, detector_config={"epochs": 6, "lr": lr, "image_size": None},
         strategy=strategy, strategy_config={"memory": None}, benchmark=benchmark, data_fingerprint=fingerprint,
         memory=30, split=split, seed=seed, initial_weights=initial_weights or {},
+        further_tests="f" * 64 if unseen or perturb else None,
     )  # fmt: skip
     folder = out / spec.run_id
     folder.mkdir(parents=True)
-    scores = make_scores(strength, decay, int(spec.identity[:6], 16), whole, names=names, videos=videos)
+    scores = make_scores(strength, decay, int(spec.identity[:6], 16), whole, names=names, videos=videos,
+                         unseen=unseen, perturb=perturb)  # fmt: skip
     scores.write(folder / SCORES)
     trainings = 1 if whole else len(names)
-    summary = evaluate(scores, list(names), "auc", 2)
+    tested = tested_of(names, unseen, perturb)
+    summary = figures(parts_of(scores, tested), tested, "auc", 2, data_key(fingerprint, split))
+    sizes = {"real": 60, "fake": 60}
     record: dict[str, Any] = {
         "schema": SCHEMA_VERSION,
         "run": spec.run_id,
@@ -79,11 +98,8 @@ def make_run(
         "spec": spec.document(),
         "identity": spec.identity,
         "headline": "auc",
-        "metrics": summary["metrics"],
-        "matrix": summary["matrix"],
-        "per_experience": summary["per_experience"],
-        "uncertainty": uncertainty(scores, list(names), "auc", 2, data_key(fingerprint, split))
-        | ({} if sure else {"replicates": None, "average": None}),
+        **summary,
+        "uncertainty": summary["uncertainty"] | ({} if sure else {"replicates": None, "average": None}),
         "data": {
             "benchmark": benchmark,
             "fingerprint": fingerprint,
@@ -92,6 +108,8 @@ def make_run(
                 {"name": n, "train": {"real": 50, "fake": 50}, "val": {}, "test": {"real": 60, "fake": 60}}
                 for n in names
             ],
+            "unseen": [{"name": name, "test": sizes} for name in unseen],
+            "perturbed": [{**copy._asdict(), "test": sizes} for copy in tested.copies],
             "notes": list(notes),
             **(about or {}),
         },

@@ -38,11 +38,12 @@ from dfbench.runs.prepare import Request
 from tests.records.builder import make_record
 
 DECIDES = {
-    "detector", "strategy", "benchmark", "preset", "settings", "seed", "split", "eval_every", "eval_samples", "tune"
+    "detector", "strategy", "benchmark", "preset", "settings", "seed", "split", "eval_every", "eval_samples", "tune",
+    "skip_tests",
 }  # fmt: skip
 """Options of ``dfbench eval`` that are in the spec."""
-DECIDES_NOT = {"device", "out", "data_root", "log", "publish", "push_to", "as_json", "fresh", "quiet"}
-OF_THE_DATA = {"data_fingerprint", "initial_weights"}
+DECIDES_NOT = {"allow_leaks", "device", "out", "data_root", "log", "publish", "push_to", "as_json", "fresh", "quiet"}
+OF_THE_DATA = {"data_fingerprint", "initial_weights", "further_tests"}
 """Fields of a spec that follow from the other ones and the opened data, so that no option gives them."""
 
 TEXTS = st.text(max_size=8) | st.sampled_from([
@@ -50,6 +51,14 @@ TEXTS = st.text(max_size=8) | st.sampled_from([
     "'", '"', " x ", "a\nb", "ä=ü", "é\u2028", "\x7f", "😀",
 ])  # fmt: skip
 """Above all those that YAML reads in its own way."""
+
+
+SETS = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters=","), max_size=8).map(
+    str.strip
+).filter(bool).filter(lambda name: name != "all") | st.sampled_from(
+    ["token", "perturbed", "celeb df", "--quiet", "'", "$HOME"]
+)
+"""Names of unseen sets, as a stream's file may give them."""
 
 
 class Odd(BaseModel):
@@ -151,6 +160,7 @@ def specs(draw: st.DrawFn) -> RunSpec:
         "tuned": in_order(draw(st.lists(st.sampled_from(SPEED), unique=True))),
         "eval_every": every,
         "eval_samples": draw(st.none() | st.integers(2, 10**6)) if every else None,
+        "skipped_tests": tuple(draw(st.lists(SETS, unique=True, max_size=3))),
         "data_fingerprint": "f" * 64,
     }
     return RunSpec(**spec, memory=memory(spec))
@@ -176,6 +186,7 @@ def asked(line: str, spec: RunSpec) -> RunSpec:
         "strategy_config": strategy_config(method, request.strategy, options).model_dump(mode="json"),
         "benchmark": request.benchmark,
         "tuned": parse_tuned(request.tune) if request.tune else (),
+        "skipped_tests": tuple(request.skip_tests),
         **{name: getattr(request, name) for name in ("seed", "split", "eval_every", "eval_samples")},
         **{name: getattr(spec, name) for name in OF_THE_DATA},
     }

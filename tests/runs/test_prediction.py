@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dfbench.data.texts import Texts
 from dfbench.evaluation.scores import Scores
 from dfbench.runs.prediction import TestSets
 
@@ -16,7 +17,7 @@ def test_two_class_scores_are_exact_and_others_rounded_to_a_256th(classes: int) 
     sets = TestSets.__new__(TestSets)
     sets.units = _Units(n, classes)  # type: ignore[assignment]
     sets.members = [np.arange(n)]
-    sets.names, sets.videos = np.array([f"s{k}" for k in range(n)], object), np.array([""] * n, object)
+    sets.names, sets.videos = Texts.of([f"s{k}" for k in range(n)]), np.array([""] * n, object)
     sets.identities = np.array([""] * n, object)
     scores = Scores()
     sets.add_scores(scores, 0, p)

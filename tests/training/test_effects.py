@@ -27,6 +27,7 @@ SETTINGS = {
         "body=tinynet_e",
         "pretrained=false",
         "frames=1",
+        "fps=15",
     ],
     "odd": [],
     "opaque": ["batch_size=8"],

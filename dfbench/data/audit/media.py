@@ -93,11 +93,11 @@ class Files:
     def hashes(self, item: Item) -> np.ndarray:
         """Decodes up to three frames."""
         if item.kind == "video":
-            return np.stack([_hash(frame) for frame in _video_frames(item.path)])
+            return np.stack([hash_of(frame) for frame in _video_frames(item.path)])
         found = _frames(item)
         chosen = [found[int(place * len(found))] for place in PLACES]
         try:
-            by_path = {path: _hash(Image.fromarray(read_picture(path))) for path in dict.fromkeys(chosen)}
+            by_path = {path: hash_of(Image.fromarray(read_picture(path))) for path in dict.fromkeys(chosen)}
         except PictureError as error:
             raise Unreadable(str(error)) from error
         return np.stack([by_path[path] for path in chosen])
@@ -184,7 +184,7 @@ def _video_frames(path: Path) -> list[Image.Image]:
     return found
 
 
-def _hash(picture: Image.Image) -> np.ndarray:
+def hash_of(picture: Image.Image) -> np.ndarray:
     import imagehash
 
     grey = np.asarray(picture.convert("L"), np.float32)

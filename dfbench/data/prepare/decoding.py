@@ -28,6 +28,10 @@ MAX_PIXELS = 16384 * 16384 // 4
 CLOSE = 4
 """Frames up to a key frame that are decoded rather than jumped over."""
 
+DEMUXERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,ogg,asf,h264,hevc,mjpeg,mxf,nut,ivf,rm,wtv,dv"
+"""FFmpeg's readers that may open files. Those of playlists (HLS, DASH, concat), which name other files, are out."""
+_SAFE = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
+
 
 @dataclass(frozen=True, eq=False)
 class VideoFrame:
@@ -39,6 +43,11 @@ class VideoFrame:
     def bytes(self) -> int:
         """As :class:`~dfbench.data.prepare.media.Frame`."""
         return sum(plane.buffer_size for plane in self.raw.planes)
+
+    @property
+    def seconds(self) -> float | None:
+        """As :class:`~dfbench.data.prepare.media.Frame`."""
+        return None if self.raw.time is None else float(self.raw.time)
 
     def pixels(self, width: int | None = None, height: int | None = None) -> np.ndarray:
         """As :class:`~dfbench.data.prepare.media.Frame`."""
@@ -83,7 +92,8 @@ class Video:
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[tuple[Any, Any]]:
-        with av.open(str(self._path), metadata_errors="replace") as container:
+        # "file:" keeps a name with a colon from being read as that of a protocol.
+        with av.open(f"file:{self._path}", metadata_errors="replace", options=_SAFE) as container:
             streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
             if not streams:
                 raise MediaError("no video stream" + (" (audio only)" if container.streams.audio else ""))

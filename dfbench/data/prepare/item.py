@@ -21,6 +21,7 @@ class Item:
         mask: forgery mask video where it lies next to the videos.
         kind: ``video``, ``frames`` or ``picture``.
         cropped: pictures that are face crops already: no detection.
+        source: which part of a data set that gathers several; None: the data set itself. For the column ``source``.
     """
 
     path: Path
@@ -33,3 +34,4 @@ class Item:
     mask: Path | None
     kind: str = "video"
     cropped: bool = False
+    source: str | None = None

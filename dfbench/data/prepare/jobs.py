@@ -10,11 +10,12 @@ from typing import Any
 
 from dfbench.data.prepare import report, shards
 from dfbench.data.prepare.crops import Square
-from dfbench.data.prepare.extract import Extract, Squares, extract
+from dfbench.data.prepare.extract import Extract, extract
 from dfbench.data.prepare.faces import FaceDetector
 from dfbench.data.prepare.item import Item
 from dfbench.data.prepare.options import Options
 from dfbench.data.prepare.plan import Group, item_key
+from dfbench.data.prepare.rows import Squares
 from dfbench.errors import DfbenchError, in_one_line
 from dfbench.files import write_whole
 

@@ -50,6 +50,11 @@ class Frame(Protocol):
         """Bytes that it takes while it is kept."""
         ...
 
+    @property
+    def seconds(self) -> float | None:
+        """When it is shown, from the start of the video; None where that is not known."""
+        ...
+
     def pixels(self, width: int | None = None, height: int | None = None) -> np.ndarray:
         """Upright uint8 RGB (H, W, 3), whole or reduced to a size."""
         ...

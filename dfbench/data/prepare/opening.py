@@ -7,10 +7,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from dfbench.data.prepare.item import Item
 from dfbench.data.prepare.jobs import DetectorChoice
 from dfbench.data.prepare.options import Options
-from dfbench.data.prepare.sources.contract import DataSet
+from dfbench.data.prepare.sources.contract import DataSet, Scan
 from dfbench.documents import load_yaml
 from dfbench.errors import UsageError
 from dfbench.plugins import registry
@@ -45,7 +44,7 @@ def options_of(settings: Sequence[str]) -> dict[str, Any]:
     return given
 
 
-def open_set(name: str, root: Path, settings: Sequence[str]) -> tuple[list[Item], Options]:
+def open_set(name: str, root: Path, settings: Sequence[str]) -> tuple[Scan, Options]:
     """Read a data set's tree.
 
     Args:
@@ -58,7 +57,7 @@ def open_set(name: str, root: Path, settings: Sequence[str]) -> tuple[list[Item]
         DataError: the root does not exist, or is not that of this data set.
     """
     given = options_of(settings)
-    return data_set(name).items(root, **given), Options(source=name, source_options=given)
+    return data_set(name).scan(root, **given), Options(source=name, source_options=given)
 
 
 def with_detector(options: Options, choices: Mapping[str, Any], faces: str, detector: DetectorChoice) -> Options:

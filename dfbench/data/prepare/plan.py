@@ -146,7 +146,7 @@ def fingerprint(items: Sequence[Item]) -> str:
     for item in sorted(items, key=lambda i: i.video):
         size = item.path.stat().st_size if item.path.is_file() else 0
         row = [item.video, item.label, item.split, item.method, item.identity, item.pair, item.kind, item.cropped,
-               item.mask is not None, size]  # fmt: skip
+               item.mask is not None, size, *filter(None, [item.source])]  # fmt: skip
         digest.update(json.dumps(row).encode() + b"\n")
     return digest.hexdigest()
 

@@ -8,17 +8,17 @@ after ``kill -9`` the same command goes on with the first video that has no part
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from dfbench.data.prepare import report, shards
-from dfbench.data.prepare.crew import run_jobs
+from dfbench.data.prepare import crew, ray_crew, report, shards
 from dfbench.data.prepare.item import Item
 from dfbench.data.prepare.jobs import ADVICE, DetectorChoice, Job, part_path
 from dfbench.data.prepare.options import Options, difference
@@ -28,6 +28,9 @@ from dfbench.data.workers import Progress, cores, silent
 from dfbench.documents import read_json
 from dfbench.errors import DataError, DfbenchError, Interrupted, StorageError
 from dfbench.files import sha256_of, write_json, write_whole, writing
+
+Engine = Literal["local", "ray"]
+"""What runs the groups."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def prepare(
     detector: DetectorChoice,
     *,
     workers: int | None = None,
+    engine: Engine = "local",
     progress: Progress | None = None,
 ) -> Prepared:
     """Make the set, or go on with it.
@@ -64,6 +68,7 @@ def prepare(
         options: how to crop.
         detector: the face detector, for the worker processes.
         workers: processes; 0 works in this one, None takes one per core.
+        engine: ``local`` processes, or tasks of ``ray``; the bytes are the same.
         progress: called with the number of videos that are done.
 
     Raises:
@@ -71,7 +76,10 @@ def prepare(
         DfbenchError: another process prepares this set.
         StorageError: the disk is full.
         Interrupted: by Ctrl-C.
+        UsageError: Ray is wanted and not installed.
     """
+    if engine == "ray":
+        ray_crew.need_ray()
     check_items(items, options.source)
     chosen = limited(items, options.limit)
     begun = {**options.model_dump(mode="json"), "videos": len(chosen), "fingerprint": fingerprint(chosen)}
@@ -85,18 +93,21 @@ def prepare(
         # Decoders get the cores that no process needs.
         job = Job(work, options, detector, threads=max(1, cores() // max(count, 1)))
         try:
-            _make(out, plan, job, count, progress or silent)
+            run_jobs = ray_crew.run_jobs if engine == "ray" else crew.run_jobs
+            _make(out, plan, functools.partial(run_jobs, job, workers=count), progress or silent)
         except KeyboardInterrupt:
             raise Interrupted("interrupted; rerun the same command to go on") from None
         return _finish(out, plan, begun)
 
 
-def _make(out: Path, plan: Sequence[Shard], job: Job, workers: int, progress: Progress) -> None:
+def _make(
+    out: Path, plan: Sequence[Shard], run_jobs: Callable[[Sequence[Group]], Iterator[Group]], progress: Progress
+) -> None:
     """Run the groups that are left, and write each shard when its last group is done."""
     open_shards = [shard for shard in plan if not _is_written(out, shard)]
     total = sum(len(group.items) for shard in plan for group in shard.groups)
     left = {
-        shard.name: {group.lead.video for group in shard.groups if not _is_done(job.work, group)}
+        shard.name: {group.lead.video for group in shard.groups if not _is_done(out / WORK, group)}
         for shard in open_shards
     }
     shard_of = {group.lead.video: shard for shard in open_shards for group in shard.groups}
@@ -108,7 +119,7 @@ def _make(out: Path, plan: Sequence[Shard], job: Job, workers: int, progress: Pr
     for shard in open_shards:
         if not left[shard.name]:
             _write_shard(out, shard, totals[shard.split])
-    for group in run_jobs(job, waiting, workers):
+    for group in run_jobs(waiting):
         done += len(group.items)
         progress(done, total, what)
         shard = shard_of[group.lead.video]

@@ -57,6 +57,11 @@ class StillFrame:
         """As :class:`Frame`."""
         return self.whole.nbytes
 
+    @property
+    def seconds(self) -> float | None:
+        """As :class:`Frame`: a picture has no time."""
+        return None
+
     def pixels(self, width: int | None = None, height: int | None = None) -> np.ndarray:
         """As :class:`Frame`."""
         if width is None or height is None or self.whole.shape[:2] == (height, width):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dfbench.data.inspection import Inspected
 from dfbench.data.pictures import PictureError, decode_picture
@@ -61,24 +62,29 @@ class PreparedSource:
     def inspected(self, samples: Samples) -> Inspected:
         """Hashes and sizes of all crops, from the table: the crops were decoded when they were made."""
         size = np.full(len(samples), self.meta.options["size"], np.int64)
-        return Inspected(samples.sha256, size, size, np.full(len(samples), "", object))
+        return Inspected(samples.texts("sha256"), size, size, np.full(len(samples), "", object))
 
     def undecoded(self, samples: Samples, size: tuple[int, int]) -> EncodedPixels:
         """Pixels that are decoded when they are fetched, for sets whose pixels do not fit into the cache."""
         from dfbench.data.encoded import EncodedPixels
 
-        rows = self._rows
-        return EncodedPixels(self, np.array([rows[name] for name in samples.sample.tolist()], np.int64), size)
+        names = samples.texts("sample")
+        rows = pc.index_in(names.values, value_set=self._table["sample"].combine_chunks().cast(pa.large_string()))
+        return EncodedPixels(self, rows.fill_null(-1).to_numpy()[names.codes], size)
 
     def read_row(self, row: int) -> np.ndarray:
         """As :meth:`read`, by the number of the row."""
+        try:
+            return decode_picture(self.encoded(row), "")
+        except PictureError as error:
+            raise PictureError(f"{self.root}: {self._table['sample'][row].as_py()}{error}") from None
+
+    def encoded(self, row: int) -> bytes:
+        """The encoded crop, by the number of the row."""
         number = int(np.searchsorted(self._ends, row, side="right"))
         chunk = self._crops[number]
         crop: bytes = chunk[row - int(self._ends[number]) + len(chunk)].as_py()
-        try:
-            return decode_picture(crop, "")
-        except PictureError as error:
-            raise PictureError(f"{self.root}: {self._table['sample'][row].as_py()}{error}") from None
+        return crop
 
     @cached_property
     def _table(self) -> pa.Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dfbench.publish.board.row import BoardRow, Mark
+from dfbench.publish.board.row import BoardRow, Change, Mark
 from dfbench.publish.board.table import BoardTable
 from dfbench.records import text
 
@@ -29,6 +29,8 @@ NOTES_LEGEND = (
 LEGEND = f"{MARKS_LEGEND} {NOTES_LEGEND}"
 TEXT_COLUMNS = 3
 """How many of the columns come before the first number."""
+_NAMED = 5
+"""Unseen sets that a cell's title names."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,16 @@ class Cells:
     interval: str
     forgetting: tuple[str, str]
     """(mean, spread over seeds), as are the next three; the spread is empty for one seed."""
+    generalisation: tuple[str, str] | None
+    """None in a table where no row was tested on unseen sets."""
+    generalisation_sets: str
+    """``1 of 2 sets`` where it was tested on fewer than other rows; else empty."""
+    generalisation_words: str
+    """Which sets, and what the untrained network has on them."""
+    robustness: tuple[str, str] | None
+    """None in a table where no row was tested on degraded copies."""
+    robustness_words: str
+    """What the same samples give undegraded."""
     af: tuple[str, str]
     bwt: tuple[str, str]
     learning: tuple[str, str]
@@ -80,6 +92,7 @@ class Cells:
             self.forgetting[0],
             self.af[0],
             self.learning[0],
+            *(found[0] for found in (self.generalisation, self.robustness) if found is not None),
             self.stored,
             self.held_bytes,
             self.compute,
@@ -91,8 +104,9 @@ class Cells:
 
 def columns(table: BoardTable) -> list[str]:
     """The headings of :meth:`Cells.line`."""
+    further = [*(["generalisation"] if table.unseen else []), *(["robustness"] if table.degraded else [])]
     return ["", "detector", "strategy", f"average {text.METRICS[table.headline]}", "95 % interval", "forgetting", "AF",
-            "learning", "stored", "bytes", "compute", "seconds", "seeds", "status"]  # fmt: skip
+            "learning", *further, "stored", "bytes", "compute", "seconds", "seeds", "status"]  # fmt: skip
 
 
 def cells(table: BoardTable, row: BoardRow) -> Cells:
@@ -114,6 +128,11 @@ def cells(table: BoardTable, row: BoardRow) -> Cells:
         spread=text.number(average.spread) if average and average.spread is not None else "",
         interval=text.interval(average.low, average.high) if average else text.NONE,
         forgetting=mean_and_spread("forgetting"),
+        generalisation=_change(row.generalisation) if table.unseen else None,
+        generalisation_sets=_fewer(table, row),
+        generalisation_words=_generalisation_words(table, row),
+        robustness=_change(row.robustness) if table.degraded else None,
+        robustness_words=_robustness_words(row),
         af=mean_and_spread("af"),
         bwt=mean_and_spread("bwt"),
         learning=mean_and_spread("learning_accuracy"),
@@ -129,3 +148,28 @@ def cells(table: BoardTable, row: BoardRow) -> Cells:
         seeds=tuple((record.spec.seed, record.run) for record in row.records),
         status=row.status,
     )
+
+
+def _change(found: Change | None) -> tuple[str, str]:
+    if found is None:
+        return text.NONE, ""
+    return text.number(found.mean), "" if found.spread is None else text.number(found.spread)
+
+
+def _fewer(table: BoardTable, row: BoardRow) -> str:
+    return f"{len(row.unseen)} of {len(table.unseen)} sets" if 0 < len(row.unseen) < len(table.unseen) else ""
+
+
+def _generalisation_words(table: BoardTable, row: BoardRow) -> str:
+    found = row.generalisation
+    if found is None:
+        return "not tested on sets that it was never trained on" if table.unseen else ""
+    names = ", ".join(row.unseen[:_NAMED]) + (", …" if len(row.unseen) > _NAMED else "")
+    return f"{names}: {text.number(found.before)} untrained → {text.number(found.mean)}"
+
+
+def _robustness_words(row: BoardRow) -> str:
+    found = row.robustness
+    if found is None:
+        return ""
+    return f"the same samples: {text.number(found.before)} undegraded → {text.number(found.mean)} degraded"

@@ -55,12 +55,13 @@ def row_data(row: BoardRow, environments: dict[str, int] | None = None) -> dict[
             _short(row.against_best.difference), _short(row.against_best.low), _short(row.against_best.high)
         ],
         "status": row.status,
-        "notes": row.notes,
+        "notes": [*row.notes, *(f"allowed: {line}" for line in row.allowed_leaks)],
         "average": None if average is None else {
             "mean": _short(average.mean), "spread": _short(average.spread), "n": average.n,
             "low": _short(average.low), "high": _short(average.high),
         },
         **{name: [_short(value) for value in row.metric(name)] for name in SCALARS},
+        **_further(row),
         "stored": [round(samples), round(sample_bytes), round(state_bytes)],
         "seconds": None if row.seconds is None else round(row.seconds, 1),
         "times": {where: round(seconds, 1) for where, seconds in row.times.items()},
@@ -73,6 +74,29 @@ def row_data(row: BoardRow, environments: dict[str, int] | None = None) -> dict[
         "tuned": list(spec.tuned),
         "runs": [run_data(record, environments) for record in row.records],
     }  # fmt: skip
+
+
+def _further(row: BoardRow) -> dict[str, Any]:
+    """Figures on unseen sets and on degraded copies, with what they are read against; only what the row has."""
+    values: dict[str, Any] = {}
+    if (new := row.generalisation) is not None:
+        values |= {"unseen": row.unseen, "generalisation": [_short(v) for v in (new.mean, new.spread, new.before)]}
+    if (new := row.robustness) is not None:
+        values |= {"robustness": [_short(v) for v in (new.mean, new.spread, new.before)]}
+    return values
+
+
+def _further_of(record: Record) -> dict[str, Any]:
+    """The same of a run: after each training, and by kind and level."""
+    values: dict[str, Any] = {}
+    if (new := record.generalisation) is not None:
+        lines = [new.untrained[record.headline], *new.matrix[record.headline]]
+        values["unseen"] = [[_short(v) for v in line] for line in lines]  # the first is the untrained network's
+    if (found := record.robustness) is not None:
+        clean, kinds = found.clean[record.headline], found.by_kind[record.headline]
+        values["degraded"] = {k: [_short(clean), *(_short(v) for v in row.values())] for k, row in kinds.items()}
+        values["levels"] = list(next(iter(kinds.values())))
+    return values
 
 
 def _cost(table: BoardTable, row: BoardRow) -> dict[str, Any]:
@@ -103,6 +127,7 @@ def run_data(record: Record, environments: dict[str, int] | None) -> dict[str, A
         "matrix": [[_short(value) for value in line] for line in record.matrix[record.headline]],
         "intervals": [_interval(i) for i in sure.per_experience],
         "unit": sure.unit,
+        **_further_of(record),
         "per_experience": [
             {k: _short(v) for k in _PER_EXPERIENCE if isinstance(v := e.get(k), int | float)}
             | {k: v for k in ("n", "n_videos") if isinstance(v := e.get(k), int)}

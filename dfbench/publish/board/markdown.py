@@ -56,8 +56,9 @@ def _line(table: BoardTable, row: BoardRow) -> list[str]:
     """The cells of a row, with links to its page and its records."""
     found = cells(table, row)
     mark, detector, strategy, *numbers, _, status = found.line()
+    state = f"{status}, leaks allowed" if row.allowed_leaks else status
     seeds = ", ".join(f"[{seed}](results/{run}.json)" for seed, run in found.seeds)
-    return [mark, escape(detector), f"[{escape(strategy)}](index.html#row={row.id})", *numbers, seeds, status]
+    return [mark, escape(detector), f"[{escape(strategy)}](index.html#row={row.id})", *numbers, seeds, state]
 
 
 def _reported(table: Reported) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 STYLES = ("base.css", "table.css", "plots.css", "row.css", "narrow.css")
-SCRIPTS = ("base.js", "address.js", "export.js", "heat.js", "plots.js", "table.js", "row.js", "main.js")
+SCRIPTS = ("base.js", "address.js", "export.js", "heat.js", "plots.js", "table.js", "further.js", "row.js", "main.js")
 """Parts of the one style sheet and of the one script, in order."""
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
+from dfbench.evaluation.further import mean_of
 from dfbench.evaluation.significance import Comparison, Estimate, Sample, SeedVariance, estimate
 from dfbench.evaluation.uncertainty import decode
 from dfbench.records.record import STATUSES, Record, Status
@@ -24,6 +26,16 @@ class Group(NamedTuple):
     """Samples that may be stored: the stream's budget, or what was stored where that is more."""
     over_budget: bool
     """More was stored than the stream allows."""
+
+
+class Change(NamedTuple):
+    """A figure that is read against another one."""
+
+    before: float | None
+    """What it is read against, mean over seeds."""
+    mean: float | None
+    spread: float | None
+    """Over seeds; None for one."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,31 @@ class BoardRow:
         return mean_and_spread([r.metrics.get(name) for r in self.records])
 
     @property
+    def unseen(self) -> list[str]:
+        """The sets that all of its runs were tested on and never trained on; none where they differ."""
+        sets = [r.data.unseen for r in self.records]
+        return [each.name for each in sets[0]] if all(own == sets[0] for own in sets) else []
+
+    @property
+    def generalisation(self) -> Change | None:
+        """The headline metric on the unseen sets, before any training and after the last."""
+        if not self.unseen:
+            return None
+        before = [r.generalisation.untrained[r.headline] for r in self.records if r.generalisation]
+        return self._change("generalisation", [mean_of(values) for values in before])
+
+    @property
+    def robustness(self) -> Change | None:
+        """The headline metric on the same samples undegraded, and degraded; None where runs differ in the copies."""
+        copies = [r.data.perturbed for r in self.records]
+        if not copies[0] or any(own != copies[0] for own in copies):
+            return None
+        return self._change("robustness", [r.robustness.clean[r.headline] for r in self.records if r.robustness])
+
+    def _change(self, name: str, before: Sequence[float | None]) -> Change:
+        return Change(mean_and_spread(before)[0], *self.metric(name))
+
+    @property
     def bound(self) -> bool:
         """It saw all data, at once or repeatedly: a reference line, not a continual method."""
         return any(r.sees_everything for r in self.records)
@@ -94,6 +131,11 @@ class BoardRow:
     def notes(self) -> list[str]:
         """What its data have that a reader should know."""
         return list(dict.fromkeys(note for r in self.records for note in r.data.notes))
+
+    @property
+    def allowed_leaks(self) -> list[str]:
+        """Leaks and wrong labels of the data that its runs were allowed to have."""
+        return list(dict.fromkeys(line for r in self.records for line in r.data.allowed_leaks))
 
     @property
     def times(self) -> dict[str, float]:

@@ -43,6 +43,16 @@ class BoardTable:
         """How many records."""
         return sum(len(row.records) for row in self.rows)
 
+    @property
+    def unseen(self) -> list[str]:
+        """The sets that rows were tested on and never trained on, in the order in which they are first met."""
+        return list(dict.fromkeys(name for row in self.rows for name in row.unseen))
+
+    @property
+    def degraded(self) -> bool:
+        """Whether a row was tested on degraded copies."""
+        return any(row.robustness for row in self.rows)
+
     def relative_compute(self, row: BoardRow) -> float | None:
         """The row's passes in those of plain training of its detector and preset; None where either was not counted.
 

@@ -11,6 +11,7 @@ from typing import Any
 from dfbench.publish import about
 from dfbench.publish.board.row import BoardRow
 from dfbench.publish.board.table import Board, BoardTable
+from dfbench.records import text
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,13 @@ class Column:
     """Set to the right."""
 
 
-def columns(metric: str) -> list[Column]:
-    """Those of a table with this headline metric."""
+def columns(table: BoardTable) -> list[Column]:
+    """Those of a table; what no row was tested on has none."""
+    metric = text.METRICS[table.headline]
+    unseen = Column(
+        "generalisation", "Generalisation", title=f"{metric} on sets that were never trained on, at the end"
+    )
+    degraded = Column("robustness", "Robustness", title=f"{metric} on degraded copies of the test sets", shown=False)
     return [
         Column("rank", "#", "ascending", "By the average, continual rows alone; ★ and ≈: see above", number=False),
         Column("strategy", "Strategy", "ascending", number=False),
@@ -37,6 +43,7 @@ def columns(metric: str) -> list[Column]:
         Column("average", f"Average {metric}", title="After the last training; mean over seeds ± spread"),
         Column("interval", "95 % interval", title="Over people or videos, and seeds; ◂: further left", number=False),
         Column("forgetting", "Forgetting", "ascending", "Lower is better; mean over seeds ± spread"),
+        *([unseen] if table.unseen else []),
         Column("memory", "Memory", "ascending", "Samples held at the end; bytes of them and of all other state"),
         Column("compute", "Compute", "ascending", "Relative to plain training of the same detector (1 ×)"),
         Column("seeds", "Seeds, status", title="Runs that differ in the seed alone, and how far they were checked"),
@@ -44,6 +51,7 @@ def columns(metric: str) -> list[Column]:
         Column("af", "AF", "ascending", "Forgetting as the field's tables have it: −BWT", shown=False),
         Column("bwt", "BWT", title="Backward transfer; below 0 is forgetting", shown=False),
         Column("learning_accuracy", "Learning", title="Each experience right after training on it", shown=False),
+        *([degraded] if table.degraded else []),
         Column("passes", "Passes", "ascending", "One pass = one picture forward and backward", shown=False),
         Column("steps", "Steps", "ascending", "Optimizer steps in all", shown=False),
         Column("seconds", "Time", "ascending", "Training and scoring; not comparable between machines", shown=False),
@@ -71,6 +79,8 @@ def sort_values(row: BoardRow, rank: int | None, relative: float | None) -> dict
         "passes": row.passes,
         "seconds": row.seconds,
         "steps": row.steps,
+        "generalisation": row.generalisation and row.generalisation.mean,
+        "robustness": row.robustness and row.robustness.mean,
         "seeds": len(row.records),
         **{name: row.metric(name)[0] for name in ("forgetting", "af", "bwt", "learning_accuracy")},
     }

@@ -17,12 +17,13 @@ from dfbench.publish.plotting import (
     PAGE,
     Panel,
     colours,
+    common_unseen,
     draw_matrices,
     new_figure,
     titled,
 )
 from dfbench.publish.report.axes import class_legend, headed, in_stream, metric_axis, stream_axis
-from dfbench.publish.report.runs import Method, average_per_seed
+from dfbench.publish.report.runs import Method, average_per_seed, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,10 +103,12 @@ def matrices(methods: Sequence[Method]) -> Figure:
     """R of each method, averaged over seeds."""
     first = methods[0].runs[0]
     panels = []
+    sets = common_unseen([run.record for method in methods for run in method.runs])
     for method in methods:
         seeds = f"seed {method.seeds[0]}" if len(method.runs) == 1 else f"mean of {len(method.runs)} seeds"
-        panels.append(Panel(method.label, seeds, method.mean, method.spread))
-    return draw_matrices(panels, first.labels, first.record.headline)
+        unseen = method.unseen if sets else None
+        panels.append(Panel(method.label, seeds, method.mean, method.spread, unseen))
+    return draw_matrices(panels, first.labels, first.record.headline, shortened(sets))
 
 
 def curves(methods: Sequence[Method]) -> Figure | None:

@@ -45,9 +45,10 @@ def subject(run: Run) -> str:
 
 
 def matrix(run: Run) -> Figure:
-    """R of the headline metric."""
+    """R of the headline metric, with the unseen sets after a gap."""
     title = f"{run.metric[:1].upper()}{run.metric[1:]} on each test set"
-    return draw_matrices([Panel(title, subject(run), run.matrix)], run.labels, run.record.headline)
+    panel = Panel(title, subject(run), run.matrix, unseen=run.unseen)
+    return draw_matrices([panel], run.labels, run.record.headline, run.unseen_labels)
 
 
 def forgetting(run: Run) -> Figure | None:

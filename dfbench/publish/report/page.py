@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from dfbench.plugins import registry
 from dfbench.publish import about
-from dfbench.publish.plotting import FAINT, GRID, INK, PALETTE
-from dfbench.publish.report import tables
+from dfbench.publish.plotting import FAINT, GRID, INK, PALETTE, common_unseen
+from dfbench.publish.report import further, tables
 from dfbench.publish.report.conclusion import conclusions, warning
 from dfbench.publish.report.runs import Method, Run
 from dfbench.publish.report.tables import Table
@@ -177,9 +177,11 @@ def describe(name: str, run: Run) -> tuple[str, str, Table]:
     metric, record = run.metric, run.record
     last, size_ = run.names[-1], len(run.names)
     average = number(record.metrics.get(f"average_{record.headline}"))
-    R = tables.matrix(f"R: {metric}", run.names, run.matrix)
+    sets = record.unseen_names
+    R = tables.matrix(f"R: {metric}", run.names, run.matrix, unseen=run.unseen, sets=sets)
     if name == "matrix":
         caption = f"{metric} on the test set of each experience (column) after training on each (row)."
+        caption += f" After the gap: {', '.join(sets)}, never trained on." if sets else ""
         return caption, f"Heat map of {metric}, {size_} by {size_}; the last row averages {average}.", R
     if name == "forgetting":
         caption = f"{metric} of each experience over the stream. A ring: just trained on it; dotted: not yet."
@@ -193,6 +195,8 @@ def describe(name: str, run: Run) -> tuple[str, str, Table]:
         caption = "Scores of the final model, real and fake, on each test set."
         pairs = [(size_ - 1, j) for j in range(size_)]
         return caption, "Histograms of P(fake) by class, a panel per experience.", tables.score_quantiles(run, pairs)
+    if name == "robustness":
+        return further.describe(run)
     if name == "forgotten":
         lost = most_forgotten(record)
         assert lost is not None
@@ -210,13 +214,13 @@ def describe_comparison(name: str, methods: Sequence[Method]) -> tuple[str, str,
     run = methods[0].runs[0]
     metric = run.metric
     if name == "matrices":
+        sets = common_unseen([run.record for m in methods for run in m.runs])
+        matrices = [tables.matrix("", run.names, m.mean, m.spread, m.unseen if sets else None, sets) for m in methods]
         rows = [
-            (f"{m.label}: after {row[0]}", *row[1:])
-            for m in methods
-            for row in tables.matrix("", run.names, m.mean, m.spread).rows
+            (f"{m.label}: after {row[0]}", *row[1:]) for m, R in zip(methods, matrices, strict=True) for row in R.rows
         ]
         how = ", mean over seeds" if any(len(m.runs) > 1 for m in methods) else ""
-        table = Table(f"R: {metric}{how}", ("method, after training on", *run.names), tuple(rows))
+        table = Table(f"R: {metric}{how}", ("method, after training on", *matrices[0].columns[1:]), tuple(rows))
         return f"{metric} on each test set after training on each experience{how}.", "Heat maps.", table
     if name == "forgetting":
         rows = [(m.label, *(number(v) for v in m.seen.mean(0).tolist())) for m in methods]

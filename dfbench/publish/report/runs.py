@@ -11,6 +11,7 @@ import numpy as np
 
 from dfbench.errors import DataError, UsageError
 from dfbench.evaluation import continual
+from dfbench.publish.plotting import common_unseen, unseen_matrix
 from dfbench.records.comparison import check_comparable
 from dfbench.records.finished import FinishedRun
 from dfbench.records.seeds import by_seed, labels, mean_and_spread
@@ -18,6 +19,11 @@ from dfbench.records.text import METRICS
 
 LONGEST = 26
 """Letters of a name in a figure."""
+
+
+def shortened(names: Sequence[str]) -> list[str]:
+    """Names, very long ones cut."""
+    return [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in names]
 
 
 class Run(FinishedRun):
@@ -36,7 +42,17 @@ class Run(FinishedRun):
     @property
     def labels(self) -> list[str]:
         """The experiences as figures write them: very long names are cut."""
-        return [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in self.names]
+        return shortened(self.names)
+
+    @property
+    def unseen_labels(self) -> list[str]:
+        """The sets that are never trained on, as figures write them."""
+        return shortened(self.record.unseen_names)
+
+    @property
+    def unseen(self) -> np.ndarray | None:
+        """The headline metric on them after each training, float64 (T, U)."""
+        return unseen_matrix(self.record)
 
     @property
     def classes(self) -> list[str]:
@@ -75,6 +91,14 @@ class Method:
     def mean(self) -> np.ndarray:
         """Mean of R over seeds; nan where one seed has none."""
         return np.asarray(self.matrices.mean(0))
+
+    @property
+    def unseen(self) -> np.ndarray | None:
+        """Mean over seeds on the sets that are never trained on, float64 (T, U); None where the seeds' sets differ."""
+        found = [run.unseen for run in self.runs]
+        if not common_unseen([run.record for run in self.runs]):
+            return None
+        return np.asarray(np.mean([each for each in found if each is not None], axis=0))
 
     @property
     def spread(self) -> np.ndarray | None:

@@ -31,16 +31,34 @@ def _table(caption: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) 
     return Table(caption, tuple(columns), tuple(tuple(row) for row in rows))
 
 
-def matrix(caption: str, names: Sequence[str], values: np.ndarray, spread: np.ndarray | None = None) -> Table:
-    """R, row: after which experience; column: tested on which."""
+def matrix(
+    caption: str,
+    names: Sequence[str],
+    values: np.ndarray,
+    spread: np.ndarray | None = None,
+    unseen: np.ndarray | None = None,
+    sets: Sequence[str] = (),
+) -> Table:
+    """R, row: after which experience; column: tested on which, the unseen ``sets`` last.
+
+    Args:
+        caption: What it is.
+        names: Of the experiences.
+        values: float64 (T, T).
+        spread: float64 (T, T).
+        unseen: float64 (T, U).
+        sets: Names of the U unseen sets.
+    """
+    if unseen is not None:
+        values = np.hstack([values, unseen])
 
     def cell(i: int, j: int) -> str:
         if not np.isfinite(values[i, j]):
             return NONE
-        return with_spread(values[i, j], None if spread is None else float(spread[i, j]))
+        return with_spread(values[i, j], None if spread is None or j >= len(names) else float(spread[i, j]))
 
-    rows = ([name, *(cell(i, j) for j in range(len(names)))] for i, name in enumerate(names))
-    return _table(caption, ["after training on ↓, tested on →", *names], rows)
+    rows = ([name, *(cell(i, j) for j in range(values.shape[1]))] for i, name in enumerate(names))
+    return _table(caption, ["after training on ↓, tested on →", *names, *(f"{name} (unseen)" for name in sets)], rows)
 
 
 def metrics(run: Run) -> Table:

@@ -12,6 +12,7 @@ from dfbench.publish.glyphs import unwritable
 from dfbench.publish.plotting import rendered, style
 from dfbench.publish.report.comparison import COMPARISONS
 from dfbench.publish.report.figures import FIGURES
+from dfbench.publish.report.further import robustness
 from dfbench.publish.report.page import Shown, describe, describe_comparison, inline, render
 from dfbench.publish.report.runs import Method, gather, load_runs
 
@@ -53,7 +54,9 @@ def write_report(
     methods = gather(runs)
     single = runs[0] if len(runs) == 1 else None
     folder = to or (single.folder / FOLDER if single else Path(FOLDER))
-    kinds: dict[str, Callable[..., Figure | None]] = dict(FIGURES if single else COMPARISONS)  # type: ignore[arg-type]
+    kinds: dict[str, Callable[..., Figure | None]] = dict(
+        FIGURES | {"robustness": robustness} if single else COMPARISONS
+    )  # type: ignore[arg-type]
     subject: Any = single or methods
     shown: list[Shown] = []
     written: dict[str, dict[str, Path]] = {}

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dfbench.errors import DataError, DfbenchError
+from dfbench.evaluation.further import Parts, figures, parts_of
 from dfbench.evaluation.scores import Scores
-from dfbench.evaluation.summary import evaluate
-from dfbench.evaluation.uncertainty import data_key, decode, uncertainty
+from dfbench.evaluation.uncertainty import data_key, decode
 from dfbench.files import sha256_of
 from dfbench.records.finished import MISSING_ON_BOARD, FinishedRun
 from dfbench.records.record import SCORES, WEIGHTS, Record, matrix_of
@@ -63,20 +63,20 @@ def verify(
 
 def check_figures(record: Record, scores: Scores, registry: Registry) -> list[Finding]:
     """Matrix, metrics, per-experience figures and uncertainty, each recomputed from the scores."""
-    names, classes = record.names, len(record.data.classes)
     key = data_key(record.data.fingerprint, record.spec.split)
     try:
-        recomputed = evaluate(scores, names, record.headline, classes)
-        drawn = uncertainty(scores, names, record.headline, classes, key)
+        parts = parts_of(scores, record.tested)
+        recomputed = figures(parts, record.tested, record.headline, len(record.data.classes), key)
     except DfbenchError as error:
         return [Finding("metrics", False, str(error))]
     further = sorted(set(record.matrix) - set(recomputed["matrix"]))
     return [
         _same("matrix", {k: v for k, v in record.matrix.items() if k not in further}, recomputed["matrix"]),
-        *(_further(name, record, scores, registry) for name in further),
+        *(_further(name, record, parts.experiences, registry) for name in further),
         _same("metrics", record.metrics, recomputed["metrics"]),
         _same("per_experience", record.per_experience, recomputed["per_experience"]),
-        _same_uncertainty(record.uncertainty.model_dump(), drawn),
+        _same_uncertainty(record.uncertainty.model_dump(), recomputed["uncertainty"]),
+        *_further_tests(record, recomputed, parts),
     ]
 
 
@@ -122,6 +122,22 @@ def _further(name: str, record: Record, scores: Scores, registry: Registry) -> F
         return _same(what, record.matrix[name], matrix_of(name, metric, scores, len(record.names)))
     except (DfbenchError, ImportError) as error:
         return Finding(what, None, f"not checked: {error}")
+
+
+def _further_tests(record: Record, recomputed: Mapping[str, Any], parts: Parts) -> list[Finding]:
+    """The figures on unseen sets and on degraded copies; nothing where there are neither."""
+    found = []
+    for name in ("generalisation", "robustness"):
+        part = getattr(record, name)
+        if part is not None or recomputed[name] is not None:
+            stated, right = part and part.model_dump(), recomputed[name]
+            found.append(_same(name, stated, right, _REPLICATES))
+    counted = [
+        {name: int((group.labels == k).sum()) for k, name in enumerate(record.data.classes)} for group in parts.copies
+    ]
+    if counted:
+        found.append(_same("data.perturbed", [each.test for each in record.data.perturbed], counted))
+    return found
 
 
 def _same_uncertainty(stated: Mapping[str, Any], recomputed: Mapping[str, Any]) -> Finding:

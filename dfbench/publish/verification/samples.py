@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from dfbench.errors import DataError, DfbenchError, first_problem
+from dfbench.evaluation.further import tested_of
 from dfbench.publish.verification.checks import Finding
 
 if TYPE_CHECKING:
     from dfbench.benchmarks.stream import Stream
+    from dfbench.data.units import Units
     from dfbench.evaluation.scores import Group, Scores
     from dfbench.plugins import Registry
     from dfbench.records.record import Record
     from dfbench.runs.events import Listener
+    from dfbench.training.detector import Detector
 
 WHAT = "samples"
 
@@ -52,11 +55,11 @@ class SampleCheck:
         listener: Listener | None = None,
     ) -> None:
         self.registry, self.data_root, self.benchmark, self.listener = registry, data_root, benchmark, listener
-        self._streams: dict[str, Stream | str] = {}
+        self._streams: dict[tuple[str, tuple[str, ...]], Stream | str] = {}
 
     def __call__(self, record: Record, scores: Scores) -> Finding:
         """The finding; ``ok`` is None where the data or the detector are not available here."""
-        stream = self._stream(record.data.benchmark)
+        stream = self._stream(record)
         if isinstance(stream, str):
             return Finding(WHAT, None, f"not checked: {stream}")
         if stream.fingerprint != record.data.fingerprint:
@@ -64,16 +67,18 @@ class SampleCheck:
             return Finding(
                 WHAT, None, f"not checked: {stream.name} has other data here (fingerprint {found}…, not {stated}…)"
             )
+        if stream.further_fingerprint != record.spec.further_tests:
+            return Finding(WHAT, None, f"not checked: {stream.name} has other unseen sets or degraded copies here")
         try:
             sets = self._sets(record, stream)
         except (DfbenchError, ImportError) as error:
             return Finding(WHAT, None, f"not checked: {error}")
         if problem := _described(record, stream):
             return Finding(WHAT, False, problem)
+        names = [*record.names, *record.unseen_names, *(copy.name for copy in record.tested.copies)]
         for group in scores:
             if problem := _different(group, sets[group.tested_on]):
-                name = record.names[group.tested_on]
-                return Finding(WHAT, False, f"{record.spec.split} set of {name!r}: {problem}")
+                return Finding(WHAT, False, f"{record.spec.split} set of {names[group.tested_on]!r}: {problem}")
         return Finding(WHAT, True)
 
     def with_identities(self, record: Record, scores: Scores) -> Scores:
@@ -82,37 +87,47 @@ class SampleCheck:
         Raises:
             DataError: The data are not available here or others, or a sample is not in them.
         """
-        stream = self._stream(record.data.benchmark)
+        stream = self._stream(record)
         if isinstance(stream, str):
             raise DataError(f"{record.run}: {stream}")
         if stream.fingerprint != record.data.fingerprint:
             raise DataError(f"{record.run}: {stream.name} has other data here (fingerprint {stream.fingerprint[:12]}…)")
-        people = dict(zip(stream.samples.sample.tolist(), stream.identities.tolist(), strict=True))
+        own, new = (
+            dict(zip(each.samples.sample.tolist(), each.identities.tolist(), strict=True)) if each is not None else {}
+            for each in (stream, stream.unseen)
+        )
+        unseen = range(len(record.names), len(record.names) + len(record.unseen_names))
         groups = []
         for group in scores:
+            people = new if group.tested_on in unseen else own
             if lost := [name for name in group.samples.tolist() if name not in people]:
                 raise DataError(f"{record.run}: the scored sample {lost[0]!r} is not in {stream.name}")
             keys = np.array([people[name] for name in group.samples.tolist()], dtype=object)
             groups.append(replace(group, identities=keys))
         return type(scores)(groups)
 
-    def _stream(self, name: str) -> Stream | str:
-        """The benchmark, or why it cannot be opened."""
+    def _stream(self, record: Record) -> Stream | str:
+        """The benchmark with the further tests that the record has scores of, or why it cannot be opened."""
+        from dfbench.benchmarks.schema import EVERYTHING
         from dfbench.runs.prepare import open_stream
 
-        if name not in self._streams:
+        name, spec = record.data.benchmark, record.spec
+        key = name, spec.skipped_tests if spec.further_tests else (EVERYTHING,)
+        if key not in self._streams:
             try:
-                self._streams[name] = open_stream(self.benchmark or name, self.registry, self.data_root, self.listener)
+                self._streams[key] = open_stream(
+                    self.benchmark or name, self.registry, self.data_root, self.listener, key[1], allow_leaks=True
+                )  # whether a record says what it allowed is a question of its own
             except (DfbenchError, ImportError) as error:
-                self._streams[name] = f"the data are not available ({error})"
-        return self._streams[name]
+                self._streams[key] = f"the data are not available ({error})"
+        return self._streams[key]
 
     def _sets(self, record: Record, stream: Stream) -> list[TestSet]:
-        """The units of each experience's scored split, as the record's detector groups samples."""
+        """The units of each test set's scored split, as the record's detector groups samples."""
         from pydantic import ValidationError
 
-        from dfbench.data.videos import video_keys
-        from dfbench.training.detector import Detector, Task
+        from dfbench.runs.further import chosen
+        from dfbench.training.detector import Task
 
         spec = record.spec
         kind: type[Detector] = self.registry.detectors.load(spec.detector)
@@ -121,21 +136,43 @@ class SampleCheck:
         except ValidationError as error:
             raise DataError(f"the installed detector {spec.detector!r} refuses {first_problem(error)}") from error
         detector = kind(config, Task(stream.classes, stream.native_size, len(stream.experiences)))
-        names, videos, sets = stream.samples.sample, video_keys(stream.samples), []
-        for experience in stream.experiences:
-            units = detector.units(stream.samples, experience.rows[spec.split], training=False)
-            first = units.rows.reshape(len(units), -1)[:, 0]
-            sets.append(_by_name(names[first], videos[first], units.labels, stream.identities[first]))
-        return sets
+        unseen = stream.unseen and stream.unseen.having(spec.split)
+        own, new = (_units(detector, each, spec.split) if each is not None else [] for each in (stream, unseen))
+        copies = []
+        if (perturb := stream.perturb) is not None:
+            for units, columns in own:
+                kept = chosen(columns[0], units.target, perturb.samples)
+                part = _by_name(*(column[kept] for column in columns))
+                copies += [part] * len(perturb.kinds) * len(perturb.levels)
+        return [*(_by_name(*columns) for _, columns in (*own, *new)), *copies]
 
 
 def _described(record: Record, stream: Stream) -> str | None:
     """How what the record says of the data differs from them, though the fingerprint is theirs."""
     if record.names != [e.name for e in stream.experiences]:
         return f"the experiences of {stream.name} are {', '.join(e.name for e in stream.experiences)}"
+    unseen = stream.unseen and stream.unseen.having(record.spec.split)
+    scored = [e.name for e in unseen.experiences] if unseen is not None else []
+    if record.unseen_names != scored:
+        return f"the unseen sets of {stream.name} are {', '.join(scored)}"
+    if list(record.tested.copies) != list(tested_of(record.names, scored, stream.perturb).copies):
+        return f"the degraded copies of {stream.name} are others"
     if tuple(record.data.classes) != tuple(stream.classes):
         return f"the classes of {stream.name} are {', '.join(stream.classes)}"
     return None
+
+
+def _units(detector: Detector, stream: Stream, split: str) -> list[tuple[Units, tuple[np.ndarray, ...]]]:
+    """For each experience a detector's units, and of these names, videos, labels and people."""
+    from dfbench.data.videos import video_keys
+
+    names, videos = stream.samples.sample, video_keys(stream.samples)
+    found: list[tuple[Units, tuple[np.ndarray, ...]]] = []
+    for experience in stream.experiences:
+        units = detector.units(stream.samples, experience.rows[split], training=False)
+        first = units.rows.reshape(len(units), -1)[:, 0]
+        found.append((units, (names[first], videos[first], units.labels, stream.identities[first])))
+    return found
 
 
 def _by_name(names: np.ndarray, videos: np.ndarray, labels: np.ndarray, identities: np.ndarray) -> TestSet:

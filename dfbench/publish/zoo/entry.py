@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from dfbench.benchmarks.schema import Scope
 from dfbench.documents import load_json, read_json, read_yaml
 from dfbench.errors import DataError, first_problem
 from dfbench.files import sha256_of, write_whole
@@ -93,15 +94,73 @@ class Input(_Part):
         return self.size or self.native_size
 
 
+class Measured(_Part):
+    """A share that was measured on test identities, with its 95 % interval over people."""
+
+    value: float = Field(ge=0, le=1)
+    low: float = Field(ge=0, le=1)
+    high: float = Field(ge=0, le=1)
+
+
+class Calibration(_Part):
+    """From P(fake) to a verdict that admits doubt; see :mod:`dfbench.evaluation.calibration`.
+
+    Fitted on the benchmark's validation identities; errors are measured on its test identities.
+    """
+
+    slope: float = Field(gt=0)
+    intercept: float
+    real_below: float = Field(ge=0, le=1)
+    """Calibrated P(fake) below this is called real."""
+    fake_above: float = Field(ge=0, le=1)
+    """Above this it is called fake; in between nothing is said."""
+    samples: int = Field(ge=2)
+    """Validation units that it was fitted on."""
+    people: int = Field(ge=0)
+    """Validation identities; 0 where they are not known."""
+    ece_before: float = Field(ge=0, le=1)
+    """Expected calibration error of P(fake) on the test sets, pooled."""
+    ece_after: float = Field(ge=0, le=1)
+    """The same of the calibrated P(fake)."""
+    error_rate: float = Field(ge=0, le=1)
+    """Share of each class that the band was to call wrongly at most, on the validation data."""
+    false_positive_rate: Measured
+    """Reals called fake."""
+    false_negative_rate: Measured
+    """Fakes called real."""
+    inconclusive: Measured
+    """Units of which nothing is said."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Calibration:
+        if self.real_below > self.fake_above:
+            raise ValueError(f"real_below {self.real_below} is above fake_above {self.fake_above}")
+        return self
+
+
+class Familiarity(_Part):
+    """When an input is too far from the training data; see :mod:`dfbench.evaluation.outliers`."""
+
+    bank: str
+    """The file of training features, one of ``files``."""
+    neighbour: int = Field(ge=1)
+    threshold: float = Field(ge=0, le=2)
+    """Distance above which nothing is said."""
+    kept: float = Field(gt=0, le=1)
+    """Share of the validation data below it."""
+
+
 class Decision(_Part):
     """From P(fake) to a verdict, and how often a real face is called fake by it."""
 
     threshold: float = Field(0.5, ge=0, le=1)
-    """P(fake) above which a picture is called fake."""
-    calibration: Literal["none"] = "none"
-    """What was done to make P(fake) a probability; nothing, so far."""
+    """P(fake) above which a picture is called fake, without calibration."""
+    calibration: Literal["none"] | Calibration = "none"
+    """What was done to make P(fake) a probability."""
+    familiarity: Familiarity | None = None
+    """None: inputs far from the training data are not recognised."""
     ece: float | None = Field(None, ge=0, le=1)
-    """Expected calibration error, mean over the test sets."""
+    """Expected calibration error of P(fake) as it is, mean over the test sets."""
     false_positive_rate: float | None = Field(None, ge=0, le=1)
     """Share of real test pictures above .5, mean over the test sets."""
 
@@ -122,6 +181,8 @@ class Training(_Part):
     """In the order in which they came."""
     strategy: str
     strategy_config: dict[str, Any]
+    scope: Scope | None = None
+    """What it speaks of: ``laboratory``, ``deepfakes`` or ``other``; None where nobody said."""
     memory: int = Field(ge=0)
     seed: int = Field(ge=0)
 
@@ -171,6 +232,9 @@ class CheckpointEntry(_Part):
             raise ValueError(f"the first file must be the weights as .safetensors, not {self.files[0].path!r}")
         if len({file.path for file in self.files}) != len(self.files):
             raise ValueError("a file is named twice")
+        familiarity = self.decision.familiarity
+        if familiarity is not None and familiarity.bank not in {file.path for file in self.files}:
+            raise ValueError(f"the bank of training features {familiarity.bank!r} is not among the files")
         return self
 
     @property

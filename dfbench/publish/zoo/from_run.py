@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from dfbench.errors import DataError, UsageError, first_problem
 from dfbench.files import sha256_of, write_whole
 from dfbench.publish.zoo.checkpoint import detector_of
+from dfbench.publish.zoo.decided import Decided, stored_calibration
 from dfbench.publish.zoo.entry import (
     CheckpointEntry,
     Decision,
@@ -46,6 +47,7 @@ INTENDED_USE = (
     "Research on deepfake detection and on what detectors forget; a starting point and a baseline. "
     "It is no evidence about a person or a recording."
 )
+CALIBRATED, NOT_CALIBRATED = "P(fake) is calibrated for these data alone.", "P(fake) is not calibrated."
 PROBE_SIZE = (64, 64)
 """(height, width) at which the input is measured where pictures have no size of their own."""
 
@@ -89,6 +91,7 @@ def entry_from_run(
             f"{run.path}: its detector {spec.detector!r} is not installed: install the plugin that registers it"
         )
     plugin = registry.detectors.plugin(spec.detector)
+    decided = stored_calibration(run.folder, record.weights_sha256)
     with _stated_by(run):
         entry = CheckpointEntry(
             name=checkpoint_name(spec) if name is None else checked_name(name),
@@ -98,7 +101,7 @@ def entry_from_run(
             preset=spec.preset,
             config=spec.detector_config,
             classes=tuple(record.data.classes),
-            files=_files(run, scores),
+            files=(*_files(run, scores), *_bank(run, decided)),
             parameters=record.detector.parameters,
             input=Input(
                 native_size=record.input.native_size,
@@ -107,13 +110,13 @@ def entry_from_run(
                 crop_margin=crop_margin,
                 face_detector=face_detector,
             ),
-            decision=_decision(record),
+            decision=_decision(record, decided),
             licence=Licence(code=_code_licence(plugin.distribution), weights=weights_licence),
             training=_training(record),
             results=_results(run),
             records=(record.run,),
             intended_use=intended_use,
-            limits=limits or _limits(record),
+            limits=limits or _limits(record, decided is not None),
         )
     return entry.model_copy(update={"input": _measured(entry.input, detector_of(entry, registry))})
 
@@ -195,10 +198,20 @@ def _path(run: FinishedRun, name: str) -> Path:
     return path
 
 
-def _decision(record: Record) -> Decision:
+def _bank(run: FinishedRun, decided: Decided | None) -> tuple[File, ...]:
+    """The file of training features, where the run was calibrated with one."""
+    if decided is None or decided.familiarity is None:
+        return ()
+    path = _path(run, decided.familiarity.bank)
+    return (File(path=path.name, sha256=sha256_of(path), size=path.stat().st_size),)
+
+
+def _decision(record: Record, decided: Decided | None) -> Decision:
     real = _mean(record, "accuracy_real")
     return Decision(
         threshold=0.5,
+        calibration="none" if decided is None else decided.calibration,
+        familiarity=None if decided is None else decided.familiarity,
         ece=_mean(record, "ece"),
         false_positive_rate=None if real is None else round(1 - real, 6),
     )
@@ -218,6 +231,7 @@ def _training(record: Record) -> Training:
         experiences=tuple(record.names),
         strategy=spec.strategy,
         strategy_config=spec.strategy_config,
+        scope=record.data.scope,
         memory=spec.memory,
         seed=spec.seed,
     )
@@ -273,10 +287,11 @@ def _rounded(values: Iterable[Any]) -> tuple[float, ...]:
     return tuple(round(float(value), 4) for value in values)
 
 
-def _limits(record: Record) -> str:
+def _limits(record: Record, calibrated: bool) -> str:
     return (
         f"Trained and tested on {record.spec.benchmark} alone ({', '.join(record.names)}). What it does on other "
-        "forgeries, cameras, compressions, ages and skin tones was not measured. P(fake) is not calibrated."
+        "forgeries, cameras, compressions, ages and skin tones was not measured. "
+        f"{CALIBRATED if calibrated else NOT_CALIBRATED}"
     )
 
 

@@ -123,11 +123,14 @@ def _record(located: LocatedEntry) -> str:
 def _stream(
     located: LocatedEntry, registry: Registry, benchmark: str | None, data_root: Path | None, events: EventStream
 ) -> Stream:
+    from dfbench.benchmarks.schema import EVERYTHING
     from dfbench.runs.prepare import open_stream
 
     training = located.entry.training
     try:
-        stream = open_stream(benchmark or training.benchmark, registry, data_root, events)
+        stream = open_stream(
+            benchmark or training.benchmark, registry, data_root, events, skip=(EVERYTHING,), allow_leaks=True
+        )
     except (UsageError, DataError) as error:
         if benchmark is not None:
             raise

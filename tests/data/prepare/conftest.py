@@ -11,7 +11,7 @@ import pytest
 from dfbench.data.prepare.item import Item
 from dfbench.data.prepare.jobs import DetectorChoice
 from dfbench.data.prepare.options import Options
-from dfbench.data.prepare.run import Prepared, prepare
+from dfbench.data.prepare.run import Engine, Prepared, prepare
 from tests.data.prepare.films import forged, moving, write_video
 
 FINDER = DetectorChoice("tests.data.prepare.films:Finder", None, "cpu")
@@ -27,10 +27,10 @@ def fake(
     return Item(path, name, 1, split, method, None, pair, more.pop("mask", None), **more)
 
 
-def crop(items: Sequence[Item], out: Path, workers: int = 0, **options: Any) -> Prepared:
+def crop(items: Sequence[Item], out: Path, workers: int = 0, engine: Engine = "local", **options: Any) -> Prepared:
     """Prepare items with the films' own face finder, in this process unless workers are wanted."""
     chosen = Options(**{"source": "films", "frames": 6, "size": 64, "faces": "finder", **options})
-    return prepare(items, out, chosen, FINDER, workers=workers)
+    return prepare(items, out, chosen, FINDER, workers=workers, engine=engine)
 
 
 @pytest.fixture(scope="session")

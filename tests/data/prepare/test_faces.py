@@ -11,6 +11,7 @@ from dfbench.data.prepare.faces import Centre, Mtcnn, YuNet, find_faces, split_c
 from dfbench.data.prepare.stills import StillFrame
 from dfbench.errors import DataError, PluginError, UsageError
 from tests.data.prepare.films import face, scene
+from tests.data.prepare.tiny_yunet import write_tiny_yunet
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,20 @@ def test_tiny_frames_have_no_face_and_raise_nothing(mtcnn: Mtcnn, side: int) -> 
 def test_the_centre_is_the_largest_square() -> None:
     (boxes,) = find_faces([StillFrame(scene(size=(200, 100)))], 200, 100, Centre(None, "cpu"))
     assert boxes.tolist() == [[50, 0, 150, 100, 1]]
+
+
+def test_yunet_finds_faces_through_opencv_in_pixels_of_the_frame(tmp_path: Path) -> None:
+    yunet = YuNet(write_tiny_yunet(tmp_path / "tiny.onnx"), "cpu")
+    frames = np.zeros((3, 320, 640, 3), np.uint8)
+    frames[1, 32:64, 96:128, 0] = 255
+    frames[2, 32:64, 96:128, 2] = 255  # blue: frames are RGB
+    for boxes, expected in zip(yunet.detect(frames), ([], [[96, 32, 128, 64, 1]], []), strict=True):
+        assert boxes.shape == (len(expected), 5)
+        np.testing.assert_allclose(boxes, np.reshape(expected, (-1, 5)), atol=0.01)
+    large = np.kron(frames[1], np.ones((3, 3, 1), np.uint8))
+    (found,) = find_faces([StillFrame(large)], 1920, 960, yunet)
+    np.testing.assert_allclose(found[:, :4], [[288, 96, 384, 192]], atol=0.1)
+    assert len(yunet.version.split()[-1]) == 16  # of the file's hash: another file makes another set
 
 
 def test_detectors_say_what_they_need(tmp_path: Path) -> None:

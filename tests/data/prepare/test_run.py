@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from datasets import load_dataset, load_from_disk
 from dfbench.data.prepare.item import Item
 from dfbench.data.prepare.run import Prepared
 from dfbench.data.prepare.shards import open_shard
+from dfbench.data.prepare.sources.videos import Videos
 from dfbench.errors import DataError, DfbenchError
 from tests.data.prepare.conftest import crop, fake, real
 from tests.data.prepare.films import GREY, face, forged, moving, scene, write_sound, write_video
@@ -130,15 +132,12 @@ def start(tmp_path: Path, root: Path, out: Path, **more: Any) -> subprocess.Pope
     )  # fmt: skip
 
 
-def test_killed_again_and_again_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    root = tmp_path / "videos"
-    for number in range(8):
-        write_video(root / f"train/{('real', 'fake')[number % 2]}/v{number}.mp4", moving(number, 16))
-    out, parts = tmp_path / "out", tmp_path / "out/.work/parts"
-    kills = 0
-    for wanted in (1, 3, 6):
+def killed(tmp_path: Path, root: Path, out: Path, wanted: Sequence[int]) -> int:
+    """Start a preparation again and again, and kill it when so many videos are done; how often it was killed."""
+    parts, kills = out / ".work/parts", 0
+    for count in wanted:
         process = start(tmp_path, root, out)
-        while not (parts.is_dir() and len(list(parts.glob("*.arrow"))) >= wanted):
+        while not (parts.is_dir() and len(list(parts.glob("*.arrow"))) >= count):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.01)
                 break
@@ -146,12 +145,50 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(tmp_path: Path) -> N
             process.send_signal(signal.SIGKILL)
             kills += 1
         process.communicate()
-    assert kills >= 2
+    return kills
+
+
+def write_tree(root: Path, count: int) -> Path:
+    for number in range(count):
+        write_video(root / f"train/{('real', 'fake')[number % 2]}/v{number}.mp4", moving(number, 16))
+    return root
+
+
+def check_goes_on(tmp_path: Path, root: Path, out: Path) -> None:
+    """The same command finishes what was killed, with the bytes of a preparation that was not disturbed."""
     assert not (out / "prepared.json").exists()
     printed, errors = start(tmp_path, root, out).communicate()
     whole, _ = start(tmp_path, root, tmp_path / "whole").communicate()
     assert printed == whole != "", errors
     assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_killed_again_and_again_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    root, out = write_tree(tmp_path / "videos", 8), tmp_path / "out"
+    assert killed(tmp_path, root, out, (1, 3, 6)) >= 2
+    with pytest.raises(DataError, match=r"begun with other options or data \(quality 95, now 50\)"):
+        crop(Videos().items(root), out, quality=50)
+    check_goes_on(tmp_path, root, out)
+
+
+@pytest.mark.slow
+def test_killed_ten_times_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    root, out = write_tree(tmp_path / "videos", 24), tmp_path / "out"
+    assert killed(tmp_path, root, out, range(1, 21, 2)) == 10
+    check_goes_on(tmp_path, root, out)
+
+
+def test_a_second_process_in_the_folder_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    root, out = write_tree(tmp_path / "videos", 8), tmp_path / "out"
+    first = start(tmp_path, root, out)
+    while not (out / ".work/options.json").is_file():
+        assert first.poll() is None
+    first.send_signal(signal.SIGSTOP)  # so that it is not done before the second has looked
+    _, errors = start(tmp_path, root, out).communicate()
+    first.send_signal(signal.SIGCONT)
+    printed, _ = first.communicate()
+    assert "another process is preparing a set in" in errors
+    assert len(printed.strip()) == 64
 
 
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(films: list[Item], tmp_path: Path) -> None:

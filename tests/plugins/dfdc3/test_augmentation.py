@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import random as python_random
 from dataclasses import replace
+from fractions import Fraction
 
+import av
+import cv2
 import numpy as np
 import pytest
-from dfbench_dfdc3.augmentation import View, augment_pair, fitted, spread
+import torch
+from dfbench_dfdc3.augmentation import View, augment_pair, fitted, padded_rows, scaled, spread
 from dfbench_dfdc3.compression import TUNES, Codec, compress, rescaled, thinned
+from dfbench_dfdc3.views import cropped, on_device
 
 VIEW = View(height=56, width=48, frames=3, sequence=7, compress=0.0, flip=0.5, auto_augment=1.0)
 
@@ -91,24 +97,79 @@ def test_flip_crop_and_policy_happen() -> None:
     assert len(crops(replace(VIEW, frames=1))) > 30
 
 
-def test_a_is_resized_to_the_width_and_padded_b_to_the_height() -> None:
-    frames = np.full((1, 64, 64, 3), 200, np.uint8)
+def test_a_is_resized_to_the_width_and_reflected_b_to_the_height() -> None:
+    """The picture's rows are numbered: above row 0 come rows 4, 3, 2, 1, not black and not row 0 twice."""
+    frames = np.broadcast_to(np.arange(48, dtype=np.uint8)[:, None, None], (1, 48, 48, 3))
     whole = fitted(frames, 56, 48, whole=True)
     assert whole.shape == (1, 56, 48, 3)
-    assert (whole[:, :4] == 0).all()
-    assert (whole[:, 4:52] == 200).all()
-    assert (whole[:, 52:] == 0).all()
+    assert whole[0, :, 7, 1].tolist() == [4, 3, 2, 1, *range(48), 46, 45, 44, 43]
     assert fitted(frames, 56, 48, whole=False).shape == (1, 56, 56, 3)
     assert fitted(np.zeros((1, 100, 60, 3), np.uint8), 56, 48, whole=True).shape == (1, 80, 48, 3)
 
 
+@pytest.mark.parametrize(("rows", "height"), [(192, 224), (193, 224), (5, 14), (1, 4), (224, 224), (300, 224)])
+def test_padding_is_reflection_without_the_edge(rows: int, height: int) -> None:
+    """As OpenCV's BORDER_REFLECT_101, which the original's ``PadIfNeeded`` uses; an odd row goes below."""
+    missing = max(0, height - rows)
+    column = np.arange(rows, dtype=np.float32)[:, None]
+    expected = cv2.copyMakeBorder(column, missing // 2, missing - missing // 2, 0, 0, cv2.BORDER_REFLECT_101)
+    np.testing.assert_array_equal(padded_rows(rows, height), expected[:, 0])
+
+
+@pytest.mark.parametrize("side", [64, 600])
+@pytest.mark.parametrize("whole", [True, False])
+def test_pictures_are_resized_linearly_in_training_and_test(side: int, whole: bool) -> None:
+    """Shrunk without a filter, as in the original: area averages and antialiasing would differ by tens of levels."""
+    frame = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    new = scaled((side, side), 224, 192, whole)
+    linear = cv2.resize(frame, new[::-1], interpolation=cv2.INTER_LINEAR)
+    top = (224 - new[0]) // 2 if whole else 0
+    np.testing.assert_array_equal(fitted(frame[None], 224, 192, whole)[0, top : top + new[0]], linear)
+    left = (new[1] - 192) // 2
+    middle = linear[:224, left : left + 192]
+    tested = cropped(torch.from_numpy(frame[None]), 224, 192, whole)[0].numpy()
+    np.testing.assert_array_equal(tested[top : top + new[0]], middle)
+    elsewhere = on_device(torch.from_numpy(frame[None]), 224, 192, whole)[0, :, left : left + 192].numpy()
+    assert np.abs(elsewhere[: len(tested)].astype(int) - tested).max() <= 1
+    area = cv2.resize(frame, new[::-1], interpolation=cv2.INTER_AREA)
+    assert side < 224 or np.abs(area.astype(int) - linear).max() > 20
+
+
+def test_frames_left_at_another_rate_are_those_of_ffmpeg() -> None:
+    """All rates that are drawn, against the filter ``fps`` itself."""
+    for fps in range(15, 31):
+        for length in (16, 33, 50):
+            assert thinned(length, fps).tolist() == ffmpeg_fps(length, fps)
+
+
+def ffmpeg_fps(length: int, fps: int) -> list[int]:
+    graph = av.filter.Graph()
+    source = graph.add_buffer(width=16, height=16, format=av.VideoFormat("gray"), time_base=Fraction(1, 30))
+    sink = graph.add("buffersink")
+    chosen = graph.add("fps", f"fps={fps}")
+    source.link_to(chosen)
+    chosen.link_to(sink)
+    graph.configure()
+    for number in range(length):
+        frame = av.VideoFrame.from_ndarray(np.full((16, 16), number, np.uint8), format="gray")
+        frame.pts, frame.time_base, frame.duration = number, Fraction(1, 30), 1
+        source.push(frame)
+    source.push(None)
+    left = []
+    with contextlib.suppress(av.error.EOFError):
+        while True:
+            left.append(int(sink.pull().to_ndarray()[0, 0]))
+    return left
+
+
 def test_frame_indices_follow_a_change_of_the_frame_rate() -> None:
-    """15 of 30 frames a second: every second frame is left, and frame 20 is found at place 10."""
-    np.testing.assert_array_equal(thinned(50, 15), np.arange(0, 50, 2))
-    np.testing.assert_array_equal(rescaled(np.array([0, 20, 21, 49]), 50, 25), [0, 10, 10, 24])
+    """15 of 30 frames a second: frames 19, 21, … are 9.5, 10.5, … of 25, and halves go to the even neighbour."""
+    kept = thinned(50, 15)
+    np.testing.assert_array_equal(kept, np.arange(0, 50, 2))
+    seen = rescaled(np.arange(19, 32, 2), 50, 25)
+    assert kept[seen].tolist() == [20, 20, 24, 24, 28, 28, 32]
     for fps in range(15, 30):
         kept = thinned(50, fps)
-        assert len(kept) == round(50 * fps / 30)
         place = rescaled(np.arange(50), 50, len(kept))
         assert place.max() == len(kept) - 1
         assert np.abs(kept[place] - np.arange(50)).max() <= 2  # the same moment of the clip, to two frames
@@ -140,6 +201,18 @@ def test_compression_loses_more_at_a_higher_factor(tune: str) -> None:
 
 def test_scale_and_frame_rate_change_the_shape() -> None:
     assert compress(moving_clip(), Codec(30, "grain", 20, 0.25)).shape == (11, 16, 16, 3)
+    assert compress(moving_clip(8, 63), Codec(30, "grain", 30, 0.5)).shape == (8, 32, 32, 3)  # 31.5 is rounded to 32
+    assert compress(moving_clip(8, 63), Codec(30, "grain")).shape == (8, 62, 62, 3)  # and 63 down to an even side
+
+
+def test_compression_keeps_the_resolution_of_colour() -> None:
+    """Columns of red and blue, one pixel wide: with colour at half the resolution both would come back purple."""
+    stripes = np.zeros((8, 32, 32, 3), np.uint8)
+    stripes[:, :, ::2] = (200, 0, 0)
+    stripes[:, :, 1::2] = (0, 0, 200)
+    coded = compress(stripes, Codec(17, "film")).astype(int)
+    assert (coded[:, :, ::2, 0] - coded[:, :, 1::2, 0]).mean() > 120
+    assert np.abs(coded - stripes).mean() < 12
 
 
 def test_the_drawn_settings_are_the_published_ones() -> None:

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from dfbench_dfdc3.folding import folded
 from dfbench_dfdc3.networks import Ensemble, TemporalExpansion, expansions, frame_network, over_time
-from dfbench_dfdc3.snapshots import convert, convert_files, load_converted, read_snapshot
+from dfbench_dfdc3.snapshots import convert, load_converted, read_snapshot
 from torch import nn
 
-from dfbench.errors import DataError
-from tests.cli.harness import run_cli
 from tests.conftest import dfbench
 
 efficientnet = pytest.importorskip("efficientnet_pytorch", reason="pip install efficientnet-pytorch==0.6.3")
@@ -138,44 +137,18 @@ def test_the_converted_ensemble_keeps_each_networks_probabilities(tmp_path: Path
     torch.testing.assert_close(fake, theirs, rtol=0, atol=2e-3)  # fp16 in the file
 
 
-def test_what_is_no_snapshot_is_refused_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    frames, clips = (outside("efficientnet-b0", kind, 0) for kind in (False, True))
-    good, other = snapshot(frames, tmp_path / "frames.pth"), snapshot(clips, tmp_path / "clips.pth")
-    text = tmp_path / "text.pth"
-    text.write_text("not a checkpoint")
-    harmful = tmp_path / "harmful.pth"
-    torch.save({"weights": Path("x")}, harmful)  # anything but tensors
-    two_rows = tmp_path / "rows.pth"
-    torch.save(
-        {k: v.repeat(2, *[1] * (v.dim() - 1)) if "_fc" in k else v for k, v in frames.state_dict().items()}, two_rows
-    )
-    infinite = tmp_path / "inf.pth"
-    torch.save(
-        {k: torch.full_like(v, torch.inf) if k == "_fc.bias" else v for k, v in frames.state_dict().items()}, infinite
-    )
-    for files, expected in [
-        ((tmp_path / "none.pth", good, other), "there is no such file"),
-        ((text, good, other), "not a PyTorch file of tensors"),
-        ((harmful, good, other), "not a PyTorch file of tensors"),
-        ((other, good, other), "looks like the other kind of network"),
-        ((good, good, good), "looks like the other kind of network"),
-        ((two_rows, good, other), r"'_fc.weight' is (2, 1280)"),
-        ((infinite, good, other), "not finite"),
-    ]:
-        done = run_cli(capsys, "dfdc3", "convert", *files, "--to", tmp_path / "x.st", "--body", "tf_efficientnet_b0")
-        assert done.code == DataError.exit_code
-        assert expected in done.err
-        assert len(done.err.strip().splitlines()) == 1
-        assert not (tmp_path / "x.st").exists()
-
-
-def test_other_files_are_refused_as_weights(tmp_path: Path) -> None:
-    a, b, c = (frame_network("tinynet_e") for _ in range(3))
-    model = Ensemble(a, b, over_time(c, FRAMES), (1, 1, FRAMES))
-    (tmp_path / "x").write_text("?")
-    with pytest.raises(DataError, match="dfbench dfdc3 convert"):
-        load_converted(model, tmp_path / "x")
-    files = [snapshot(outside("efficientnet-b0", kind, 0), tmp_path / f"{i}") for i, kind in enumerate([0, 0, 1])]
-    convert_files(*files, tmp_path / "b0.safetensors", body="tf_efficientnet_b0")
-    with pytest.raises(DataError, match="not of this network"):
-        load_converted(model, tmp_path / "b0.safetensors")
+@pytest.mark.parametrize("body", ["tf_efficientnet_lite0", "tf_efficientnet_b0"])
+def test_folded_networks_predict_the_same(body: str) -> None:
+    """Also C, whose convolution over time gets a bias; the network itself stays as it is."""
+    torch.manual_seed(0)
+    networks = [settled(frame_network(body)), settled(frame_network(body)), settled(over_time(frame_network(body), 7))]
+    model = Ensemble(*networks, counts=(1, 1, FRAMES)).eval()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    x = torch.randn(2, 2 + FRAMES, 3, 112, 96)
+    with torch.no_grad():
+        plain, fast = (torch.softmax(network(x), dim=1) for network in (model, folded(model)))
+    assert plain.std() > 0.01
+    torch.testing.assert_close(fast, plain, rtol=0, atol=2e-6)
+    assert not [m for m in folded(model).modules() if isinstance(m, nn.BatchNorm2d)]
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from dfbench_dfdc3.detector import DFDC3, DFDC3Config
 from dfbench_dfdc3.networks import Ensemble, frame_network, over_time
+from dfbench_dfdc3.views import MEAN, STD
 from torch import nn
 
 from dfbench import Task, lift_one_logit
@@ -29,6 +30,7 @@ from tests.training.harness import ArrayPixels
 SMALL = {
     "body": "tinynet_e", "pretrained": False, "height": 32, "width": 32, "frames": 2, "clip_length": 8,
     "batch_size": 2, "steps": 10, "warm_up": 3, "lr": 0.01, "dropout": 0.0, "drop_path": 0.0,
+    "fps": 15,
 }  # fmt: skip
 
 
@@ -93,15 +95,66 @@ def test_erasing_is_for_network_b_in_training_alone() -> None:
 
     networks = [frame_network("tinynet_e") for _ in range(3)]
     model = Spy(networks[0], networks[1], over_time(networks[2], 7), (2, 2, 7))
+    levels = torch.tensor([(0 - m) / s for m, s in zip(MEAN, STD, strict=True)])
+    span = torch.tensor([1 / s for s in STD])
     for training in (True, False):
         torch.manual_seed(4)
         it.loss(model.train(training), batch())
-        torch.manual_seed(4)
-        plain, _ = it.mix(batch())
-        changed = (seen.pop() != plain).flatten(2).any(2)
+        # Of a black and a white picture, what is mixed is one grey level: noise is where it is not.
+        x = (seen.pop() - levels[:, None, None]) / span[:, None, None]
+        changed = (x - x.flatten(3).median(dim=3).values[..., None, None]).abs().flatten(3).amax((2, 3)) > 1e-3
         assert changed[:, 2:4].any() == training
         assert not changed[:, :2].any()
         assert not changed[:, 4:].any()
+
+
+def test_real_and_fake_are_erased_in_one_place_with_two_noises_before_they_are_mixed() -> None:
+    """So the mixture's noise has a deviation of √((1 − t)² + t²), not of 1."""
+    it = detector(erase=1.0, height=64, width=64)
+    torch.manual_seed(0)
+    pairs = torch.full((40, 2, 11, 64, 64, 3), 128, dtype=torch.uint8)
+    x, share = it.mix(Batch(pairs, torch.zeros(40), torch.arange(40), torch.zeros(40)), training=True)
+    grey = torch.tensor([(128 / 255 - m) / s for m, s in zip(MEAN, STD, strict=True)])
+    ratios, shares = [], []
+    for pair in range(40):
+        for frame in (2, 3):
+            t, picture = float(share[pair, frame]), x[pair, frame]
+            noise = picture[:, ((picture - grey[:, None, None]).abs() > 1e-4).any(0)]
+            assert 0.01 * 64 * 64 < noise.shape[1] < 0.4 * 64 * 64  # one box: 2 to 33 % of the picture
+            ratios.append(float(noise.std()) / ((1 - t) ** 2 + t**2) ** 0.5)
+            shares.append(t)
+    assert np.mean(ratios) == pytest.approx(1, abs=0.03)
+    assert min(abs(t - 0.5) for t in shares) < 0.1  # where one noise would have 1.4 times the deviation
+
+
+@pytest.mark.parametrize(("count", "kept"), [(4, [0]), (8, [0, 4]), (5, [0]), (1, [0])])
+def test_clip_pairs_is_how_many_pairs_of_a_step_c_sees(count: int, kept: list[int]) -> None:
+    """Of a batch with as many replayed pairs after the new ones, it sees one of each."""
+    it = detector(erase=0.0, batch_size=4, clip_pairs=1)
+    torch.manual_seed(1)
+    model = it.build().eval()
+    data = batch(count)
+    torch.manual_seed(5)
+    x, share = it.mix(data)
+    z = [model.a(x[:, :2].flatten(0, 1)), model.b(x[:, 2:4].flatten(0, 1)), model.c(x[kept, 4:].flatten(0, 1))]
+    targets = [share[:, :2].flatten(), share[:, 2:4].flatten(), share[kept, 4:].flatten()]
+    expected = sum(
+        F.binary_cross_entropy_with_logits(part[:, 1] - part[:, 0], t) for part, t in zip(z, targets, strict=True)
+    )
+    torch.manual_seed(5)
+    torch.testing.assert_close(it.loss(model, data), expected)
+
+
+def test_clip_pairs_is_all_of_them_by_default_and_at_most() -> None:
+    every, given = detector(batch_size=4), detector(batch_size=4, clip_pairs=4)
+    model = every.build().eval()
+    losses = []
+    for it in (every, given):
+        torch.manual_seed(5)
+        losses.append(it.loss(model, batch()))
+    assert losses[0] == losses[1]
+    with pytest.raises(ValueError, match="clip_pairs=5 of batch_size=4"):
+        detector(batch_size=4, clip_pairs=5)
 
 
 class Observed(DFDC3):
@@ -113,6 +166,7 @@ class Observed(DFDC3):
                 "trunk": copy.deepcopy({k: v for k, v in model.state_dict().items() if "classifier" not in k}),
                 "head": model.a.classifier.weight.detach().clone(),
                 "training": {name for name, m in model.named_modules() if m.training and not list(m.children())},
+                "dropout": {network.drop_rate for network in (model.a, model.b, model.c)},
                 "lr": [group["lr"] for group in self.loop._host.optimizer.param_groups],
                 "optimizer": id(self.loop._host.optimizer.members[0]),
             }
@@ -153,10 +207,11 @@ def test_the_trunk_is_untouched_in_warm_up_and_trained_after_it() -> None:
     assert seen[0]["optimizer"] == seen[2]["optimizer"] != seen[3]["optimizer"]
 
 
-def test_the_rate_falls_linearly_over_the_budget() -> None:
+def test_the_rate_starts_whole_after_warm_up_and_falls_by_a_share_of_all_steps() -> None:
+    """lr·(N − s)/N with s = 0 at the first step of the whole network, as published: the last is lr·(W + 1)/N."""
     seen = trained().seen
     trunk = [step["lr"][1] for step in seen[3:]]
-    assert trunk == pytest.approx([0.01 * (10 - i) / 10 for i in range(3, 10)])
+    assert trunk == pytest.approx([0.01 * (10 - s) / 10 for s in range(7)])
     assert [step["lr"] for step in seen[:3]] == [[0.005]] * 3
     assert [step["lr"][0] for step in seen[3:]] == pytest.approx([rate / 2 for rate in trunk])
 
@@ -164,7 +219,19 @@ def test_the_rate_falls_linearly_over_the_budget() -> None:
 def test_the_budget_counts_optimizer_steps_however_many_batches_they_have() -> None:
     seen = trained(accumulate=2).seen
     assert len(seen) == 20
-    assert [step["lr"][1] for step in seen[6:]] == pytest.approx([0.001 * (10 - i // 2) for i in range(6, 20)])
+    assert [step["lr"][1] for step in seen[6:]] == pytest.approx([0.001 * (10 - i // 2) for i in range(14)])
+
+
+def test_nothing_is_dropped_in_warm_up() -> None:
+    seen = trained(dropout=0.5).seen
+    assert [step["dropout"] for step in seen] == [{0.0}] * 3 + [{0.5}] * 7
+
+
+def test_statistics_move_by_a_hundredth_of_a_batch_in_paper_and_by_a_tenth_in_lite() -> None:
+    for preset, momentum in (("paper", 0.01), ("lite", 0.1)):
+        options = DFDC3.presets[preset] | {"body": "tinynet_e", "pretrained": False}
+        model = DFDC3(DFDC3Config.model_validate(options), Task()).build()
+        assert {m.momentum for m in model.modules() if isinstance(m, nn.BatchNorm2d)} == {momentum}
 
 
 def test_two_lifted_rows_move_as_the_one_row_of_the_original() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import pytest
 from dfbench.errors import DataError
 from dfbench.plugins import registry
 from dfbench.publish.board.add import add
+from dfbench.publish.board.build import pages, write
 from dfbench.publish.board.manifest import read_manifest
 from dfbench.publish.board.table import read_board
 from dfbench.publish.verification.checks import failures, verify
+from dfbench.records.command import command
 from dfbench.records.finished import FinishedRun
 from dfbench.records.packed_scores import PackedRun, packed_runs
+from tests.publish.board.seen import PAPER
 from tests.publish.board_runs import make_run, read_record, write_record
 
 
@@ -103,6 +107,40 @@ def test_notes_on_leaks_are_reported_and_marked(tmp_path: Path) -> None:
     (added,) = add([make_run(tmp_path / "runs", notes=(note,))], board, registry())
     assert added.notes == (note,)
     assert read_board(board).tables[0].rows[0].notes == [note]
+
+
+def test_allowed_leaks_are_a_badge_on_the_row_and_in_the_command_that_reruns_it(tmp_path: Path) -> None:
+    lines, board = ["set: identities across splits: 1 people <b> in several splits"], tmp_path / "board"
+    bad = make_run(tmp_path / "runs", about={"allowed_leaks": lines})
+    other = make_run(tmp_path / "runs", "naive")
+    add([bad, other], board, registry())
+    write(pages(read_board(board)), board)
+    rows = {row.first.spec.strategy: row for row in read_board(board).tables[0].rows}
+    assert [rows[name].allowed_leaks for name in ("replay", "naive")] == [lines, []]
+    page = (board / "index.html").read_text()
+    title = "set: identities across splits: 1 people &lt;b&gt; in several splits"
+    assert page.count(f'title="{title}">leaks allowed</span>') == 1
+    readme = (board / "README.md").read_text()
+    assert [("replay" in line, "naive" in line) for line in readme.splitlines() if "leaks allowed" in line] == [
+        (True, False)
+    ]
+    assert "--allow-leaks" in command(rows["replay"].first)
+    assert "--allow-leaks" not in command(rows["naive"].first)
+
+
+def test_a_benchmark_s_tab_says_where_it_comes_from_and_links_to_its_papers_tables(tmp_path: Path) -> None:
+    board, url = tmp_path / "board", "https://example.org/paper"
+    citation = {"paper": "A & B, On Forgetting", "section": "protocol 1", "url": url}
+    folder = make_run(tmp_path / "runs", about={"citation": citation})
+    (board / "reported").mkdir(parents=True)
+    (board / "reported" / "paper.yaml").write_text(PAPER.replace("papers-own", "three"))
+    add([folder], board, registry())
+    write(pages(read_board(board)), board)
+    page = (board / "index.html").read_text()
+    assert f'A &amp; B, On Forgetting, protocol 1. <a href="{url}">example.org/paper</a>' in page
+    anchor = re.search(r'<a href="#(papers[a-z])">Figures of papers on this protocol: 1 table below</a>', page)
+    assert anchor is not None
+    assert page.index(f'<div id="{anchor[1]}">') < page.index('data-protocol="three"')
 
 
 def refused(tmp_path: Path, folder: Path) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dfbench.benchmarks.schema import Perturb
 from dfbench.errors import DataError
 from dfbench.publish.board.build import pages
 from dfbench.publish.board.cells import cells, columns
@@ -28,6 +31,9 @@ metric: accuracy, %
 columns: [A, average]
 rows: [{strategy: LwF, values: ["67.34", "−.69"]}]
 """
+
+
+FEW = Perturb(kinds=["noise", "h264"], levels=[1, 5])
 
 
 def records(*folders: Path) -> list[Record]:
@@ -124,6 +130,48 @@ def test_bytes_are_of_pictures_and_of_all_other_state(tmp_path: Path) -> None:
     line = dict(zip(columns(table), cells(table, row).line(), strict=True))
     assert line["bytes"].startswith("44")
     assert line["AF"] != "–"
+
+
+def further(tmp_path: Path, strategy: str, seed: int = 0, **tests: Any) -> Path:
+    return make_run(tmp_path, strategy, seed, **{"unseen": ("new", "newer"), "perturb": FEW, **tests})
+
+
+def test_unseen_sets_and_degraded_copies_are_columns_where_a_row_has_them(tmp_path: Path) -> None:
+    runs = [further(tmp_path, "replay", seed) for seed in (0, 1)]
+    (table,) = make_board(records(*runs, make_run(tmp_path, "naive"))).tables
+    heads = columns(table)
+    assert heads[heads.index("learning") + 1 : heads.index("stored")] == ["generalisation", "robustness"]
+    rows = {row.first.spec.strategy: row for row in table.rows}
+    found = [Record.read(run) for run in runs]
+    for name, before in (
+        ("generalisation", [sum(r.generalisation.untrained["auc"]) / 2 for r in found]),
+        ("robustness", [r.robustness.clean["auc"] for r in found]),
+    ):
+        change = getattr(rows["replay"], name)
+        values = [r.metrics[name] for r in found]
+        assert change.mean == pytest.approx(sum(values) / 2)
+        assert change.spread == pytest.approx(statistics.stdev(values))
+        assert change.before == pytest.approx(sum(before) / 2)
+        assert getattr(rows["naive"], name) is None
+    line = dict(zip(heads, cells(table, rows["naive"]).line(), strict=True))
+    assert (line["generalisation"], line["robustness"]) == ("–", "–")
+    words = cells(table, rows["replay"])
+    assert words.generalisation_words.startswith("new, newer: 0.")
+    assert "undegraded → 0." in words.robustness_words
+    (plain,) = make_board(records(make_run(tmp_path / "plain", "naive"))).tables
+    assert "generalisation" not in columns(plain)
+    assert "robustness" not in columns(plain)
+
+
+def test_seeds_with_other_tests_are_not_averaged_and_fewer_sets_are_said(tmp_path: Path) -> None:
+    odd = [further(tmp_path, "replay"), further(tmp_path, "replay", 1, unseen=("new",), perturb=None)]
+    fewer = further(tmp_path, "naive", unseen=("new",), perturb=None)
+    (table,) = make_board(records(*odd, fewer, further(tmp_path, "ewc"))).tables
+    rows = {row.first.spec.strategy: row for row in table.rows}
+    assert rows["replay"].generalisation is None
+    assert rows["replay"].robustness is None
+    assert cells(table, rows["naive"]).generalisation_sets == "1 of 2 sets"
+    assert cells(table, rows["ewc"]).generalisation_sets == ""
 
 
 def test_rows_of_one_method_say_how_they_differ(tmp_path: Path) -> None:

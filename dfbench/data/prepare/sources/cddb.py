@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -19,7 +20,7 @@ CLASSES = {"0_real": 0, "1_fake": 1}
 
 
 class Cddb(DataSet):
-    """CDDB: each generator is a method."""
+    """CDDB: each generator is a method, and a source with reals of its own."""
 
     name = "cddb"
     about = About(
@@ -35,7 +36,10 @@ glow, stargan_gf, stylegan, whichfaceisreal, san
 CLASS: only in cyclegan, glow, stargan_gf and stylegan""",
         splits="official: train trains, val is the test set; val=SHARE makes this share of the training pictures, by "
         "the SHA-256 of 'cddb/NAME', the validation set",
-        traps=("the pictures are used whole: no face is looked for",),
+        traps=(
+            "the pictures are used whole: no face is looked for",
+            "each source has reals of its own: the column source says whose, and where: {source: gaugan} takes them",
+        ),
     )
 
     def read(self, root: Path, *, methods: list[Generator] | None = None, val: Share = 0.0) -> Scan:
@@ -59,7 +63,7 @@ CLASS: only in cyclegan, glow, stargan_gf and stylegan""",
                 if not places:
                     raise tree.error(f"{root / name / part} has no folders 0_real and 1_fake")
                 for place in places:
-                    items += class_items(tree, place, CLASSES, split, name)
+                    items += (replace(item, source=name) for item in class_items(tree, place, CLASSES, split, name))
         absent = [name for name in known if name not in here] if methods is None else []
         notes = [f"without {some(absent)}: no such folders"] if absent else []
         return Scan(with_picture_val(items, val, self.name), (), notes)

@@ -115,7 +115,7 @@ class CelebDF(DataSet):
         return Item(path, tree.name(path), label, "train", folder if label else "real", person, partner, None)
 
 
-def _people(item: Item) -> list[str]:
+def people(item: Item) -> list[str]:
     """Everybody in a video: one name for a real, two for a swap, the video's own where nobody is named."""
     ids = [part for part in item.path.stem.split("_") if part.startswith("id")]
     return [f"celeb-df/{name}" for name in ids or [item.path.stem]]
@@ -125,8 +125,8 @@ def _split(items: list[Item], tested: set[str], splits: str, val: float) -> tupl
     """The items with their splits, and how many were left out."""
     if splits == "official":
         official = [replace(item, split="test" if item.video in tested else "train") for item in items]
-        return with_val(official, val, _people)
-    sides = {item.video: agreed(map(by_hash, _people(item))) for item in items}
+        return with_val(official, val, people)
+    sides = {item.video: agreed(map(by_hash, people(item))) for item in items}
     kept = [replace(item, split=side) for item in items if (side := sides[item.video]) is not None]
     return kept, len(items) - len(kept)
 

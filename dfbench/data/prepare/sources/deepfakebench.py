@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from dfbench.data.prepare.item import Item
-from dfbench.data.prepare.sources.celeb_df import LIST, listed_labels
+from dfbench.data.prepare.sources.celeb_df import LIST, listed_labels, people
 from dfbench.data.prepare.sources.contract import About, DataSet, Scan
 from dfbench.data.prepare.sources.ffpp import ORIGINALS, official_splits
 from dfbench.data.prepare.sources.option_types import Compression
+from dfbench.data.prepare.sources.split import agreed, by_hash
 from dfbench.data.prepare.sources.tree import Tree, some
 from dfbench.errors import unknown
 
@@ -51,7 +52,7 @@ dataset_json/SET.json, here, in preprocessing/, or one level up
 ({SET: {LABEL: {SPLIT: {VIDEO: {frames: [PATH]}}}}})
 SET/…/frames/VIDEO/*.png""",
         splits="those of the JSON, in which a video of several splits tests, or else trains; official ones for "
-        "FaceForensics++",
+        "FaceForensics++. splits=identity: Celeb-DF by person, as for celeb-df-v2 (its list has people in both parts)",
         traps=(
             "in its JSON files Celeb-DF's test videos are in training too, and one of the two folders of reals is "
             "lost: they are taken out, and read from the folders",
@@ -62,13 +63,21 @@ SET/…/frames/VIDEO/*.png""",
         ),
     )
 
-    def read(self, root: Path, *, sets: list[str] | None = None, compression: Compression = "c23") -> Scan:
+    def read(
+        self,
+        root: Path,
+        *,
+        sets: list[str] | None = None,
+        compression: Compression = "c23",
+        splits: Literal["json", "identity"] = "json",
+    ) -> Scan:
         """The sequences of some JSON files.
 
         Args:
             root: the folder of the data sets' folders.
             sets: names of JSON files; without it all whose crops are there.
             compression: where a set has several.
+            splits: those of the JSON, or Celeb-DF's by person.
         """
         tree = Tree(self.name, root)
         where = next((root / place for place in JSON_FOLDERS if (root / place).is_dir()), None)
@@ -90,7 +99,21 @@ SET/…/frames/VIDEO/*.png""",
                 notes.append(f"without {name}: none of its {len(gone)} videos is here")
         notes += found.repair()
         items = [found.item(sequence) for sequence in found.sequences.values()]
+        if splits == "identity":
+            items, crossing = _celeb_by_person(items)
+            notes += [f"{crossing} fakes left out that show people of two splits"] if crossing else []
         return Scan(items, missing, notes)
+
+
+def _celeb_by_person(items: list[Item]) -> tuple[list[Item], int]:
+    """Celeb-DF's sequences split as ``celeb-df-v2 --option splits=identity`` does, and how many were left out."""
+    kept = []
+    for item in items:
+        if item.source is None or not item.source.startswith("Celeb-DF"):
+            kept.append(item)
+        elif side := agreed(map(by_hash, people(item))):
+            kept.append(replace(item, split=side))
+    return kept, len(items) - len(kept)
 
 
 class _Found:
@@ -201,7 +224,10 @@ class _Found:
                 self._partner(parts, ("original_sequences", "actors"), f"{match[1]}__{match[3]}") if match[2] else None
             )
         name = self.tree.name(folder)
-        return Item(folder, name, sequence.label, split, sequence.method, identity, partner, None, "frames", True)
+        source = parts[len(self.tree.root.parts)]
+        return Item(
+            folder, name, sequence.label, split, sequence.method, identity, partner, None, "frames", True, source
+        )
 
     def _partner(self, parts: tuple[str, ...], inside: tuple[str, ...], stem: str) -> str | None:
         """The real sequence of this name in the same set, if it is there."""

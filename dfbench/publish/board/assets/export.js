@@ -1,10 +1,12 @@
   // --- What is seen, as files ----------------------------------------------------------------------
 
   const pair = (name) => [[name, (row) => row[name][0]], [`${name}_spread`, (row) => row[name][1]]];
+  const against = (name, other) => ["", "_spread", `_${other}`].map((end, k) => [name + end, (row) => row[name] && row[name][k]]);
   const FIELDS = {
     average: [["average", (row) => row.average && row.average.mean], ["average_spread", (row) => row.average && row.average.spread]],
     interval: [["interval_low", (row) => row.average && row.average.low], ["interval_high", (row) => row.average && row.average.high]],
     forgetting: pair("forgetting"), af: pair("af"), bwt: pair("bwt"), learning_accuracy: pair("learning_accuracy"),
+    generalisation: against("generalisation", "untrained"), robustness: against("robustness", "undegraded"),
     memory: [["stored_samples", (row) => row.stored[0]], ["stored_bytes", (row) => row.stored[1]], ["state_bytes", (row) => row.stored[2]]],
     compute: [["relative_compute", (row) => row.relative_compute]], passes: [["passes", (row) => row.passes]],
     steps: [["steps", (row) => row.steps]], seconds: [["seconds", (row) => row.seconds]],

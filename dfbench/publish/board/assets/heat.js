@@ -20,27 +20,31 @@
     const all = row.runs.map((run) => run.matrix);
     return all[0].map((line, i) => line.map((_, j) => mean(all.map((m) => m[i][j]))));
   }
-  function heatMap(table, matrix, middle) {
-    const head = make("tr", {}, make("th", { scope: "col" }, "after training on ↓ tested on →"), table.experiences.map((name) => make("th", { scope: "col" }, name)));
-    const body = matrix.map((line, i) =>
+  /** Lines [label, values] with a colour each; lines without a value are left out. */
+  function heatTable(caption, corner, columns, lines, middle, kind = () => "") {
+    const head = make("tr", {}, make("th", { scope: "col" }, corner), columns.map((name) => make("th", { scope: "col" }, name)));
+    const body = lines.map(([label, line], i) =>
       line.every((value) => value === null) ? null :
-      make("tr", {}, make("th", { scope: "row" }, table.experiences[i]), line.map((value, j) => {
+      make("tr", {}, make("th", { scope: "row" }, label), line.map((value, j) => {
         if (value === null) return make("td", { class: "empty" }, make("span", { class: "sr" }, "not measured"));
-        const cell = make("td", { class: i === j ? "diagonal" : j > i ? "ahead" : "" }, num(value));
+        const cell = make("td", { class: kind(i, j) }, num(value));
         const colour = shade(placeOf(value, middle));
         cell.style.backgroundColor = colour.fill;
         cell.style.color = colour.ink;
         return cell;
       })));
-    return make("table", { class: "heat" }, make("caption", { class: "sr" }, "R matrix: row, after training on; column, tested on"), make("thead", {}, head), make("tbody", {}, body));
+    return make("table", { class: "heat" }, make("caption", { class: "sr" }, caption), make("thead", {}, head), make("tbody", {}, body));
   }
-  function scale(middle, matrices) {
+  const CORNER = "after training on ↓ tested on →";
+  const heatMap = (table, matrix, middle) => heatTable("R matrix: row, after training on; column, tested on", CORNER, table.experiences,
+    matrix.map((line, i) => [table.experiences[i], line]), middle, (i, j) => (i === j ? "diagonal" : j > i ? "ahead" : ""));
+  function scale(middle, matrices, marks = data.cells) {
     const least = Math.min(...matrices.flat(2).filter(known), middle), low = Math.floor(least * 10 + 1e-9) / 10;
     const steps = Array.from({ length: 11 }, (_, k) => low + ((1 - low) * k) / 10).map((value) => {
       const box = make("i");
       box.style.backgroundColor = shade(placeOf(value, middle)).fill;
       return box;
     });
-    const chance = middle === 0.5 && low < 0.5 ? "pale: chance (.5); brown: below it · " : middle === 0.5 ? "pale: chance (.5) · " : "";
-    return make("p", { class: "scale", "aria-hidden": "true" }, num(low, 1), make("span", {}, steps), "1.0", make("span", { class: "key" }, ` ${chance}${data.cells.join(" · ")}`));
+    const chance = middle === 0.5 && low < 0.5 ? ["pale: chance (.5); brown: below it"] : middle === 0.5 ? ["pale: chance (.5)"] : [];
+    return make("p", { class: "scale", "aria-hidden": "true" }, num(low, 1), make("span", {}, steps), "1.0", make("span", { class: "key" }, ` ${[...chance, ...marks].join(" · ")}`));
   }

@@ -165,6 +165,8 @@
       item("Forgetting", num(row.forgetting[0]), row.forgetting[1] === null ? "lower is better" : `± ${num(row.forgetting[1])}, lower is better`),
       item("Backward transfer", num(row.bwt[0]), row.bwt[1] === null ? "" : `± ${num(row.bwt[1])}`),
       item("Learning accuracy", num(row.learning_accuracy[0]), row.learning_accuracy[1] === null ? "" : `± ${num(row.learning_accuracy[1])}`),
+      row.generalisation ? item("Generalisation", num(row.generalisation[0]), `untrained ${num(row.generalisation[2])}`, `on ${row.unseen.length > 3 ? `${row.unseen.length} unseen sets` : row.unseen.join(", ")}`) : "",
+      row.robustness ? item("Robustness", num(row.robustness[0]), `undegraded ${num(row.robustness[2])}`) : "",
       item("Memory at the end", row.stored[0] ? whole(row.stored[0]) : "nothing", row.stored[0] ? `samples, ${bytes(row.stored[1])}` : "", row.stored[2] ? `other state ${bytes(row.stored[2])}` : ""),
       row.passes ? item("Compute", row.relative_compute ? times(row.relative_compute) : `${whole(row.passes)} passes`, row.relative_compute ? "relative to plain training (1 ×)" : "", `${row.relative_compute ? `${whole(row.passes)} passes; ` : ""}one pass = one picture forward and backward`) : "",
       item("Time", row.seconds === null ? "–" : row.seconds < 600 ? `${whole(row.seconds)} s` : `${whole(row.seconds / 60)} min`, row.devices.join(", "), row.steps ? `${whole(row.steps)} steps` : ""),
@@ -186,7 +188,7 @@
       make("a", { class: "back", href: viewOf(table.key) }, `← All rows of ${table.key}`), title, sub, ...subjectLine(found).filter(Boolean), figures(found),
       make("p", { class: "verdict" }, verdict(found)),
       row.notes.length ? make("div", { class: "notes", role: "note" }, make("b", {}, "About these data"), row.notes.map((note) => make("p", {}, note))) : "",
-      make("div", { class: "grid" }, matrixCards(found), sources(found), seedTable(found), commands(found), specification(found), environments(found), checkpoints(found)));
+      make("div", { class: "grid" }, matrixCards(found), furtherCards(found), sources(found), seedTable(found), commands(found), specification(found), environments(found), checkpoints(found)));
     document.title = `${row.strategy} with ${row.detector} · dfbench leaderboard`;
     return title;
   }
