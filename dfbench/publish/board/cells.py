@@ -165,11 +165,17 @@ def _generalisation_words(table: BoardTable, row: BoardRow) -> str:
     if found is None:
         return "not tested on sets that it was never trained on" if table.unseen else ""
     names = ", ".join(row.unseen[:_NAMED]) + (", …" if len(row.unseen) > _NAMED else "")
-    return f"{names}: {text.number(found.before)} untrained → {text.number(found.mean)}"
+    return f"{names}: {text.number(found.before)} untrained → {text.number(found.mean)}{_of_seeds(row, found)}"
 
 
 def _robustness_words(row: BoardRow) -> str:
     found = row.robustness
     if found is None:
         return ""
-    return f"the same samples: {text.number(found.before)} undegraded → {text.number(found.mean)} degraded"
+    figures = f"{text.number(found.before)} undegraded → {text.number(found.mean)} degraded"
+    return f"the same samples: {figures}{_of_seeds(row, found)}"
+
+
+def _of_seeds(row: BoardRow, found: Change) -> str:
+    """How many of the row's runs were tested, where earlier ones were not."""
+    return f" ({found.seeds} of {len(row.records)} seeds)" if found.seeds < len(row.records) else ""

@@ -36,6 +36,8 @@ class Change(NamedTuple):
     mean: float | None
     spread: float | None
     """Over seeds; None for one."""
+    seeds: int
+    """How many runs it is of; earlier ones may not have been tested."""
 
 
 @dataclass(frozen=True)
@@ -83,28 +85,32 @@ class BoardRow:
 
     @property
     def unseen(self) -> list[str]:
-        """The sets that all of its runs were tested on and never trained on; none where they differ."""
-        sets = [r.data.unseen for r in self.records]
-        return [each.name for each in sets[0]] if all(own == sets[0] for own in sets) else []
+        """The sets that its runs were tested on and never trained on; none where they differ."""
+        tested = self._tested_unseen
+        return [each.name for each in tested[0].data.unseen] if tested else []
+
+    @property
+    def _tested_unseen(self) -> list[Record]:
+        """Its runs that have unseen sets (earlier ones may have none); none where these differ."""
+        having = [r for r in self.records if r.data.unseen]
+        return having if all(r.data.unseen == having[0].data.unseen for r in having) else []
 
     @property
     def generalisation(self) -> Change | None:
         """The headline metric on the unseen sets, before any training and after the last."""
-        if not self.unseen:
+        tested = self._tested_unseen
+        if not tested:
             return None
-        before = [r.generalisation.untrained[r.headline] for r in self.records if r.generalisation]
-        return self._change("generalisation", [mean_of(values) for values in before])
+        before = [r.generalisation.untrained[r.headline] for r in tested if r.generalisation]
+        return _change("generalisation", [mean_of(values) for values in before], tested)
 
     @property
     def robustness(self) -> Change | None:
         """The headline metric on the same samples undegraded, and degraded; None where runs differ in the copies."""
-        copies = [r.data.perturbed for r in self.records]
-        if not copies[0] or any(own != copies[0] for own in copies):
+        tested = [r for r in self.records if r.data.perturbed]
+        if not tested or any(r.data.perturbed != tested[0].data.perturbed for r in tested):
             return None
-        return self._change("robustness", [r.robustness.clean[r.headline] for r in self.records if r.robustness])
-
-    def _change(self, name: str, before: Sequence[float | None]) -> Change:
-        return Change(mean_and_spread(before)[0], *self.metric(name))
+        return _change("robustness", [r.robustness.clean[r.headline] for r in tested if r.robustness], tested)
 
     @property
     def bound(self) -> bool:
@@ -187,3 +193,8 @@ class BoardRow:
     def devices(self) -> list[str]:
         """Names of the devices it ran on."""
         return sorted({r.environment.device_name or r.environment.device for r in self.records})
+
+
+def _change(name: str, before: Sequence[float | None], tested: Sequence[Record]) -> Change:
+    after = mean_and_spread([record.metrics.get(name) for record in tested])
+    return Change(mean_and_spread(before)[0], *after, len(tested))

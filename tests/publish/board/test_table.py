@@ -169,9 +169,21 @@ def test_seeds_with_other_tests_are_not_averaged_and_fewer_sets_are_said(tmp_pat
     (table,) = make_board(records(*odd, fewer, further(tmp_path, "ewc"))).tables
     rows = {row.first.spec.strategy: row for row in table.rows}
     assert rows["replay"].generalisation is None
-    assert rows["replay"].robustness is None
     assert cells(table, rows["naive"]).generalisation_sets == "1 of 2 sets"
     assert cells(table, rows["ewc"]).generalisation_sets == ""
+
+
+def test_seeds_from_before_there_were_such_tests_are_left_out_and_said(tmp_path: Path) -> None:
+    earlier = [make_run(tmp_path / "earlier", "replay", seed) for seed in (1, 2)]
+    (table,) = make_board(records(further(tmp_path, "replay"), *earlier)).tables
+    (row,) = table.rows
+    (tested,) = [r for r in row.records if r.generalisation]
+    for change, name in ((row.generalisation, "generalisation"), (row.robustness, "robustness")):
+        assert change is not None
+        assert (change.mean, change.spread, change.seeds) == (tested.metrics[name], None, 1)
+    words = cells(table, row)
+    assert words.generalisation_words.endswith("(1 of 3 seeds)")
+    assert words.robustness_words.endswith("(1 of 3 seeds)")
 
 
 def test_rows_of_one_method_say_how_they_differ(tmp_path: Path) -> None:
