@@ -68,16 +68,16 @@ def command(
         ):
             answers.append(answer)
     entry = judge.entry
+    if as_json:  # before files are written: a full disk must not lose the answers
+        print_json({"model": identity(entry), "files": [document(answer) for answer in answers]})
+    else:
+        _show(entry, answers)
     if table_file is not None:
         _write_table(table_file, answers)
     if page_file is not None:
         from dfbench.publish.predict.page import write_page
 
         write_page(page_file, entry, answers)
-    if as_json:
-        print_json({"model": identity(entry), "files": [document(answer) for answer in answers]})
-    else:
-        _show(entry, answers)
     wrong = [answer for answer in answers if answer.error]
     if len(wrong) == len(answers):
         raise DataError(f"{wrong[0].path}: {wrong[0].error}" + (f" ({len(wrong)} files)" if len(wrong) > 1 else ""))

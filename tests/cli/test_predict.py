@@ -52,6 +52,13 @@ def test_nothing_that_can_be_judged_is_a_data_error(folder: Path) -> None:
     assert "=bad.jpg: not a readable video" in done.err
 
 
+def test_answers_are_printed_although_a_file_cannot_be_written(folder: Path) -> None:
+    out = folder / "pristine.png" / "out.csv"
+    done = dfbench("predict", folder / "pristine.png", "--faces", "centre", "--device", "cpu", "--json", "--csv", out)
+    assert done.code == 6, done.err
+    assert done.json["files"][0]["verdict"] == "inconclusive"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

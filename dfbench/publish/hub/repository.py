@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfbench.publish.hub.card import eval_results, model_card, results_path
 from dfbench.publish.zoo.checkpoint import LocatedEntry, load_located
+from dfbench.publish.zoo.decided import BANK
 from dfbench.publish.zoo.entry import ENTRY_FILE, CheckpointEntry, entry_json
 from dfbench.records.finished import FinishedRun
 from dfbench.records.record import RECORD, SCORES, WEIGHTS
@@ -25,7 +26,9 @@ CARD, CONFIG = "README.md", "config.json"
 
 def written_by_dfbench(path: str) -> bool:
     """Whether dfbench writes a file of this name, so that a push may delete an outdated one."""
-    return path in (WEIGHTS, RECORD, SCORES, ENTRY_FILE, CARD, CONFIG) or path.startswith(".eval_results/dfbench-")
+    return path in (WEIGHTS, RECORD, SCORES, BANK, ENTRY_FILE, CARD, CONFIG) or path.startswith(
+        ".eval_results/dfbench-"
+    )
 
 
 @dataclass(frozen=True)

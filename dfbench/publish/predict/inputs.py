@@ -105,7 +105,7 @@ def open_medium(path: Path, limits: Limits, threads: int = 1) -> Media:
         raise MediaError("the file is empty")
     if reason := _unsupported(head):
         raise Unsupported(reason)
-    if _is_picture(path):
+    if _is_picture(path, limits.pixels):
         if size > limits.picture_bytes:
             raise Unsupported(f"{size / 1e6:.0f} MB are more than the limit of {limits.picture_bytes / 1e6:.0f} MB")
         return Pictures(path)
@@ -120,7 +120,7 @@ def open_medium(path: Path, limits: Limits, threads: int = 1) -> Media:
     return video
 
 
-def _is_picture(path: Path) -> bool:
+def _is_picture(path: Path, most: int) -> bool:
     """Whether PIL knows the file; its size and its frames are checked before it is decoded.
 
     Raises:
@@ -131,14 +131,13 @@ def _is_picture(path: Path) -> bool:
             if getattr(image, "is_animated", False) and image.format != "MPO":
                 raise Unsupported(f"an animated {image.format}; save it as a video (.mp4), or one frame of it as PNG")
             width, height = image.size
-            limit = Image.MAX_IMAGE_PIXELS
-            if limit is not None and width * height > limit:
-                raise Unsupported(f"{width}×{height} pixels are more than the limit of {limit:,}")
+            if width * height > most:
+                raise Unsupported(f"{width}×{height} pixels are more than the limit of {most:,}")
             return True
     except Unsupported:
         raise
     except Image.DecompressionBombError:
-        raise Unsupported(f"more pixels than the limit of {Image.MAX_IMAGE_PIXELS:,}") from None
+        raise Unsupported(f"more pixels than the limit of {most:,}") from None
     except Exception:  # PIL raises nearly anything on what it does not know
         return False
 

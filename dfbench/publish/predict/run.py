@@ -13,7 +13,7 @@ import numpy as np
 
 from dfbench.data.prepare.faces import FaceDetector
 from dfbench.data.prepare.media import Facts
-from dfbench.errors import DataError
+from dfbench.errors import DataError, DfbenchError
 from dfbench.evaluation import outliers
 from dfbench.files import sha256_of
 from dfbench.plugins import Registry
@@ -125,8 +125,13 @@ class Judge:
         try:
             answer = self._judged(path, options)
         except DataError as error:  # of the medium: Unsupported, MediaError, PictureError
-            reason = reason_of(error, path)
-            answer = Answer(path, Judgement("not supported", reason), error=reason)
+            answer = _refused(path, reason_of(error, path))
+        except DfbenchError:  # the checkpoint, the face detector or a plugin: the same for every file
+            raise
+        except MemoryError:
+            answer = _refused(path, "too large for memory")
+        except Exception as error:  # a fault of a library with a hostile file, or ours: one line, never the end
+            answer = _refused(path, f"unexpected {type(error).__name__}: {reason_of(error, path)}")
         answer.seconds = time.perf_counter() - start
         return answer
 
@@ -179,6 +184,10 @@ class Judge:
         if features.shape != (count, self._bank.shape[1]):
             return None
         return np.asarray(outliers.distances(features, self._bank, familiarity.neighbour) > familiarity.threshold)
+
+
+def _refused(path: Path, reason: str) -> Answer:
+    return Answer(path, Judgement("not supported", reason), error=reason)
 
 
 def judge_all(

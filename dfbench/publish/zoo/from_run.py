@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from dfbench.errors import DataError, UsageError, first_problem
 from dfbench.files import sha256_of, write_whole
 from dfbench.publish.zoo.checkpoint import detector_of
-from dfbench.publish.zoo.decided import Decided, stored_calibration
+from dfbench.publish.zoo.decided import BANK, Decided, stored_calibration
 from dfbench.publish.zoo.entry import (
     CheckpointEntry,
     Decision,
@@ -159,7 +159,7 @@ def checked_name(name: str) -> str:
 
 
 def package_run(run: Path, zoo: Path, registry: Registry, **facts: Any) -> Path:
-    """Put a finished run into a zoo folder: ``NAME.yaml`` and ``weights/NAME.safetensors``.
+    """Put a finished run into a zoo folder: ``NAME.yaml``, ``weights/NAME.safetensors`` and its training features.
 
     For a checkpoint small enough to ship with its plugin.
 
@@ -176,8 +176,16 @@ def package_run(run: Path, zoo: Path, registry: Registry, **facts: Any) -> Path:
     check_file(run, entry.weights, entry.name)
     weights = entry.weights.model_copy(update={"path": f"weights/{entry.name}.safetensors"})
     write_whole(zoo / weights.path, (run / WEIGHTS).read_bytes())
+    files: tuple[File, ...] = (weights,)
+    decision = entry.decision
+    if (familiarity := decision.familiarity) is not None:
+        stated = next(file for file in entry.files if file.path == familiarity.bank)
+        bank = stated.model_copy(update={"path": f"weights/{entry.name}.{BANK}"})
+        write_whole(zoo / bank.path, (run / stated.path).read_bytes())
+        files = (weights, bank)
+        decision = decision.model_copy(update={"familiarity": familiarity.model_copy(update={"bank": bank.path})})
     path = zoo / f"{entry.name}.yaml"
-    write_entry(entry.model_copy(update={"files": (weights,)}), path)
+    write_entry(entry.model_copy(update={"files": files, "decision": decision}), path)
     return path
 
 

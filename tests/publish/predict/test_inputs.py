@@ -102,6 +102,8 @@ def test_limits_are_kept(png: bytes, tmp_path: Path) -> None:
     film = write_video(tmp_path / "film.mp4", moving(0, 50))
     with pytest.raises(Unsupported, match="limit of 0 MB"):
         open_medium(tmp_path / "a.png", Limits(picture_bytes=100))
+    with pytest.raises(Unsupported, match="48×64 pixels are more than the limit of 1,000"):
+        open_medium(tmp_path / "a.png", Limits(pixels=1000))
     with pytest.raises(Unsupported, match="2 s are more than the limit of 1 s"):
         open_medium(film, Limits(seconds=1))
     with pytest.raises(Unsupported, match="192×144"):

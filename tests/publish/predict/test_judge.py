@@ -132,6 +132,22 @@ def test_a_bad_file_is_an_answer_and_the_others_go_on(laboratory: Judge, tmp_pat
     assert fine.faces
 
 
+def test_a_face_detector_that_chokes_on_one_file_does_not_end_the_others(known: Registry, pictures) -> None:
+    class Choking(Centre):
+        def detect(self, frames: np.ndarray) -> list[np.ndarray]:
+            if not frames.any():
+                raise RuntimeError("zero frames")
+            return super().detect(frames)
+
+    first, second = list(pictures)[:2]
+    black = first.with_name("black.png")
+    Image.fromarray(np.zeros((112, 112, 3), np.uint8)).save(black)
+    judge = Judge(resolve(NAME, known), known, Choking(None, "cpu"), "cpu")
+    bad, fine = judge_all(judge, [black, second], Options())
+    assert bad.error == "unexpected RuntimeError: zero frames"
+    assert fine.faces
+
+
 def test_one_fake_face_makes_a_file_fake_and_doubt_outweighs_real() -> None:
     real, fake, unsure = Judgement("likely real"), Judgement("likely fake"), Judgement("inconclusive", "a reason")
     assert together([real, fake, unsure], 1) is fake

@@ -13,6 +13,7 @@ from dfbench.evaluation.calibration import Platt
 from dfbench.evaluation.detection import ece
 from dfbench.evaluation.scores import Scores
 from dfbench.plugins import Registry
+from dfbench.publish.predict.run import training_features
 from dfbench.publish.zoo.calibrated import calibrate_and_store
 from dfbench.publish.zoo.checkpoint import load_located
 from dfbench.publish.zoo.decided import BANK, CALIBRATION
@@ -68,6 +69,15 @@ def test_an_entry_next_to_its_weights_is_rewritten(
     assert after.decision.calibration == found.calibration
     assert after.weights == before.weights
     resolve(str(path), known).check()
+
+
+def test_a_calibrated_run_is_packaged_with_its_features(
+    run_folder: Path, tiny_stream: Path, known: Registry, tmp_path: Path
+) -> None:
+    found = calibrate_and_store(run_folder, known, str(tiny_stream), device="cpu")
+    path = package_run(run_folder, tmp_path / "zoo", known, name="small")
+    assert read_entry(path).decision.calibration == found.calibration
+    assert training_features(resolve(str(path), known).check()) is not None
 
 
 def test_what_was_measured_on_other_weights_does_not_count(
