@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,8 +20,14 @@ from dfbench.evaluation.scores import UNTRAINED, Group, Scores
 from dfbench.evaluation.summary import TWO_CLASS_METRICS, evaluate, final_metrics, group_metrics
 from dfbench.evaluation.uncertainty import LEVEL, REPLICATES, ResamplingUnits, interval, replicates, uncertainty
 
-if TYPE_CHECKING:
-    from dfbench.benchmarks.schema import Perturb
+
+class Ways(Protocol):
+    """How test sets are degraded: each in each kind and level."""
+
+    @property
+    def kinds(self) -> Sequence[str]: ...
+    @property
+    def levels(self) -> Sequence[int]: ...
 
 
 class Copy(NamedTuple):
@@ -54,7 +60,7 @@ class Parts(NamedTuple):
     copies: Scores
 
 
-def tested_of(experiences: Sequence[str], unseen: Sequence[str], perturb: Perturb | None) -> Tested:
+def tested_of(experiences: Sequence[str], unseen: Sequence[str], perturb: Ways | None) -> Tested:
     """What a run on these sets scores: with perturbations a copy per experience, kind and level, in this order."""
     ways = [] if perturb is None else itertools.product(experiences, perturb.kinds, perturb.levels)
     return Tested(experiences, unseen, [Copy(*each) for each in ways])
@@ -84,7 +90,7 @@ def figures(parts: Parts, tested: Tested, metric: str, classes: int, data: str) 
     if tested.copies:
         new = robustness(parts.copies, tested.copies, parts.experiences, names, metric, classes, data)
         found |= {"robustness": new}
-        found["metrics"]["robustness"] = mean_of([row[metric] for row in new["per_set"]])
+        found["metrics"]["robustness"] = mean_of([v for row in new["by_kind"][metric].values() for v in row.values()])
     return found
 
 
@@ -149,7 +155,7 @@ def generalisation(
         "untrained": {name: _defined(values[UNTRAINED]) for name, values in rows.items()},
         "matrix": {name: [_defined(row) for row in values[:-1]] for name, values in rows.items()},
         "per_set": [{"set": name} | final_metrics(final.get(j), classes) for j, name in enumerate(names)],
-        "uncertainty": _uncertainty(final.values(), names, metric, classes, data),
+        "uncertainty": _uncertainty(final.values(), names, metric, classes, data, each=True),
     }
 
 
@@ -169,8 +175,8 @@ def robustness(
 
     Returns:
         ``by_kind`` (metric → kind → level → mean over the experiences), ``clean`` (metric → mean over the experiences
-        of the same samples undegraded), ``per_set`` (each copy's metrics, with n) and ``uncertainty``, a bootstrap of
-        the copies' values over people.
+        of the same samples undegraded) and ``uncertainty``, a bootstrap of the mean over people. The figures of a copy
+        follow from the scores: ``group_metrics(copies.get(T - 1, number of the copy), classes)``.
 
     Raises:
         DataError: a copy holds other samples than its experience, or than the other copies of it.
@@ -200,10 +206,6 @@ def robustness(
             for name in metrics_of(classes)
         },
         "clean": {name: _mean([found[name] for found in undegraded]) for name in metrics_of(classes)},
-        "per_set": [
-            {**copy._asdict(), "n": len(group), **{name: continual.defined(value) for name, value in found.items()}}
-            for group, copy, found in zip(copies, of, figures, strict=True)
-        ],
         "uncertainty": _uncertainty(copies, [copy.name for copy in of], metric, classes, data),
     }
 
@@ -218,8 +220,10 @@ def metrics_of(classes: int) -> tuple[str, ...]:
     return TWO_CLASS_METRICS if classes == 2 else ("accuracy",)
 
 
-def _uncertainty(groups: Any, names: Sequence[str], metric: str, classes: int, data: str) -> dict[str, Any]:
-    """Percentile intervals of the mean over sets that one model was tested on, and of each set."""
+def _uncertainty(
+    groups: Any, names: Sequence[str], metric: str, classes: int, data: str, *, each: bool = False
+) -> dict[str, Any]:
+    """Percentile intervals of the mean over sets that one model was tested on, and of each set if asked for."""
     scores = Scores(replace(group, trained_on=0) for group in groups)
     drawn = replicates(scores, names, metric, classes, data, rows=1)[:, 0]
     return {
@@ -228,8 +232,7 @@ def _uncertainty(groups: Any, names: Sequence[str], metric: str, classes: int, d
         "count": REPLICATES,
         "level": LEVEL,
         "average": interval(drawn.mean(1)),
-        "per_set": [interval(drawn[:, j]) for j in range(len(names))],
-    }
+    } | ({"per_set": [interval(drawn[:, j]) for j in range(len(names))]} if each else {})
 
 
 def _same_samples(whole: Group | None, part: Group, copy: Copy) -> Group:

@@ -128,7 +128,12 @@ def _sets(name: str) -> Callable[[Record], tuple[object, ...]]:
     """What a record's figure of that name is the mean over; () where it has none."""
     if name == "generalisation":
         return lambda record: tuple((each.name, *each.test.items()) for each in record.data.unseen)
-    return lambda record: tuple((each.of, each.kind, each.level, *each.test.items()) for each in record.data.perturbed)
+    return _degraded
+
+
+def _degraded(record: Record) -> tuple[object, ...]:
+    data = record.data.perturbed
+    return () if data is None else (*data.kinds, *data.levels, *(tuple(each.items()) for each in data.test))
 
 
 STAND_INS = {

@@ -117,7 +117,7 @@ def _generalisation(record: Any) -> Iterator[str]:
     names = [each.name for each in sets]
     if len({*names, *(e.name for e in record.data.experiences)}) < len(names) + size:
         yield "data.unseen: a name is there twice"
-    yield from _of_classes(record, "data.unseen", sets)
+    yield from _of_classes(record, "data.unseen", [each.test for each in sets])
     for part, rows_of in (("untrained", {n: [v] for n, v in found.untrained.items()}), ("matrix", found.matrix)):
         if record.headline not in rows_of:
             yield f"generalisation.{part} lacks the headline metric {record.headline!r}"
@@ -127,57 +127,51 @@ def _generalisation(record: Any) -> Iterator[str]:
             yield from _fractions(f"generalisation.{part} {name!r}", name, [v for row in rows for v in row])
     if [entry.get("set") for entry in found.per_set] != names:
         yield "generalisation.per_set does not name the unseen sets in their order"
-    yield from _figures("generalisation", found, len(names), ("set",))
+    for i, entry in enumerate(found.per_set):
+        for key, value in entry.items():
+            where = f"generalisation.per_set.{i}.{key}"
+            if key != "set" and isinstance(value, str):
+                yield f"{where}: {value[:40]!r} is not a number"
+            if key in FRACTIONS and not isinstance(value, str):
+                yield from _fractions(where, key, [value])
+    if len(found.uncertainty.per_set) != len(names):
+        yield f"generalisation.uncertainty.per_set: {len(found.uncertainty.per_set)} intervals for {len(names)} sets"
 
 
 def _robustness(record: Any) -> Iterator[str]:
-    copies, found = record.data.perturbed, record.robustness
-    if bool(copies) != (found is not None):
+    data, found = record.data.perturbed, record.robustness
+    if (data is None) != (found is None):
         yield "robustness and data.perturbed do not go together: the record has one of the two"
-    if (record.data.unseen or copies) and record.spec.further_tests is None:
+    if (record.data.unseen or data) and record.spec.further_tests is None:
         yield "spec.further_tests: missing, though data.unseen or data.perturbed names tests"
-    if found is None or not copies:
+    if found is None or data is None:
         return
-    kinds, levels = (list(dict.fromkeys(getattr(each, name) for each in copies)) for name in ("kind", "level"))
-    every = [(e.name, kind, level) for e in record.data.experiences for kind in kinds for level in levels]
-    stated = [(each.of, each.kind, each.level) for each in copies]
-    if stated != every:
-        yield "data.perturbed: not each experience in each kind and level, in this order"
-    yield from _of_classes(record, "data.perturbed", copies)
+    if len(data.test) != len(record.data.experiences):
+        yield f"data.perturbed.test: {len(data.test)} entries for {len(record.data.experiences)} experiences"
+    for name in ("kinds", "levels"):
+        if len({*getattr(data, name)}) < len(getattr(data, name)):
+            yield f"data.perturbed.{name}: one is there twice"
+    yield from _of_classes(record, "data.perturbed.test", data.test)
     for part in (found.by_kind, found.clean):
         if record.headline not in part:
             yield f"robustness lacks the headline metric {record.headline!r}"
     for name, by_kind in found.by_kind.items():
-        if {*by_kind} != {*kinds} or any({*row} != {str(level) for level in levels} for row in by_kind.values()):
+        levels = {str(level) for level in data.levels}
+        if {*by_kind} != {*data.kinds} or any({*row} != levels for row in by_kind.values()):
             yield f"robustness.by_kind {name!r}: not the kinds and levels of data.perturbed"
         yield from _fractions(
             f"robustness.by_kind {name!r}", name, [v for row in by_kind.values() for v in row.values()]
         )
     for name, value in found.clean.items():
         yield from _fractions(f"robustness.clean {name!r}", name, [value])
-    if [(entry.get("of"), entry.get("kind"), entry.get("level")) for entry in found.per_set] != stated:
-        yield "robustness.per_set does not name the degraded copies in their order"
-    yield from _figures("robustness", found, len(copies), ("of", "kind"))
 
 
-def _of_classes(record: Any, where: str, sets: Sequence[Any]) -> Iterator[str]:
-    for i, each in enumerate(sets):
-        if unknown := sorted(set(each.test) - set(record.data.classes)):
-            yield f"{where}.{i}.test: {unknown[0]!r} is not a class of the data"
+def _of_classes(record: Any, where: str, counts: Sequence[Any]) -> Iterator[str]:
+    for i, count in enumerate(counts):
+        if unknown := sorted(set(count) - set(record.data.classes)):
+            yield f"{where}.{i}: {unknown[0]!r} is not a class of the data"
 
 
 def _fractions(where: str, name: str, values: Sequence[float | None]) -> Iterator[str]:
     if name in FRACTIONS and any(value is not None and not 0 <= value <= 1 for value in values):
         yield f"{where} has a value outside 0 to 1"
-
-
-def _figures(where: str, found: Any, size: int, names: Sequence[str]) -> Iterator[str]:
-    """What both parts have: figures per set, and intervals."""
-    for i, entry in enumerate(found.per_set):
-        for key, value in entry.items():
-            if key not in names and isinstance(value, str):
-                yield f"{where}.per_set.{i}.{key}: {value[:40]!r} is not a number"
-            if key in FRACTIONS and not isinstance(value, str):
-                yield from _fractions(f"{where}.per_set.{i}.{key}", key, [value])
-    if len(found.uncertainty.per_set) != size:
-        yield f"{where}.uncertainty.per_set: {len(found.uncertainty.per_set)} intervals for {size} sets"

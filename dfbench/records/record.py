@@ -87,14 +87,12 @@ class UnseenData(_Part):
 
 
 class PerturbedData(_Part):
-    """A degraded copy of an experience's test set, or of a part of it."""
+    """Degraded copies of the experiences' test sets, or of parts of them: each experience in each kind and level."""
 
-    of: Name
-    """The experience."""
-    kind: Kind
-    level: Level
-    test: dict[Name, Count]
-    """Class → units that were scored."""
+    kinds: Annotated[list[Kind], Field(min_length=1)]
+    levels: Annotated[list[Level], Field(min_length=1)]
+    test: list[dict[Name, Count]]
+    """For each experience: class → units that were scored, the same in each of its copies."""
 
 
 class Data(_Part):
@@ -112,7 +110,7 @@ class Data(_Part):
     """What its results speak of; None where its file does not say."""
     unseen: list[UnseenData] = []
     """Scored next to the experiences; in the scores they follow these, as ``perturbed`` follows them."""
-    perturbed: list[PerturbedData] = []
+    perturbed: PerturbedData | None = None
     citation: Citation | None = None
     """Where the protocol comes from; absent where its file does not say."""
     allowed_leaks: list[Name] = []
@@ -122,7 +120,7 @@ class Data(_Part):
     def _without_nothing(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Documents of runs without these keep the form that they had before there were such."""
         document: dict[str, Any] = whole(self)
-        return {k: v for k, v in document.items() if v or k not in ("citation", "allowed_leaks")}
+        return {k: v for k, v in document.items() if v or k not in ("citation", "allowed_leaks", "perturbed")}
 
 
 class Input(_Part):
@@ -248,13 +246,18 @@ class Uncertainty(_Part):
 
 
 class FurtherUncertainty(_Part):
-    """Percentile intervals of the final network's figures on unseen sets, or on degraded copies."""
+    """The percentile interval of the final network's mean over unseen sets, or over degraded copies."""
 
     unit: Literal["identity", "video", "sample"]
     metric: Name
     count: Count
     level: float
     average: Interval | None
+
+
+class UnseenUncertainty(FurtherUncertainty):
+    """That, and the interval of each unseen set."""
+
     per_set: list[Interval | None]
 
 
@@ -267,7 +270,7 @@ class Generalisation(_Part):
     """Metric → T rows (trained up to) of U columns (tested on)."""
     per_set: list[dict[Name, Figure | int | str | None]]
     """The final network's figures on each set, as ``per_experience``."""
-    uncertainty: FurtherUncertainty
+    uncertainty: UnseenUncertainty
 
 
 class Robustness(_Part):
@@ -277,8 +280,6 @@ class Robustness(_Part):
     """Metric → kind → level → mean over the experiences."""
     clean: dict[Name, Figure | None]
     """Metric → mean over the experiences of the same samples undegraded."""
-    per_set: list[dict[Name, Figure | int | str | None]]
-    """The figures on each copy."""
     uncertainty: FurtherUncertainty
 
 
@@ -378,10 +379,10 @@ class Record(_Part):
         data = _described(stream, spec.split)
         tested = tested_of(names, [each["name"] for each in data["unseen"]], stream.perturb)
         parts = parts_of(scores, tested)
-        data["perturbed"] = [
-            {**each._asdict(), "test": _counts(group.labels, stream)}
-            for each, group in zip(tested.copies, parts.copies, strict=True)
-        ]
+        if stream.perturb is not None:
+            first = {copy.of: group for copy, group in zip(tested.copies, parts.copies, strict=True)}
+            counts = [_counts(group.labels, stream) for group in first.values()]
+            data["perturbed"] = {"kinds": stream.perturb.kinds, "levels": stream.perturb.levels, "test": counts}
         key = data_key(spec.data_fingerprint, spec.split)
         summary = figures(parts, tested, stream.metric, classes, key)
         if classes == 2:
@@ -455,10 +456,9 @@ class Record(_Part):
     @property
     def tested(self) -> Tested:
         """What its scores are on, in their order."""
-        from dfbench.evaluation.further import Copy, Tested
+        from dfbench.evaluation.further import tested_of
 
-        copies = [Copy(e.of, e.kind, e.level) for e in self.data.perturbed]
-        return Tested(self.names, self.unseen_names, copies)
+        return tested_of(self.names, self.unseen_names, self.data.perturbed)
 
     @property
     def unseen_names(self) -> list[str]:

@@ -109,7 +109,7 @@ def make_run(
                 for n in names
             ],
             "unseen": [{"name": name, "test": sizes} for name in unseen],
-            "perturbed": [{**copy._asdict(), "test": sizes} for copy in tested.copies],
+            "perturbed": perturb and perturb.model_dump(exclude={"samples"}) | {"test": [sizes] * len(names)},
             "notes": list(notes),
             **(about or {}),
         },

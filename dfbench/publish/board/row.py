@@ -167,8 +167,12 @@ class BoardRow:
 
     @property
     def passes(self) -> float | None:
-        """Passes of training, mean over seeds; None where one was not counted."""
-        return mean_and_spread([r.compute.passes if r.compute else None for r in self.records])[0]
+        """Passes of training, mean over the seeds that counted them; None where none did.
+
+        They follow from the settings and the stream; a strategy that draws what it computes may add a few per seed.
+        """
+        counted = [r.compute.passes for r in self.records if r.compute]
+        return statistics.fmean(counted) if counted else None
 
     @property
     def stored(self) -> tuple[float, float, float]:

@@ -35,8 +35,8 @@ def columns(table: BoardTable) -> list[Column]:
     tested = sum(row.generalisation is not None for row in table.rows)
     unseen = Column(
         "generalisation",
-        "Generalisation",
-        title=f"{metric} on sets that were never trained on, at the end",
+        "Unseen",
+        title=f"Generalisation: {metric} on sets that were never trained on, at the end",
         shown=2 * tested >= len(table.rows),
     )
     degraded = Column("robustness", "Robustness", title=f"{metric} on degraded copies of the test sets", shown=False)
@@ -50,7 +50,7 @@ def columns(table: BoardTable) -> list[Column]:
         *([unseen] if table.unseen else []),
         Column("memory", "Memory", "ascending", "Samples held at the end; bytes of them and of all other state"),
         Column("compute", "Compute", "ascending", "Relative to plain training of the same detector (1 ×)"),
-        Column("seeds", "Seeds, status", title="Runs that differ in the seed alone, and how far they were checked"),
+        Column("seeds", "Seeds", title="Runs that differ in the seed alone, and how far they were checked"),
         Column("limits", "Interval ends", title="The 95 % interval in figures", shown=False),
         Column("af", "AF", "ascending", "Forgetting as the field's tables have it: −BWT", shown=False),
         Column("bwt", "BWT", title="Backward transfer; below 0 is forgetting", shown=False),

@@ -64,4 +64,5 @@ def _by_kind(run: Run) -> dict[str, list[float | None]]:
 
 
 def _levels(run: Run) -> list[str]:
-    return [str(level) for level in dict.fromkeys(copy.level for copy in run.record.data.perturbed)]
+    data = run.record.data.perturbed
+    return [] if data is None else [str(level) for level in data.levels]

@@ -130,13 +130,14 @@ def _further_tests(record: Record, recomputed: Mapping[str, Any], parts: Parts) 
     for name in ("generalisation", "robustness"):
         part = getattr(record, name)
         if part is not None or recomputed[name] is not None:
-            stated, right = part and part.model_dump(), recomputed[name]
-            found.append(_same(name, stated, right, _REPLICATES))
-    counted = [
-        {name: int((group.labels == k).sum()) for k, name in enumerate(record.data.classes)} for group in parts.copies
-    ]
-    if counted:
-        found.append(_same("data.perturbed", [each.test for each in record.data.perturbed], counted))
+            found.append(_same(name, part and part.model_dump(), recomputed[name], _REPLICATES))
+    if (stated := record.data.perturbed) is not None:
+        counted = [
+            {name: int((group.labels == k).sum()) for k, name in enumerate(record.data.classes)}
+            for group in parts.copies
+        ]
+        ways = len(stated.kinds) * len(stated.levels)
+        found.append(_same("data.perturbed", [each for each in stated.test for _ in range(ways)], counted))
     return found
 
 

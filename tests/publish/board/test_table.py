@@ -361,3 +361,12 @@ def test_the_axis_fits_the_continual_rows_and_leaves_out_what_lies_far_below(run
     assert row.average is not None
     assert not axis(wider).holds(row.average.mean)
     assert axis(wider).at(row.average.mean) == axis(wider).at(axis(wider).low)  # at the edge, as an arrow
+
+
+def test_passes_are_those_of_the_seeds_that_counted_them(tmp_path: Path) -> None:
+    """Records of older versions counted none; the passes follow from the settings, not from the seed."""
+    made = [make_run(tmp_path, "replay", seed, passes=passes) for seed, passes in enumerate([None, 21600.0, 21600.0])]
+    (row,) = make_board(records(*made)).tables[0].rows
+    assert row.passes == 21600
+    (row,) = make_board(records(made[0])).tables[0].rows
+    assert row.passes is None
