@@ -15,7 +15,7 @@ HEADINGS = {
 }  # fmt: skip
 """Columns as a narrow terminal has room for them."""
 RANKS = ("average_auc", "average_video_auc", "average_accuracy", "forgetting", "stored", "bwt", "learning_accuracy",
-         "intransigence", "passes", "seconds", "generalisation", "robustness")  # fmt: skip
+         "next", "intransigence", "passes", "seconds", "generalisation", "robustness")  # fmt: skip
 """Columns by importance: a narrow terminal leaves out the last ones."""
 
 

@@ -203,7 +203,7 @@ def print_result(record: Record) -> None:
 
     out, spec, headline = console(), record.spec, record.headline
     out.print(_matrix(record, out.width))
-    shown = [f"average_{headline}", "average_accuracy", "forgetting", "bwt", "fwt", "learning_accuracy"]
+    shown = [f"average_{headline}", "average_accuracy", "forgetting", "bwt", "fwt", "learning_accuracy", "next"]
     values = [[METRICS.get(m, m), number(record.metrics[m])] for m in dict.fromkeys(shown)]
     values += [[METRICS[m], text] for m, text in _further(record).items()]
     out.print()

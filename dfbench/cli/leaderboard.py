@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dfbench.publish.board.table import BoardTable
 
 FOLDER = Path("leaderboard")
-SORTS = ("average", "forgetting", "bwt", "learning_accuracy", "stored", "seconds")
+SORTS = ("average", "forgetting", "bwt", "learning_accuracy", "next", "stored", "seconds")
 RANKS = ("average", "forgetting", "95 %", "compute", "bytes", "seeds", "AF", "stored", "status", "learning", "seconds")
 """How the headings of numbers begin, the most important first: a narrow terminal leaves out the last ones."""
 

@@ -98,7 +98,8 @@ def average(R: ArrayLike) -> float:
 def average_incremental(R: ArrayLike) -> float:
     """mean_i mean_{j≤i} R[i][j]: the average over the experiences seen so far, over the whole run.
 
-    The "average incremental accuracy" of iCaRL (Rebuffi et al. 2017, arXiv 1611.07725, section 4).
+    The "average incremental accuracy" of iCaRL (Rebuffi et al. 2017, arXiv 1611.07725, section 4), and the past period
+    of AI-GenBench (Pellegrini et al. 2025, arXiv 2504.20865).
     """
     matrix = _matrix(R)
     return _mean(np.array([matrix[i, : i + 1].mean() for i in range(len(matrix))]))
@@ -107,6 +108,20 @@ def average_incremental(R: ArrayLike) -> float:
 def learning_accuracy(R: ArrayLike) -> float:
     """mean_i R[i][i]: each experience right after it was learned (Riemer et al. 2019, arXiv 1810.11910)."""
     return _mean(np.diag(_matrix(R)))
+
+
+def next_experience(R: ArrayLike) -> float:
+    """mean_{i<T−1} R[i][i+1]: each experience right before it is trained on, the forgery that has just appeared.
+
+    The next period of AI-GenBench (arXiv 2504.20865), whose windows are the experiences. nan for T = 1, and if an
+    experience was not tested just before it was learned.
+    """
+    return _mean(np.diag(_matrix(R), k=1))
+
+
+def whole(R: ArrayLike) -> float:
+    """mean_i mean_j R[i][j]: all experiences after each training; AI-GenBench's whole period (arXiv 2504.20865)."""
+    return _mean(_matrix(R))
 
 
 def bwt(R: ArrayLike) -> float:
@@ -184,6 +199,8 @@ def summarize(R: ArrayLike, baseline: ArrayLike | None = None) -> dict[str, Any]
         "average": average(matrix),
         "average_incremental": average_incremental(matrix),
         "learning_accuracy": learning_accuracy(matrix),
+        "next": next_experience(matrix),
+        "whole": whole(matrix),
         "bwt": bwt(matrix),
         "fwt": fwt(matrix, baseline),
         "forgetting": forgetting(matrix),

@@ -223,7 +223,7 @@ class Comparison:
     def metrics(self) -> list[str]:
         """Names of the metrics that are compared."""
         average = f"average_{self.records[0].headline}"
-        shown = [average, "average_accuracy", "forgetting", "af", "bwt", "learning_accuracy"]
+        shown = [average, "average_accuracy", "forgetting", "af", "bwt", "learning_accuracy", "next"]
         further = [name for name in FURTHER if any(getattr(record, name) for record in self.records)]
         return [*dict.fromkeys(shown), *further]
 

@@ -17,7 +17,7 @@ def converted(value: Any) -> Any:
     ``python -m dfbench.publish.conversion`` computes it, and counts people instead of videos where they are known.
     """
     if not isinstance(value, dict) or value.get("schema") != 1:
-        return value
+        return _with_later_metrics(value)
     try:
         matrix = np.array(value["matrix"][value["headline"]], dtype=float)
         metrics = value["metrics"]
@@ -26,4 +26,20 @@ def converted(value: Any) -> Any:
         drawn = {**value["uncertainty"], "forgetting": None}
     except Exception:  # not a record: the schema says what is wrong with it
         return {**value, "schema": 2}
-    return {**value, "schema": 2, "metrics": metrics, "uncertainty": drawn}
+    return _with_later_metrics({**value, "schema": 2, "metrics": metrics, "uncertainty": drawn})
+
+
+def _with_later_metrics(value: Any) -> Any:
+    """With the metrics of R that records did not have from the start; anything but a record as it is."""
+    try:
+        metrics = value["metrics"]
+        if "average_incremental" not in metrics or {*_LATER} <= {*metrics}:
+            return value
+        matrix = np.array(value["matrix"][value["headline"]], dtype=float)
+        further = {name: continual.defined(metric(matrix)) for name, metric in _LATER.items()}
+    except Exception:  # not a record: the schema says what is wrong with it
+        return value
+    return {**value, "metrics": {**metrics, **further}}
+
+
+_LATER = {"next": continual.next_experience, "whole": continual.whole}

@@ -34,6 +34,8 @@ def test_a_lower_triangle(tmp_path: Path, capsys: Capture) -> None:
             "average": (0.6 + 0.5 + 0.9) / 3,
             "average_incremental": (0.9 + 0.75 + 2 / 3) / 3,
             "learning_accuracy": (0.9 + 0.7 + 0.9) / 3,
+            "next": None,
+            "whole": None,
             "bwt": -0.25,
             "fwt": None,
             "forgetting": 0.25,

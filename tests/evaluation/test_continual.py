@@ -58,6 +58,8 @@ def test_every_metric_of_a_matrix_computed_by_hand() -> None:
         "average": pytest.approx((0.7 + 0.6 + 0.9) / 3),
         "average_incremental": pytest.approx((0.8 + (0.9 + 0.7) / 2 + (0.7 + 0.6 + 0.9) / 3) / 3),
         "learning_accuracy": pytest.approx((0.8 + 0.7 + 0.9) / 3),
+        "next": pytest.approx((0.4 + 0.6) / 2),
+        "whole": pytest.approx((0.8 + 0.4 + 0.5 + 0.9 + 0.7 + 0.6 + 0.7 + 0.6 + 0.9) / 9),
         "bwt": pytest.approx(((0.7 - 0.8) + (0.6 - 0.7)) / 2),
         "fwt": pytest.approx(((0.4 - 0.5) + (0.6 - 0.4)) / 2),
         "forgetting": pytest.approx(((0.9 - 0.7) + (0.7 - 0.6)) / 2),
@@ -86,7 +88,7 @@ def test_forgetting_does_not_count_the_last_model_among_the_earlier_ones() -> No
 
 def test_one_experience_has_an_average_and_no_transfer() -> None:
     assert continual.summarize([[0.8]], [0.5]) == {
-        "average": 0.8, "average_incremental": 0.8, "learning_accuracy": 0.8,
+        "average": 0.8, "average_incremental": 0.8, "learning_accuracy": 0.8, "next": None, "whole": 0.8,
         "bwt": None, "fwt": None, "forgetting": None, "af": None, "final": [0.8],
     }  # fmt: skip
 
@@ -110,11 +112,11 @@ def test_forward_transfer_needs_the_upper_triangle_and_a_baseline() -> None:
 @pytest.mark.parametrize(
     ("hole", "undefined"),
     [
-        ((2, 0), {"average", "average_incremental", "bwt", "af", "forgetting"}),
-        ((1, 1), {"average_incremental", "learning_accuracy", "bwt", "af", "forgetting"}),
-        ((1, 0), {"average_incremental", "forgetting"}),
-        ((0, 1), {"fwt"}),
-        ((0, 2), set()),
+        ((2, 0), {"average", "average_incremental", "whole", "bwt", "af", "forgetting"}),
+        ((1, 1), {"average_incremental", "learning_accuracy", "whole", "bwt", "af", "forgetting"}),
+        ((1, 0), {"average_incremental", "whole", "forgetting"}),
+        ((0, 1), {"fwt", "next", "whole"}),
+        ((0, 2), {"whole"}),
     ],
 )
 def test_a_hole_undefines_exactly_the_metrics_that_use_it(hole: tuple[int, int], undefined: set[str]) -> None:
@@ -183,15 +185,16 @@ def test_af_is_minus_bwt_and_forgetting_is_never_less(R: np.ndarray) -> None:
 
 
 @given(square(min_size=2))
-def test_the_upper_triangle_changes_nothing_but_fwt(R: np.ndarray) -> None:
+def test_the_upper_triangle_changes_what_asks_for_the_future_alone(R: np.ndarray) -> None:
     lower = np.where(np.tri(len(R), dtype=bool), R, math.nan)
-    assert continual.summarize(R) == continual.summarize(lower)
+    future = {"next": None, "whole": None}
+    assert continual.summarize(R) | future == continual.summarize(lower)
 
 
 @given(square(min_size=2), st.floats(0, 100))
 def test_a_constant_shift_moves_the_averages_and_no_difference(R: np.ndarray, shift: float) -> None:
     before, after = continual.summarize(R, R[0]), continual.summarize(R + shift, R[0] + shift)
-    for name in ("average", "average_incremental", "learning_accuracy"):
+    for name in ("average", "average_incremental", "learning_accuracy", "next", "whole"):
         assert after[name] == pytest.approx(before[name] + shift, abs=1e-9)
     for name in ("bwt", "fwt", "forgetting", "af"):
         assert after[name] == pytest.approx(before[name], abs=1e-9)

@@ -54,6 +54,8 @@ def test_a_whole_run_gives_every_matrix_and_metric() -> None:
         "average": pytest.approx((0.7 + 0.6 + 1) / 3),
         "average_incremental": pytest.approx((0.6 + (0.9 + 0.8) / 2 + (0.7 + 0.6 + 1) / 3) / 3),
         "learning_accuracy": pytest.approx((0.6 + 0.8 + 1) / 3),
+        "next": pytest.approx((0.4 + 0.6) / 2),
+        "whole": pytest.approx((0.6 + 0.4 + 0.5 + 0.9 + 0.8 + 0.6 + 0.7 + 0.6 + 1) / 9),
         "bwt": pytest.approx((0.1 - 0.2) / 2),
         "fwt": pytest.approx((0 + 0.2) / 2),
         "forgetting": pytest.approx((0.2 + 0.2) / 2),

@@ -24,3 +24,12 @@ def test_what_is_no_record_of_any_schema_is_named() -> None:
     for value in ({"schema": 1}, {"schema": 1, "matrix": 3}, {"schema": 99}):
         with pytest.raises(DataError, match=r"old\.json: "):
             Record.parse(value, "old.json")
+
+
+def test_a_record_without_next_and_whole_gets_them_from_its_matrix() -> None:
+    rows: list[list[float | None]] = [[0.8, 0.9, 0.5], [0.8, 0.7, 0.4], [0.8, 0.6, 0.9]]
+    value = make_record("some", rows, metrics={"average_incremental": 0.77, "average": 0.77}).document()
+    found = Record.parse({**value, "metrics": {"average_incremental": 0.77, "average": 0.77}}, "old.json").metrics
+    assert (found["next"], found["whole"]) == (pytest.approx((0.9 + 0.4) / 2), pytest.approx(6.4 / 9))
+    kept = Record.parse({**value, "metrics": {"average_incremental": 0.77, "next": 0.1, "whole": 0.2}}, "new.json")
+    assert (kept.metrics["next"], kept.metrics["whole"]) == (0.1, 0.2)

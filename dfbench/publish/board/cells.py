@@ -62,6 +62,9 @@ class Cells:
     af: tuple[str, str]
     bwt: tuple[str, str]
     learning: tuple[str, str]
+    next: tuple[str, str]
+    past: tuple[str, str]
+    whole: tuple[str, str]
     stored: str
     stored_bytes: str
     """Of the stored samples; empty where there are none."""
@@ -136,6 +139,9 @@ def cells(table: BoardTable, row: BoardRow) -> Cells:
         af=mean_and_spread("af"),
         bwt=mean_and_spread("bwt"),
         learning=mean_and_spread("learning_accuracy"),
+        next=mean_and_spread("next"),
+        past=mean_and_spread("average_incremental"),
+        whole=mean_and_spread("whole"),
         stored=text.count(samples) if samples else text.NONE,
         stored_bytes=text.size(sample_bytes) if samples else "",
         state_bytes=text.size(state_bytes) if state_bytes else "",

@@ -13,7 +13,7 @@ from dfbench.records.record import Record
 
 DIGITS = 4
 _PER_EXPERIENCE = ("frame_auc", "video_auc", "eer", "accuracy", "accuracy_real", "accuracy_fake", "log_loss", "ece")
-SCALARS = ("forgetting", "af", "bwt", "fwt", "learning_accuracy", "average_incremental")
+SCALARS = ("forgetting", "af", "bwt", "fwt", "learning_accuracy", "next", "average_incremental", "whole")
 
 
 def page_data(board: Board) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from dfbench.publish.board.row import BoardRow
 from dfbench.publish.board.table import Board, BoardTable
 from dfbench.records import text
 
+PAIRS = ("forgetting", "af", "bwt", "learning_accuracy", "next", "average_incremental", "whole")
+"""Columns with a mean and a spread over seeds."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -55,6 +58,9 @@ def columns(table: BoardTable) -> list[Column]:
         Column("af", "AF", "ascending", "Forgetting as the field's tables have it: −BWT", shown=False),
         Column("bwt", "BWT", title="Backward transfer; below 0 is forgetting", shown=False),
         Column("learning_accuracy", "Learning", title="Each experience right after training on it", shown=False),
+        Column("next", "Next", title="Each experience right before training on it", shown=False),
+        Column("average_incremental", "Past", title="All experiences so far, after each training", shown=False),
+        Column("whole", "Whole", title="All experiences, after each training", shown=False),
         *([degraded] if table.degraded else []),
         Column("passes", "Passes", "ascending", "One pass = one picture forward and backward", shown=False),
         Column("steps", "Steps", "ascending", "Optimizer steps in all", shown=False),
@@ -86,7 +92,7 @@ def sort_values(row: BoardRow, rank: int | None, relative: float | None) -> dict
         "generalisation": row.generalisation and row.generalisation.mean,
         "robustness": row.robustness and row.robustness.mean,
         "seeds": len(row.records),
-        **{name: row.metric(name)[0] for name in ("forgetting", "af", "bwt", "learning_accuracy")},
+        **{name: row.metric(name)[0] for name in PAIRS},
     }
     return {k: "" if v is None else round(v, 6) if isinstance(v, float) else v for k, v in values.items()}
 

@@ -158,7 +158,7 @@ def data(run: Run) -> Table:
 def main_metrics(method: Method) -> list[str]:
     """The metrics by which methods are compared, the headline average first."""
     average = f"average_{method.runs[0].record.headline}"
-    return list(dict.fromkeys([average, "average_accuracy", "forgetting", "bwt", "fwt", "learning_accuracy"]))
+    return list(dict.fromkeys([average, "average_accuracy", "forgetting", "bwt", "fwt", "learning_accuracy", "next"]))
 
 
 def methods(found: Sequence[Method]) -> Table:

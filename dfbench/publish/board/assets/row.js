@@ -165,6 +165,7 @@
       item("Forgetting", num(row.forgetting[0]), row.forgetting[1] === null ? "lower is better" : `± ${num(row.forgetting[1])}, lower is better`),
       item("Backward transfer", num(row.bwt[0]), row.bwt[1] === null ? "" : `± ${num(row.bwt[1])}`),
       item("Learning accuracy", num(row.learning_accuracy[0]), row.learning_accuracy[1] === null ? "" : `± ${num(row.learning_accuracy[1])}`),
+      row.next[0] === null ? "" : item("Next experience", num(row.next[0]), row.next[1] === null ? "" : `± ${num(row.next[1])}`, "right before training on it"),
       row.generalisation ? item("Generalisation", num(row.generalisation[0]), `untrained ${num(row.generalisation[2])}`, `on ${row.unseen.length > 3 ? `${row.unseen.length} unseen sets` : row.unseen.join(", ")}`) : "",
       row.robustness ? item("Robustness", num(row.robustness[0]), `undegraded ${num(row.robustness[2])}`) : "",
       item("Memory at the end", row.stored[0] ? whole(row.stored[0]) : "nothing", row.stored[0] ? `samples, ${bytes(row.stored[1])}` : "", row.stored[2] ? `other state ${bytes(row.stored[2])}` : ""),
