@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dfbench.plugins import registry
+from dfbench.publish.zoo.initial import find_initial
 from dfbench.records.record import Record
 from dfbench.runs.events import Event, Listener, Notice
 from dfbench.runs.prepare import Request
@@ -37,6 +38,7 @@ def run(
     skip_tests: Sequence[str] = (),
     log: Sequence[str] = (),
     tune: str | None = None,
+    init: str | Path | None = None,
     progress: bool = False,
 ) -> Record:
     """Train a detector on one experience after another under a strategy, and measure what it forgets.
@@ -63,12 +65,15 @@ def run(
         skip_tests: Unseen sets of the benchmark that are left out; ``"perturbed"`` (the degraded copies); or ``"all"``.
         log: Loggers, each ``NAME`` or ``NAME:key=value,key=value``.
         tune: ``measure`` speed settings and take the fastest, or their names (``bf16,channels_last``).
+        init: The checkpoint to start from, as :func:`dfbench.load` takes it, or a ``.safetensors`` file. With the
+            strategy ``none`` it is scored as it is.
         progress: Show a bar on stderr. Without it notices go to Python's logger ``dfbench``, at level INFO.
 
     Raises:
         DfbenchError: The input is wrong; the message says what, where and what to do. Nothing is written then.
     """
     data_root = data_root or os.environ.get("DFBENCH_DATA")
+    known = registry()
     request = Request(
         detector=detector,
         strategy=strategy,
@@ -87,9 +92,10 @@ def run(
         skip_tests=skip_tests,
         log=log,
         tune=tune,
+        init=None if init is None else find_initial(str(init), known, [Path(out)], _log.info),
     )
     with _listener(progress) as listener:
-        return run_request(request, registry(), listener)
+        return run_request(request, known, listener)
 
 
 def _listener(progress: bool) -> contextlib.AbstractContextManager[Listener]:

@@ -29,6 +29,9 @@ def register_sources() -> list[SourceEntry]:
         ),
         SourceEntry("cifar10", "dfbench.data.sources.cifar10:Cifar10Source", "torchvision's batches or Hub Parquet"),
         SourceEntry("forge5", "dfbench.forge.source:ForgeSource", "synthetic portraits and five forgeries of each"),
+        SourceEntry(
+            "portraits", "dfbench.forge.portraits.source:PortraitSource", "the same people at 224 px, a forgery each"
+        ),
     ]
 
 
@@ -95,6 +98,7 @@ def register_commands() -> list[CommandEntry]:
         "leaderboard": "The leaderboard: show it, add runs to it, build its pages.",
         "verify": "Check a record: metrics from its scores, hashes, or by training again.",
         "zoo": "Trained checkpoints: list, fetch, publish and verify them.",
+        "serve": "A page and an API on which anybody can ask about a picture or a video.",
         "predict": "How likely pictures and videos are deepfakes, where the model can say so.",
         "data": "Public data sets: from their videos to face crops.",
         "plugins": "What plugins were found, and why any is broken.",

@@ -20,7 +20,8 @@ from PIL import Image
 from dfbench.data.prepare.faces import Mtcnn
 from dfbench.forge.pack import identities, portrait
 from dfbench.plugins import registry
-from dfbench.publish.predict.run import Judge, Options
+from dfbench.publish.predict.looking import Options
+from dfbench.publish.predict.run import Judge
 from dfbench.publish.zoo.resolve import resolve
 from perf import results
 from perf.prepare import film

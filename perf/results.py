@@ -59,4 +59,7 @@ def _without_places(arguments: list[str]) -> list[str]:
         if option in kept:
             place = kept.index(option)
             del kept[place : place + 2]
+    for option in ("--crops", "--videos"):  # what they hold has a name in the docs
+        if option in kept:
+            kept[kept.index(option) + 1] = option.removeprefix("--").upper()
     return kept

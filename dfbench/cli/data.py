@@ -63,13 +63,13 @@ def prepare(
     Reals and the fakes aligned with them are cropped with the same boxes. A video that cannot be used is one line of
     report.csv. After an interruption, kill -9 or a full disk the same command goes on with the next video.
     """
-    from dfbench.cli.face_detectors import face_detector
     from dfbench.cli.output import print_json
     from dfbench.cli.progress import watching
     from dfbench.data.audit.prepared_set import audit_set, stored_audit
     from dfbench.data.prepare import opening
     from dfbench.data.prepare.report import summary
     from dfbench.data.prepare.run import prepare as run
+    from dfbench.publish.predict.face_detectors import face_detector
     from dfbench.runs.events import DataProgress
 
     scan, options = opening.open_set(source, root, settings)

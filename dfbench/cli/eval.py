@@ -28,12 +28,14 @@ def _names(text: str | None) -> tuple[str, ...]:
         "dfbench eval -d simple_cnn -s replay",
         "dfbench eval -d xception --preset lite -s dfil -b my-stream.yaml --seed 1",
         "dfbench eval -d simple_cnn -s replay --set epochs=3 --set strategy.memory=100 --split val",
+        "dfbench eval -d simple_cnn --init simple_cnn-replay-forge5 -s none -b my-stream.yaml",
     ),
 )
 @click.option("-d", "--detector", required=True, help="Detector (dfbench list detectors).")
 @click.option("-s", "--strategy", required=True, help="Strategy (dfbench list strategies).")
 @click.option("-b", "--benchmark", help="Benchmark, or a stream's .yaml file.  [default: the detector's, or forge5]")
-@click.option("--preset", help="Named configuration of the detector.  [default: its first, or its choice by device]")
+@click.option("--preset", help="Named configuration of the detector.  [default: the checkpoint's with --init, else its "
+              "first, or its choice by device]")  # fmt: skip
 @click.option(
     "--set",
     "settings",
@@ -41,6 +43,9 @@ def _names(text: str | None) -> tuple[str, ...]:
     metavar="KEY=VALUE",
     help="An option of the detector, or strategy.KEY=VALUE.",
 )
+@click.option("--init", metavar="CHECKPOINT",
+              help="Start from these weights: a name of the zoo, a run's folder, a .safetensors file, an entry's .yaml "
+              "or a Hub id; #sha256=HEX behind it checks them. With -s none they are scored as they are.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 @click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True,
               help="What is scored; val to choose hyperparameters.")  # fmt: skip
@@ -71,6 +76,8 @@ def _names(text: str | None) -> tuple[str, ...]:
 def command(as_json: bool, quiet: bool, publish: bool, push_to: str | None, **options: Any) -> None:
     """Train DETECTOR on one experience after another, with its own training loop, under STRATEGY.
 
+    The strategy none trains nothing: it scores the network as it is, for a baseline.
+
     The same command goes on where it was interrupted, and prints the result of a finished run.
     """
     from dfbench.cli.output import print_json
@@ -96,10 +103,13 @@ def command(as_json: bool, quiet: bool, publish: bool, push_to: str | None, **op
     with watching(quiet=quiet) as watcher, contextlib.redirect_stdout(sys.stderr):
         if not quiet:
             watcher.notice("loading …")
+        from dfbench.publish.zoo.initial import find_initial
         from dfbench.runs.prepare import Request
         from dfbench.runs.runner import run
 
         try:
+            if options["init"] is not None:
+                options["init"] = find_initial(options["init"], known, [options["out"]], watcher.notice)
             record = run(Request(**options), known, watcher)
         except KeyboardInterrupt as error:
             raise Interrupted("interrupted; the same command goes on from the last finished experience") from error
@@ -137,7 +147,7 @@ def _publish(record: Record, push_to: str | None) -> dict[str, Any]:
             notice=lambda text: click.echo(text, err=True),
         )  # fmt: skip
     places = {"leaderboard": str(done.record), "page": str(done.pages[-1]) if done.pages else None,
-              "zoo": str(done.entry), "hub": done.hub}  # fmt: skip
+              "zoo": done.entry and str(done.entry), "hub": done.hub}  # fmt: skip
     return {"published": {what: where for what, where in places.items() if where}}
 
 
@@ -153,6 +163,8 @@ def _matrix(record: Record, width: int) -> Grid:
         rows = [[label, *map(number, row)] for label, row, k in zip(labels, values, known, strict=True) if k]
         return table(title, ["after training on ↓, tested on →", *heads], rows, numbers_from=1)
 
+    if not record.trained:
+        return grid(names, ["nothing: as it is"] * len(names), every=False)
     named = grid(names, names, every=False)
     if named.fits(width):
         return named
@@ -176,7 +188,7 @@ def _suggest(record: Record) -> None:
 
     assert record.path is not None
     steps = [shlex.join(["dfbench", "report", str(record.path.parent)])]
-    if record.spec.seed < 3:
+    if record.spec.seed < 3 and (record.trained or record.spec.init is None):  # a network as it is has no seed
         steps.append(f"the same with --seed {' and '.join(str(n) for n in range(3) if n != record.spec.seed)}")
     next_steps(*steps)
 
@@ -188,8 +200,8 @@ def _further(record: Record) -> dict[str, str]:
 
     found, headline = {}, record.headline
     if (unseen := record.generalisation) is not None:
-        before = mean_of(unseen.untrained[headline])
-        found["generalisation"] = f"{number(before)} → {number(record.metrics.get('generalisation'))}"
+        after, before = record.metrics.get("generalisation"), mean_of(unseen.untrained[headline])
+        found["generalisation"] = f"{number(before)} → {number(after)}" if record.trained else number(after)
     if (degraded := record.robustness) is not None:
         clean = number(degraded.clean[headline])
         found["robustness"] = f"{number(record.metrics.get('robustness'))} (undegraded {clean})"

@@ -51,7 +51,7 @@ def show(board: Path, benchmark: str | None, sort: str, as_json: bool) -> None:
     """
     from dfbench.cli.output import console, print_json, say, table
     from dfbench.errors import unknown
-    from dfbench.publish.board.cells import LEGEND, TEXT_COLUMNS, cells, columns
+    from dfbench.publish.board.cells import TEXT_COLUMNS, cells, columns, legend
     from dfbench.publish.board.table import read_board
 
     tables = read_board(board).tables
@@ -72,7 +72,7 @@ def show(board: Path, benchmark: str | None, sort: str, as_json: bool) -> None:
         ranks = [head for part in RANKS for head in heads if head.startswith(part)]
         out.print(table(title, heads, rows, numbers_from=TEXT_COLUMNS, ranks=ranks))
         out.print()
-    say(LEGEND if tables else f"{board} has no records yet: dfbench leaderboard add RUN")
+    say(legend(tables) if tables else f"{board} has no records yet: dfbench leaderboard add RUN")
 
 
 @command.command(

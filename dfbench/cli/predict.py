@@ -25,7 +25,7 @@ COLUMNS = ("file", "verdict", "probability", "score", "faces", "frames", "second
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("-m", "--model", metavar="NAME",
               help="A name of the zoo, an entry's .yaml file, a pulled or a run's folder, or a Hub id.  "
-                   "[default: the checkpoint that comes with dfbench]")  # fmt: skip
+                   "[default: sbi-naive-portraits, which comes with dfbench]")  # fmt: skip
 @click.option("--frames", default=32, show_default=True, type=click.IntRange(1, 10_000), metavar="N",
               help="Frames of a video that are looked at, evenly spread over it.")  # fmt: skip
 @click.option("--faces", default="mtcnn", show_default=True, metavar="NAME[=FILE]",
@@ -46,20 +46,21 @@ def command(
     face found or not supported. A model that was trained in a laboratory calls nobody's picture real or fake: it shows
     its score. A file that cannot be judged is one line, and the others go on; the exit code is 3 if no file could be.
     """
-    from dfbench.cli.face_detectors import face_detector
     from dfbench.cli.output import print_json
     from dfbench.cli.progress import watching
     from dfbench.errors import DataError
     from dfbench.plugins import registry
+    from dfbench.publish.predict.face_detectors import face_detector
     from dfbench.publish.predict.inputs import collect
-    from dfbench.publish.predict.run import Judge, Options, document, identity, judge_all
-    from dfbench.publish.zoo.places import packaged
+    from dfbench.publish.predict.looking import Options
+    from dfbench.publish.predict.run import Judge, document, identity, judge_all
+    from dfbench.publish.zoo.places import DEFAULT
     from dfbench.publish.zoo.resolve import fetch, resolve
     from dfbench.runs.events import DataProgress
 
     paths = collect(files)
     known = registry()
-    located = fetch(resolve(model or next(iter(packaged())), known, _notice), _notice)
+    located = fetch(resolve(model or DEFAULT, known, _notice), _notice)
     judge = Judge(located, known, face_detector(faces, device).make(), device)
     answers: list[Answer] = []
     with watching() as watcher:
@@ -114,7 +115,7 @@ def _looked_at(answer: Answer) -> str:
 
 
 def about(entry: CheckpointEntry) -> str:
-    """What the model is and how often it is wrong, in two or three sentences."""
+    """What the model is, how often it is wrong and what it cannot do, in a few sentences."""
     from dfbench.publish.predict.verdict import calibration_of
 
     training = entry.training
@@ -126,7 +127,7 @@ def about(entry: CheckpointEntry) -> str:
     return (
         f"{text}. Above P(fake) {calibration.fake_above:.2f} a face is called fake: on test identities of that "
         f"benchmark this was wrong for {wrong.value:.1%} of the real pictures (95 % interval {wrong.low:.1%} to "
-        f"{wrong.high:.1%})"
+        f"{wrong.high:.1%}). {entry.limits}"
     )
 
 

@@ -121,7 +121,7 @@ class Watcher(Listener):
                 self._show(f"{self._what}  loss {loss:.3f}", done, total, (1 - TESTING) * done / max(total, 1))
             case EvaluationStarted(number, trainings, what):
                 self._number, self._trainings = number, trainings
-                when = f"after {number}/{trainings}" if number else "the untrained network"
+                when = f"after {number}/{trainings}" if number else "before any training"
                 self._what = f"testing {f'{what}, ' if what else ''}{when}"
                 self._remove("now")
             case EvaluationProgress(done, total):

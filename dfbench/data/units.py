@@ -97,7 +97,7 @@ def units_of_experiences(
         parts.append(units)
     if not left_out:
         return parts, []
-    why = "too short for a clip, or without an aligned partner"
+    why = "too short for a clip, without an aligned partner, or of a kind that it does not train on"
     return parts, [f"left out of the {split} units of this detector, {why}: {'; '.join(left_out)}"]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,25 +30,52 @@ REFERENCE = Path(__file__).parent / "pack" / "reference.json"
 _TABLE, _DIGEST = "samples.parquet", "sha256"
 
 
-class ForgeSource:
-    """Synthetic portraits under the five forgery families and the held-out one, all rendered by this package.
-
-    Of the held-out family there are no training pictures.
+class Rendered:
+    """Pictures that this package renders from the face pack, kept in the cache.
 
     Args:
-        root: not used; the source needs none.
-        clips: all sixteen frames of each clip instead of three.
         people: number of people per split, for a quick look; all by default.
+
+    Attributes:
+        side: of a picture, in pixels.
+        name: of the source, for errors and progress.
+        kind: folder of the cache.
+        reference: file with the fingerprints of the rendering that published results were computed on.
+        notes: what the user should know of the rendering.
     """
 
     needs_root = False
+    side: int
+    name: str
+    kind: str
+    reference: Path
 
-    def __init__(self, root: Path | None = None, *, clips: bool = False, people: int | None = None) -> None:
+    def __init__(self, people: int | None = None) -> None:
         if people is not None and people < 1:
-            raise UsageError(f"source 'forge5', option people: at least 1 (got {people})")
-        self.clips = clips
+            raise UsageError(f"source {self.name!r}, option people: at least 1 (got {people})")
         self.people = people
         self.notes: list[str] = []
+
+    # --- What a source says of its pictures -----------------------------------------------------
+
+    def jobs(self) -> Sequence[tuple[str, ...]]:
+        """What is rendered, in the order in which it is stored."""
+        raise NotImplementedError
+
+    def render_job(self) -> tuple[Callable[..., list[tuple[dict[str, Any], np.ndarray]]], int]:
+        """A module-level function from a job to rows of a table and their pictures, and how many it gives."""
+        raise NotImplementedError
+
+    def version(self) -> str:
+        """A hash that changes whenever a picture could."""
+        raise NotImplementedError
+
+    @property
+    def variant(self) -> str:
+        """What of the source the options choose, as a name."""
+        raise NotImplementedError
+
+    # --- The contract of a source ---------------------------------------------------------------
 
     def prepare(self, progress: Progress | None = None) -> None:
         """Render the pictures on all cores, unless the cache holds them undamaged.
@@ -57,14 +85,13 @@ class ForgeSource:
         """
         from dfbench.data.store import PIXELS, make_store
 
-        jobs = self._jobs
-        per_job = 2 * len(self._numbers)
-        shape = (len(jobs) * per_job, SIZE, SIZE, 3)
+        jobs, (render_one, per_job) = self.jobs(), self.render_job()
+        shape = (len(jobs) * per_job, self.side, self.side, 3)
 
         def fill(folder: Path) -> None:
             rows: dict[int, list[dict[str, Any]]] = {}
-            shared = (jobs, self._numbers, folder / PIXELS)
-            what = "rendering the embedded benchmark"
+            shared = (render_one, jobs, folder / PIXELS)
+            what = f"rendering {self.name}"
             for part in map_chunks(_render, shared, len(jobs), what=what, workers=cores(), progress=progress, chunk=10):
                 rows.update(part)
             table = Samples.from_rows([row for job in range(len(jobs)) for row in rows[job]])
@@ -83,11 +110,11 @@ class ForgeSource:
         self._check_reference()
 
     def samples(self) -> Samples:
-        """All pictures, with the family as source and ``pristine`` or the family as method."""
+        """All pictures, with ``pristine`` or the family as method."""
         return self._table
 
     def read(self, sample: str) -> np.ndarray:
-        """Pixels of one picture, uint8 (112, 112, 3)."""
+        """Pixels of one picture, uint8 (side, side, 3)."""
         return self._store.fetch(np.array([self._rows[sample]]))[0].numpy()
 
     def stamp(self, sample: str) -> str:
@@ -96,37 +123,26 @@ class ForgeSource:
 
     def inspect(self, sample: str) -> Inspection:
         """Hash and size, without reading the picture."""
-        return Inspection(self.stamp(sample), SIZE, SIZE)
+        return Inspection(self.stamp(sample), self.side, self.side)
 
     def stored(self, samples: list[str], size: tuple[int, int]) -> PixelView | None:
         """A view of the rendered pictures; None for a size other than theirs."""
         from dfbench.data.store import PixelStore, PixelView
 
-        if size != (SIZE, SIZE):
+        if size != (self.side, self.side):
             return None
         return PixelView(PixelStore(self._folder), np.array([self._rows[name] for name in samples]))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"clips": self.clips, "people": self.people, "notes": self.notes}
+        made_anew = {name for name in ("_folder", "_store", "_table", "_rows") if name in vars(self)}
+        return {name: value for name, value in vars(self).items() if name not in made_anew}
 
-    @property
-    def _numbers(self) -> tuple[int, ...]:
-        return ALL if self.clips else render.FEW
-
-    @property
-    def _jobs(self) -> list[tuple[str, str]]:
-        people = {split: pack.identities(split)[: self.people] for split in SPLITS}
-        trained = [(family, name) for family in render.families() for split in SPLITS for name in people[split]]
-        return trained + [(family, name) for family in render.held_out() for name in (*people["val"], *people["test"])]
-
-    @property
-    def _variant(self) -> str:
-        return "all" if self.clips else "few"
+    # --- Behind it ------------------------------------------------------------------------------
 
     @cached_property
     def _folder(self) -> Path:
         some = f"{self.people}-" if self.people else ""
-        return cache_root() / "forge" / f"{self._variant}-{some}{_version()}"
+        return cache_root() / self.kind / f"{self.variant}-{some}{self.version()}"
 
     @cached_property
     def _store(self) -> PixelStore:
@@ -150,13 +166,56 @@ class ForgeSource:
         return {name: table.take(np.flatnonzero(rows)).fingerprint() for name, rows in parts.items()}
 
     def _check_reference(self) -> None:
-        reference = json.loads(REFERENCE.read_text(encoding="utf-8"))
-        if self.people is None and self.fingerprints() != reference[self._variant]:
+        reference = json.loads(self.reference.read_text(encoding="utf-8"))
+        if self.people is None and self.variant in reference and self.fingerprints() != reference[self.variant]:
             made_with = ", ".join(f"{name} {number}" for name, number in reference["made_with"].items())
             self.notes = [
                 "the rendered pictures are not bit for bit the published ones, which were made with "
                 f"{made_with}: compare results only with runs of the same data fingerprint"
             ]
+
+
+class ForgeSource(Rendered):
+    """Synthetic portraits under the five forgery families and the held-out one, all rendered by this package.
+
+    Of the held-out family there are no training pictures.
+
+    Args:
+        root: not used; the source needs none.
+        clips: all sixteen frames of each clip instead of three.
+        people: number of people per split, for a quick look; all by default.
+    """
+
+    side = SIZE
+    name = "forge5"
+    kind = "forge"
+    reference = REFERENCE
+
+    def __init__(self, root: Path | None = None, *, clips: bool = False, people: int | None = None) -> None:
+        super().__init__(people)
+        self.clips = clips
+
+    def jobs(self) -> Sequence[tuple[str, ...]]:
+        """Family and person."""
+        people = {split: pack.identities(split)[: self.people] for split in SPLITS}
+        trained: list[tuple[str, ...]] = [
+            (family, name) for family in render.families() for split in SPLITS for name in people[split]
+        ]
+        return trained + [(family, name) for family in render.held_out() for name in (*people["val"], *people["test"])]
+
+    def render_job(self) -> tuple[Callable[..., list[tuple[dict[str, Any], np.ndarray]]], int]:
+        """Frames of a clip, pristine and forged."""
+        numbers = ALL if self.clips else render.FEW
+        return partial(_clip, numbers=numbers), 2 * len(numbers)
+
+    def version(self) -> str:
+        """See :func:`rendering_version`."""
+        return rendering_version()
+
+    @property
+    def variant(self) -> str:
+        """``few`` or ``all`` frames of a clip."""
+        return "all" if self.clips else "few"
 
 
 def reference() -> dict[str, Any]:
@@ -165,7 +224,7 @@ def reference() -> dict[str, Any]:
     for clips in (False, True):
         source = ForgeSource(clips=clips)
         source.prepare()
-        result[source._variant] = source.fingerprints()
+        result[source.variant] = source.fingerprints()
     return result
 
 
@@ -173,25 +232,29 @@ PACKAGES = ("numpy", "opencv-python-headless", "av", "pillow")
 """Packages that the bits of the pictures depend on."""
 
 
-def _render(shared: tuple[list[tuple[str, str]], tuple[int, ...], Path], start: int, stop: int) -> dict[int, Any]:
+def _clip(family: str, person: str, numbers: tuple[int, ...]) -> list[tuple[dict[str, Any], np.ndarray]]:
+    return [(row | {"source": family}, picture) for row, picture in render.render(person, family, numbers)]
+
+
+def _render(
+    shared: tuple[Callable[..., list[tuple[dict[str, Any], np.ndarray]]], Sequence[tuple[str, ...]], Path],
+    start: int,
+    stop: int,
+) -> dict[int, Any]:
     """Render jobs into their places in the pixel file and return job → rows of the table, with hashes."""
-    jobs, numbers, file = shared
+    render_one, jobs, file = shared
     found: dict[int, Any] = {}
     with writing(file), file.open("rb+") as out:
         for job in range(start, stop):
-            family, person = jobs[job]
-            pictures = render.render(person, family, numbers)
-            found[job] = [
-                row | {"source": family, "sha256": hashlib.sha256(pixels.tobytes()).hexdigest()}
-                for row, pixels in pictures
-            ]
-            out.seek(job * len(pictures) * SIZE * SIZE * 3)
+            pictures = render_one(*jobs[job])
+            found[job] = [row | {"sha256": hashlib.sha256(pixels.tobytes()).hexdigest()} for row, pixels in pictures]
+            out.seek(job * sum(pixels.nbytes for _, pixels in pictures))
             for _, pixels in pictures:
                 out.write(pixels.tobytes())
     return found
 
 
-def _version() -> str:
+def rendering_version() -> str:
     """A hash that changes whenever a picture could: of the pack, this folder's code, the codecs and library versions.
 
     It names the cached rendering. Even after a change of a comment in that code, everything is rendered again; the data

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dfbench.errors import DataError
 from dfbench.publish.board.add import add
 from dfbench.publish.board.build import pages, write
 from dfbench.publish.board.table import read_board
+from dfbench.records.record import Record
 
 if TYPE_CHECKING:
     from dfbench.plugins import Registry
@@ -23,8 +25,8 @@ class Published:
     """On the leaderboard."""
     pages: tuple[Path, ...]
     """Of the leaderboard, rebuilt."""
-    entry: Path
-    """Of the zoo."""
+    entry: Path | None
+    """Of the zoo; None of a run that trained nothing, and so made no checkpoint."""
     hub: str | None
     """Address of the repository; None where nothing was pushed."""
 
@@ -46,8 +48,13 @@ def publish(
         DataError: The run does not pass the checks of :func:`dfbench.publish.board.add.add`; nothing is published.
         HubError: The push failed; the run is on the leaderboard, not in the zoo.
     """
+    trained = Record.read(run).trained
+    if hub_id is not None and not trained:
+        raise DataError(f"{run}: this run trained nothing, so there is no checkpoint to push")
     (added,) = add([run], board, registry)
     written = write(pages(read_board(board)), board)
+    if not trained:
+        return Published(added.path, tuple(written), None, None)
     if hub_id is None:
         from dfbench.publish.zoo.from_run import package_run
 

@@ -20,8 +20,8 @@ _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 def all_settings(spec: RunSpec) -> list[str]:
     """Every option of detector and strategy as ``--set`` takes it."""
-    return [_setting("", *pair) for pair in spec.detector_config.items()] + [
-        _setting(STRATEGY_PREFIX, *pair) for pair in spec.strategy_config.items()
+    return [setting("", *pair) for pair in spec.detector_config.items()] + [
+        setting(STRATEGY_PREFIX, *pair) for pair in spec.strategy_config.items()
     ]
 
 
@@ -43,8 +43,8 @@ def needed_settings(spec: RunSpec, registry: Registry) -> list[str] | None:
         return None
     changed = {k: v for k, v in spec.detector_config.items() if k in always or k not in without or without[k] != v}
     options = {k: v for k, v in spec.strategy_config.items() if k not in plain or plain[k] != v}
-    return [_setting("", *pair) for pair in changed.items()] + [
-        _setting(STRATEGY_PREFIX, *pair) for pair in options.items()
+    return [setting("", *pair) for pair in changed.items()] + [
+        setting(STRATEGY_PREFIX, *pair) for pair in options.items()
     ]
 
 
@@ -57,6 +57,7 @@ def command(record: Record) -> str:
     settings = record.settings if record.settings is not None and _fit(record.settings, spec) else all_settings(spec)
     words = ["dfbench", "eval", "-d", spec.detector, "--preset", spec.preset, "-s", spec.strategy]
     words += ["-b", spec.benchmark, "--seed", str(spec.seed)]
+    words += [] if spec.init is None else ["--init", spec.init.reference]
     words += ["--split", spec.split] * (spec.split != "test") + ["--device", record.environment.device]
     measures = [(name, getattr(spec, name)) for name in MEASURES if name not in FURTHER]
     measures.append(("skip_tests", ",".join(spec.skipped_tests)))
@@ -93,7 +94,8 @@ def _means(plain: str, key: str, value: str) -> bool:
         return False
 
 
-def _setting(prefix: str, key: str, value: Any) -> str:
+def setting(prefix: str, key: str, value: Any) -> str:
+    """An option as ``--set`` takes it: ``lr=0.1``; texts that YAML would take for something else are quoted."""
     plain = f"{prefix}{key}={value}"
     if isinstance(value, str) and value and _means(plain, key, value):
         return plain

@@ -101,12 +101,12 @@ class Intransigence:
 
 
 def intransigence(record: Record, others: Sequence[Record]) -> Intransigence | None:
-    """Against a run on all data among ``others`` of the same detector, settings, data and seed; None without one.
+    """Against a run on all data among ``others`` of the same detector, settings, start, data and seed; None without.
 
     A run that held all training data so far goes before one that was trained once on all of them. A run on all data has
-    none itself.
+    none itself, nor one that trained nothing.
     """
-    if _bound(record) is not None:
+    if _bound(record) is not None or not record.trained:
         return None
     found = [(bound, other) for other in others if _key(other) == _key(record) and (bound := _bound(other)) is not None]
     if not found:
@@ -161,7 +161,8 @@ class Unequal:
 def equal_compute(records: Sequence[Record], tolerance: float) -> tuple[list[Record], list[Unequal]]:
     """The runs whose counted passes lie within ``tolerance`` (0 to 1) of the costliest run's, and the others.
 
-    Runs on all data (joint, cumulative) are bounds, not rivals: they stay, and do not count as the costliest.
+    Runs on all data (joint, cumulative) are bounds and those that trained nothing baselines, not rivals: they stay, and
+    do not count as the costliest.
 
     Raises:
         DataError: a run's compute was not counted.
@@ -169,10 +170,10 @@ def equal_compute(records: Sequence[Record], tolerance: float) -> tuple[list[Rec
     for record in records:
         if record.compute is None:
             raise DataError(f"{record.run}: its compute was not counted; run it again")
-    most = max((_passes(r) for r in records if _bound(r) is None), default=0)
+    most = max((_passes(r) for r in records if not _is_reference(r)), default=0)
     kept, left = [], []
     for record in records:
-        share = _passes(record) / most if most and _bound(record) is None else 1.0
+        share = _passes(record) / most if most and not _is_reference(record) else 1.0
         if share >= 1 - tolerance:
             kept.append(record)
             continue
@@ -193,8 +194,13 @@ def _passes(record: Record) -> float:
 def _key(record: Record) -> tuple[object, ...]:
     spec = record.spec
     return (
-        record.headline, spec.detector, spec.preset, spec.detector_config, spec.data_fingerprint, spec.split, spec.seed
+        record.headline, spec.detector, spec.preset, spec.detector_config, spec.data_fingerprint, spec.split, spec.seed,
+        spec.init and spec.init.sha256,
     )  # fmt: skip
+
+
+def _is_reference(record: Record) -> bool:
+    return _bound(record) is not None or not record.trained
 
 
 def _bound(record: Record) -> tuple[np.ndarray, bool] | None:
@@ -263,6 +269,7 @@ class Comparison:
         kinds = {missed.so_far for missed in self.intransigence if missed}
         return [
             *(note for so_far, note in STAND_INS.items() if so_far in kinds),
+            *(f"{r.spec.strategy} (seed {r.spec.seed}) {note}" for r in self.records for note in r.start_notes),
             *(note for name, note in FURTHER.items() if len({*map(_sets(name), self.records)} - {()}) > 1),
             self.sentence,
             *map(str, self.left_out),

@@ -22,6 +22,7 @@ def _problems(record: Any) -> Iterator[str]:
     yield from _experiences(record)
     yield from _matrices(record)
     yield from _lengths(record)
+    yield from _untrained(record)
     yield from _mid_training(record)
     yield from _generalisation(record)
     yield from _robustness(record)
@@ -97,6 +98,19 @@ def _lengths(record: Any) -> Iterator[str]:
     for held in memory.held or []:
         if len(held) != size or any(len(counts) != classes for counts in held):
             yield f"memory.held: not {size} experiences of {classes} classes for each training"
+
+
+def _untrained(record: Any) -> Iterator[str]:
+    """A network that was evaluated as it was has one row, took no step and holds nothing."""
+    if record.trained:
+        return
+    if any(value is not None for rows in record.matrix.values() for row in rows[:-1] for value in row):
+        yield "matrix: rows of trainings, though 'trained' says that there was none"
+    counts = {"steps": record.steps, "memory.samples": record.memory.samples}
+    counts |= {f"compute.{name}": getattr(record.compute, name, []) for name in ("forward", "backward")}
+    for name, values in counts.items():
+        if any(values):
+            yield f"{name}: not 0, though 'trained' says that nothing was trained"
 
 
 def _mid_training(record: Any) -> Iterator[str]:

@@ -7,6 +7,7 @@ checked here is relied on by the pages, and pages escape every text. A field tha
 from __future__ import annotations
 
 import datetime
+import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -329,6 +330,8 @@ class Record(_Part):
     effects: dict[Name, float] = {}
     """Counters of what the strategy did; those that stayed 0 are left out."""
     memory: Memory
+    trained: bool = True
+    """False: nothing was trained, the network was evaluated as it was; absent where it is true."""
     steps: Annotated[list[Count], Field(min_length=1)]
     """Optimizer steps of each training."""
     compute: Compute | None = None
@@ -475,10 +478,30 @@ class Record(_Part):
         return np.array(self.matrix[metric or self.headline], dtype=float)
 
     @property
+    def notes(self) -> list[str]:
+        """What a reader should know of the data and of the weights that it started from."""
+        return [*self.data.notes, *self.start_notes]
+
+    @property
+    def start_notes(self) -> list[str]:
+        """What a reader should know of the weights that it started from; nothing of those that the detector builds, but
+        where they were not trained."""
+        if self.spec.init is not None:
+            return [self.spec.init.note(self.data.fingerprint)]
+        facts = ", ".join(f"{name}: {json.dumps(value)}" for name, value in self.spec.initial_weights.items())
+        built = f"is the network as {self.spec.detector} builds it{f' ({facts[:200]})' if facts else ''}"
+        return [] if self.trained else [f"{built}, never trained"]
+
+    @property
+    def has_seen_stream(self) -> bool:
+        """Whether the weights that it started from were trained on the data of this very stream, as far as stated."""
+        return self.spec.init is not None and self.spec.init.seen(self.data.fingerprint)
+
+    @property
     def trained_at_once(self) -> bool:
         """Whether it was trained once on all of several experiences (joint)."""
         rows = self.matrix[self.headline]
-        return len(rows) > 1 and all(value is None for row in rows[:-1] for value in row)
+        return self.trained and len(rows) > 1 and all(value is None for row in rows[:-1] for value in row)
 
     @property
     def held_everything(self) -> bool:
@@ -490,6 +513,12 @@ class Record(_Part):
     def sees_everything(self) -> bool:
         """Whether it is a bound, by what it did: trained on all data at once, or held all of it."""
         return self.trained_at_once or self.held_everything
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Documents of trained runs keep the form that they had before there were others."""
+        document: dict[str, Any] = whole(self)
+        return {name: value for name, value in document.items() if name != "trained" or not value}
 
     @model_validator(mode="before")
     @classmethod

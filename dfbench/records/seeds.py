@@ -32,7 +32,9 @@ def differing_options(specs: Sequence[RunSpec]) -> list[list[tuple[str, Any]]]:
 
     Options of detector and strategy are named ``detector_config.KEY`` and ``strategy_config.KEY``.
     """
-    everything = [flat({k: v for k, v in spec.training.items() if k != "seed"}) for spec in specs]
+    everything = [flat({k: v for k, v in spec.training.items() if k not in ("seed", "init")}) for spec in specs]
+    for options, spec in zip(everything, specs, strict=True):
+        options["init"] = None if spec.init is None else spec.init.short
     names = sorted({name for options in everything for name in options})
     differing = [name for name in names if len({repr(options.get(name)) for options in everything}) > 1]
     return [[(name, options[name]) for name in differing if name in options] for options in everything]
@@ -51,7 +53,7 @@ def labels(specs: Sequence[RunSpec]) -> list[str]:
             "strategy_config": [s.strategy_config for s in specs if s.strategy == spec.strategy],
             "detector_config": [s.detector_config for s in specs if s.detector == spec.detector],
         }
-        options = [(name, value) for name, value in every if _tells_apart(name, same)]
+        options = [pair for pair in every if _tells_apart(pair[0], same) and pair != ("init", None)]
         parts = [value for name, value in options if name in first] + [spec.strategy]
         parts += [f"{name.rpartition('.')[2]}={_text(v)}" for name, v in options if name not in (*first, "strategy")]
         named.append(" · ".join(parts))

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, Valid
 
 from dfbench.documents import MalformedError, load_yaml
 from dfbench.errors import DataError, UsageError, unknown
+from dfbench.records.initial import InitialCheckpoint
 
 if TYPE_CHECKING:
     from dfbench.benchmarks.stream import Stream
@@ -36,7 +37,9 @@ Tuned = tuple[Literal["bf16", "channels_last", "compile"], ...]
 MEASURES = ("eval_every", "eval_samples", "further_tests", "skipped_tests")
 """Fields of a spec that change what a record says, and no weight."""
 FURTHER = ("further_tests", "skipped_tests")
-"""Those of them that are left out of a spec's JSON where they are empty."""
+"""Those of them that are tested next to the experiences."""
+LEFT_OUT = (*FURTHER, "init")
+"""Fields that are left out of a spec's JSON where they are empty."""
 
 
 class RunSpec(BaseModel):
@@ -61,6 +64,8 @@ class RunSpec(BaseModel):
     initial_weights: dict[str, Any] = {}
     """What the weights are before training, where the options alone do not decide it (``{"pretrained": False}``): the
     detector's ``facts`` as :meth:`dfbench.Detector.build` leaves them."""
+    init: InitialCheckpoint | None = None
+    """The checkpoint that training starts from, or that is evaluated as it is; None: the network as it is built."""
     eval_every: int | None = None
     """Optimizer steps from one evaluation in the middle of a training to the next; None: there is none. The weights
     are the same without it, the record says less."""
@@ -74,14 +79,21 @@ class RunSpec(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_empty(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without the further tests where there are none, so that specs from before them keep their identity."""
+        """Without what there is none of, so that specs from before there was such keep their identity."""
         document: dict[str, Any] = serialize(self)
-        return {name: value for name, value in document.items() if value or name not in FURTHER}
+        return {name: value for name, value in document.items() if value or name not in LEFT_OUT}
 
     @property
     def training(self) -> dict[str, Any]:
-        """What decides the weights, as JSON holds it: all but what is only measured."""
-        return {name: value for name, value in self.document().items() if name not in MEASURES}
+        """What decides the weights, as JSON holds it: all but what is only measured, and what weights are called."""
+        return {name: value for name, value in self._decisive().items() if name not in MEASURES}
+
+    def _decisive(self) -> dict[str, Any]:
+        """The spec as JSON holds it, without the name of the checkpoint: the same weights may have several."""
+        document = self.document()
+        if self.init is not None:
+            document["init"] = {name: value for name, value in document["init"].items() if name != "name"}
+        return document
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -103,8 +115,8 @@ class RunSpec(BaseModel):
 
     @property
     def identity(self) -> str:
-        """sha256 (hex) of the canonical JSON of the spec."""
-        return hashlib.sha256(json.dumps(self.document(), sort_keys=True).encode()).hexdigest()
+        """sha256 (hex) of the canonical JSON of the spec, without the name of the checkpoint that it starts from."""
+        return hashlib.sha256(json.dumps(self._decisive(), sort_keys=True).encode()).hexdigest()
 
     @property
     def run_id(self) -> str:
@@ -203,6 +215,18 @@ def detector_config(
         )
     limits = {key: value for key, value in budget.items() if key in fields}
     return preset, _validated(kind.Config, {**kind.presets[preset], **limits, **settings}, f"detector {name}", "")
+
+
+def without_start(kind: type[Detector], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a detector whose weights come from a checkpoint: those that decide other weights are off.
+
+    Args:
+        kind: The detector; :attr:`dfbench.Detector.start_options` names these options.
+        values: The options so far.
+    """
+    fields = kind.Config.model_fields
+    off = {name: False if fields[name].annotation is bool else None for name in kind.start_options if name in fields}
+    return {**values, **off}
 
 
 def strategy_config(kind: type[Strategy], name: str, settings: Mapping[str, Any]) -> Any:

@@ -131,7 +131,7 @@ class Evaluated(Event):
 
     kind: ClassVar[str] = "evaluated"
     number: int
-    """After which training; 0: the untrained network."""
+    """After which training; 0: the network before any."""
     step: int
     metrics: Mapping[str, Mapping[str, float | None]]
     """metric → experience → value: the row of each R matrix; None where it is undefined."""
@@ -187,7 +187,7 @@ class DataProgress(ProgressEvent):
 
 @dataclass(frozen=True)
 class EvaluationStarted(ProgressEvent):
-    """Scoring all test sets begins, after training ``number`` of ``trainings``; 0: the untrained network."""
+    """Scoring all test sets begins, after training ``number`` of ``trainings``; 0: before any."""
 
     kind: ClassVar[str] = "evaluation_started"
     number: int

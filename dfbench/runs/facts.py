@@ -10,6 +10,9 @@ from dfbench.plugins import Registry
 from dfbench.runs.environment import environment, git_state, peak_memory
 from dfbench.runs.session import Session
 
+NOTHING = {"forward": [0], "backward": [0], "passes": 0.0}
+"""The compute of a training that there was none of; scoring is not counted."""
+
 
 def facts_of(session: Session, registry: Registry, code: dict[str, str]) -> dict[str, Any]:
     """Fields of :class:`dfbench.records.record.Record`, at the end of a run.
@@ -36,7 +39,8 @@ def facts_of(session: Session, registry: Registry, code: dict[str, str]) -> dict
         "effects": {name: value for name, value in session.strategy.effects.values().items() if value},
         "memory": _memory(session),
         "steps": ledger.steps,
-        "compute": ledger.compute,
+        "compute": ledger.compute if session.strategy.trains else NOTHING,
+        "trained": session.strategy.trains,
         "mid_training": mid_training.points if mid_training is not None else None,
         "stability": mid_training.stability if mid_training is not None else None,
         "seconds": ledger.seconds,

@@ -33,6 +33,12 @@ class Ledger:
     resumed: int = 0
     """How often the run went on after an interruption."""
 
+    def note_idle(self) -> None:
+        """Note a stage in which nothing was trained."""
+        self.train.append(0.0)
+        for counts in (self.steps, self.forward, self.backward):
+            counts.append(0)
+
     @property
     def seconds(self) -> dict[str, Any]:
         """The record's ``seconds``."""

@@ -21,6 +21,7 @@ from dfbench.records.spec import RunSpec
 from dfbench.runs.code import code_of
 from dfbench.runs.environment import choose_device
 from dfbench.runs.events import EventStream, Listener
+from dfbench.runs.initial import Initial
 from dfbench.runs.randomness import seed_everything
 from dfbench.training.compatibility import build_network, check_declared
 from dfbench.training.detector import Detector, Task, load_detector
@@ -34,7 +35,7 @@ class Request:
     """What a user asks for. Names are looked up in the registry; ``benchmark`` may be a YAML file.
 
     Without a benchmark it is the detector's own choice, else :data:`DEFAULT_BENCHMARK`; without a
-    preset the detector chooses by the device.
+    preset it is that of the checkpoint to start from, else the detector chooses by the device.
     """
 
     detector: str
@@ -61,6 +62,8 @@ class Request:
     """Unseen sets of the benchmark that are not scored, nor even opened; ``perturbed``; or ``all``."""
     tune: str | None = None
     """``measure`` speed settings and take the fastest, or their names (``bf16,channels_last``), or ``plain``."""
+    init: Initial | None = None
+    """The checkpoint to start from; None: the network as the detector builds it."""
 
     def __post_init__(self) -> None:
         if self.eval_samples is not None and self.eval_every is None:
@@ -75,7 +78,7 @@ class Prepared:
     stream: Stream
     detector: Detector
     network: nn.Module
-    """The untrained network, on the CPU; the run trains this very object."""
+    """The network before any training, on the CPU; the run trains this very object."""
     strategy: Strategy
     device: torch.device
     metrics: dict[str, Metric]
@@ -86,6 +89,8 @@ class Prepared:
     """The speed settings are still to be measured."""
     tuning: dict[str, Any] | None = None
     """How the speed settings were found, for the record; None where none were asked for."""
+    init: Initial | None = None
+    """The checkpoint that the network's weights are from."""
 
 
 def prepare(request: Request, registry: Registry, listener: Listener | None = None) -> Prepared:
@@ -102,18 +107,26 @@ def prepare(request: Request, registry: Registry, listener: Listener | None = No
         if not callable(metric):
             raise registry.metrics.fault(name, f"its target is a {type(metric).__name__}, not a function")
     tuned = specs.parse_tuned(request.tune) if request.tune is not None else ()
-    detector_settings, strategy_settings = specs.parse_settings(request.settings)
+    given, strategy_settings = specs.parse_settings(request.settings)
+    init = request.init
+    if init is not None:  # a damaged file must not wait for the data either
+        init.check(request.detector, detector_type, given)
+    detector_settings = given if init is None else specs.without_start(detector_type, given)
     with calling(detector_type, "default_preset"):
-        chosen = request.preset or detector_type.default_preset(device)
+        known = init.network.preset if init is not None and init.network is not None else None
+        chosen = request.preset or known or detector_type.default_preset(device)
     strategy_config = specs.strategy_config(strategy_type, request.strategy, strategy_settings)
 
-    def configure(budget: dict[str, Any]) -> tuple[str, Any]:
-        return specs.detector_config(detector_type, request.detector, chosen, detector_settings, budget, strategy_type)
+    def configure(budget: dict[str, Any], but: Collection[str] = ()) -> tuple[str, Any]:
+        values = {name: value for name, value in detector_settings.items() if name not in but}
+        return specs.detector_config(detector_type, request.detector, chosen, values, budget, strategy_type)
 
     # Validated twice: the budget is known only when the data are open, and that may take minutes, after which nobody
     # wants to read that an option was mistyped.
     configure({})
     strategy = strategy_type(strategy_config)
+    if not strategy.trains:
+        _refuse_idle(request.strategy, {"--eval-every": request.eval_every, "--tune": request.tune})
     check_declared(detector_type, strategy, (request.detector, request.strategy))
     events = EventStream(listener)
     benchmark = request.benchmark or registry.detectors[request.detector].benchmark or DEFAULT_BENCHMARK
@@ -122,7 +135,11 @@ def prepare(request: Request, registry: Registry, listener: Listener | None = No
     )
     budget = {k: v for k, v in stream.budget.model_dump().items() if v is not None and k in specs.DETECTOR_BUDGET}
     preset, config = configure(budget)
-    for key in budget.keys() - detector_type.Config.model_fields.keys():
+    if not strategy.trains:
+        _, plain = configure(budget, but=specs.DETECTOR_BUDGET)
+        changed = [name for name in specs.DETECTOR_BUDGET if getattr(config, name, None) != getattr(plain, name, None)]
+        _refuse_idle(request.strategy, {f"--set {name}": given.get(name) for name in changed})
+    for key in budget.keys() - detector_type.Config.model_fields.keys() if strategy.trains else ():
         events.notice(f"{stream.name} sets {key}: {budget[key]}, which {request.detector} does not have: not used")
     if not request.preset and len(detector_type.presets) > 1:
         others = ", ".join(name for name in detector_type.presets if name != preset)
@@ -130,7 +147,11 @@ def prepare(request: Request, registry: Registry, listener: Listener | None = No
     task = Task(classes=stream.classes, native_size=stream.native_size, experiences=len(stream.experiences))
     with calling(detector_type, "__init__"):
         detector = detector_type(config, task)
-    network = untrained(detector, request.seed)
+    if init is not None:
+        init.check_stream(stream, detector)
+    network = initial_network(detector, request.seed, init, preset)
+    for notice in init.notices(detector, stream) if init is not None else ():
+        events.notice(notice)
     spec = RunSpec(
         detector=request.detector,
         preset=preset,
@@ -147,17 +168,40 @@ def prepare(request: Request, registry: Registry, listener: Listener | None = No
         eval_samples=request.eval_samples,
         further_tests=stream.further_fingerprint,
         skipped_tests=stream.skipped,
-        initial_weights=_facts(detector, request.detector),
+        initial_weights=(facts := _facts(detector, request.detector)),
+        init=None if init is None else init.checkpoint,
     )
+    if not strategy.trains and init is None:
+        built = "".join(f", {name}: {json.dumps(value)}" for name, value in facts.items())
+        events.notice(f"scoring the network as {request.detector} builds it (seed {request.seed}{built})")
+    elif not strategy.trains and request.seed:
+        events.notice("nothing is drawn where nothing is trained: every seed gives the same scores")
     tuning = None if request.tune is None else {"chosen": list(spec.tuned), "scores": config.precision}
     code = code_of(request.detector, request.strategy, registry)
-    return Prepared(spec, stream, detector, network, strategy, device, metrics, code, tuned is None, tuning)
+    return Prepared(spec, stream, detector, network, strategy, device, metrics, code, tuned is None, tuning, init)
 
 
-def untrained(detector: Detector, seed: int) -> nn.Module:
-    """The network that a run with this seed starts from."""
+def _refuse_idle(strategy: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that only a training could use, where a strategy does not train.
+
+    Raises:
+        UsageError: naming the first that is given.
+    """
+    if idle := [option for option, value in options.items() if value is not None]:
+        raise UsageError(f"{idle[0]} is about training, and strategy {strategy} never trains: leave it out")
+
+
+def initial_network(detector: Detector, seed: int, init: Initial | None, preset: str) -> nn.Module:
+    """The network that a run starts from: as the detector builds it with this seed, or with a checkpoint's weights.
+
+    Raises:
+        DataError: The weights are damaged, or do not fit the network.
+    """
     seed_everything(seed, 0)
-    return build_network(detector)
+    network = build_network(detector)
+    if init is not None:
+        init.load_into(network, detector, preset)
+    return network
 
 
 def _facts(detector: Detector, name: str) -> dict[str, Any]:

@@ -79,11 +79,12 @@ def _train(
     done = folder.finished()
     if done:
         session.load_state_dict(folder.load(done))
+    if done and session.strategy.trains:
         session.events.notice(f"going on after {done} of {session.trainings} trainings")
     _announce(session, folder, done)
     session.template.observe([plugin for logger in loggers for plugin in logger.avalanche_plugins()])
     parts: list[Scores] = []
-    for number in range(session.trainings + 1):  # 0: the untrained network
+    for number in session.evaluations:  # 0: the untrained network
         scores = folder.load_scores(number) if number <= done else None
         if scores is None:
             if number:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from dfbench.data.loader import UnitLoader
+from dfbench.data.pixels import Pixels
 from dfbench.data.units import Units, concat
 from dfbench.errors import DataError
 from dfbench.evaluation.continual import defined
@@ -58,7 +59,7 @@ class Stage:
     row: int
     """Row of R that it fills, from 0."""
     members: list[int]
-    """Experiences that it trains on, from 0: one, or all of them at once (joint)."""
+    """Experiences that it trains on, from 0: one, all of them at once (joint), or none where nothing is trained."""
     names: tuple[str, ...]
     """Theirs."""
 
@@ -81,10 +82,13 @@ class Session:
         self.events = EventStream(listener)
         self.ledger = Ledger()
         self.names = [e.name for e in self.stream.experiences]
+        self.init = prepared.init
+        size = len(self.names)
         self.stages = [Stage(i + 1, i, [i], (name,)) for i, name in enumerate(self.names)]
         if self.strategy.whole_stream:
-            size = len(self.names)
             self.stages = [Stage(1, size - 1, list(range(size)), tuple(self.names))]
+        if not self.strategy.trains:
+            self.stages = [Stage(1, size - 1, [], ())]
         with calling(self.detector, "units"):
             self._read_data()
         model = self._checked(prepared.network)
@@ -102,16 +106,24 @@ class Session:
             if len(e.rows[split]) == 0:
                 raise DataError(f"experience {e.name!r} of {stream.name!r} has no {split} split to score")
         pixels = stream.pixels(detector.image_size, progress=self.events.data)
-        parts, notices = experience_units(detector, stream, "train", training=True)
-        units, experience = concat(parts), np.repeat(np.arange(len(parts)), [len(p) for p in parts])
-        augment = detector.augment if type(detector).augment is not Detector.augment else None
-        self.loader = UnitLoader(units, experience, pixels, self.device, augment)
+        notices = self._read_training(pixels) if self.strategy.trains else []
         self.tests = TestSets(detector, stream, pixels, self.device, split)
         self.further = FurtherTests(self.tests, stream, pixels.shape[1:3], self.device, split, self.events.data)
         for notice in (*notices, *self.tests.notices, *self.further.notices):
             self.events.notice(notice)
+        if not self.strategy.trains:  # nor need the training pictures be fit for it
+            self.loader = self.tests.loader
+
+    def _read_training(self, pixels: Pixels) -> list[str]:
+        """The units to train on; lines for the user."""
+        detector, stream = self.detector, self.stream
+        parts, notices = experience_units(detector, stream, "train", training=True)
+        units, experience = concat(parts), np.repeat(np.arange(len(parts)), [len(p) for p in parts])
+        augment = detector.augment if type(detector).augment is not Detector.augment else None
+        self.loader = UnitLoader(units, experience, pixels, self.device, augment)
         of_stage = [np.flatnonzero(np.isin(experience, stage.members)) for stage in self.stages]
         self.training_sets = experiences_of([_dataset(units, torch.from_numpy(ids)) for ids in of_stage])
+        return notices
 
     def _checked(self, network: torch.nn.Module) -> torch.nn.Module:
         """The untrained network on the device, checked to go with the strategy."""
@@ -161,8 +173,13 @@ class Session:
 
     @property
     def trainings(self) -> int:
-        """How many times the detector is trained: once per experience, or once in all."""
+        """How many times the detector is trained: once per experience, or once in all (of nothing, if it never is)."""
         return len(self.stages)
+
+    @property
+    def evaluations(self) -> range:
+        """What :meth:`evaluate` is called for: the network before any training, where there is one, and each stage."""
+        return range(0 if self.strategy.trains else 1, self.trainings + 1)
 
     @property
     def step(self) -> int:
@@ -170,7 +187,11 @@ class Session:
         return int(self.template.clock.train_iterations)
 
     def train(self, number: int) -> None:
-        """Do training ``number``, from 1."""
+        """Do training ``number``, from 1; nothing is done under a strategy that does not train."""
+        if not self.strategy.trains:
+            self.ledger.note_idle()
+            self._note_stored()
+            return
         stage, first_step, mid_training = self.stages[number - 1], self.step, self.mid_training
         self.events.event(ExperienceStarted(number, stage.names, first_step))
         self._seed(stage)
@@ -208,7 +229,8 @@ class Session:
     def _seed(self, stage: Stage) -> None:
         seed = seed_everything(self.spec.seed, stage.row + 1)
         if self.stream.fresh_model and stage.number > 1:  # the first is new already
-            self.template.model.load_state_dict(self.detector.build().state_dict())
+            new = self.detector.build().state_dict() if self.init is None else self.init.weights()
+            self.template.model.load_state_dict(new)
             seed_everything(self.spec.seed, stage.row + 1)  # batches are those of a network that is trained on
         self.template.generator.manual_seed(seed)
         self.loader.seed(seed)
@@ -258,21 +280,22 @@ class Session:
     def evaluate(self, number: int) -> Scores:
         """Predictions on every test set after training ``number``, unseen ones too; 0: the untrained network."""
         start = time.perf_counter()
-        self.events.event(EvaluationStarted(number, self.trainings))
-        after = f"after training {number} of {self.trainings}" if number else "before any training"
+        trained = number if self.strategy.trains else 0
+        self.events.event(EvaluationStarted(trained, self.trainings))
+        after = f"after training {number} of {self.trainings}" if trained else "before any training"
         model, row = self._predictor(number), self.stages[number - 1].row if number else UNTRAINED
         scores, unseen = Scores(), self.further.unseen
         with calling(self.detector, "predict"), self._where(after):
             self.tests.add_scores(scores, row, self.tests.predict(model, self.template.scoring, self.events.tested))
             if unseen is not None:
-                self.events.event(EvaluationStarted(number, self.trainings, "unseen sets"))
+                self.events.event(EvaluationStarted(trained, self.trainings, "unseen sets"))
                 with restored():  # a detector may draw random numbers: the next training draws the same without this
                     found = unseen.predict(model, self.template.scoring, self.events.tested)
                 unseen.add_scores(scores, row, found, len(self.names) + np.arange(len(self.further.names)))
         self.ledger.evaluate.append(time.perf_counter() - start)
         if self.events.follows(Evaluated):
             rows = [self._metrics(scores, names) for names in (self.names, self.further.names)]
-            self.events.event(Evaluated(number, self.step, rows[0], self.ledger.evaluate[-1], rows[1]))
+            self.events.event(Evaluated(trained, self.step, rows[0], self.ledger.evaluate[-1], rows[1]))
         return scores
 
     def evaluate_perturbed(self) -> Scores:
@@ -281,7 +304,7 @@ class Session:
         if perturbed is None:
             return Scores()
         start, number = time.perf_counter(), self.trainings
-        self.events.event(EvaluationStarted(number, number, "degraded copies"))
+        self.events.event(EvaluationStarted(number if self.strategy.trains else 0, number, "degraded copies"))
         first = len(self.names) + len(self.further.names)
         place = self._where("on degraded copies of the test sets, after the last training")
         with calling(self.detector, "predict"), place, restored():

@@ -23,7 +23,7 @@ from dfbench.files import write_json
 from dfbench.records.spec import MEASURES, SPEED, Tuned, in_order
 from dfbench.runs.environment import environment
 from dfbench.runs.events import Event, EventStream, ExperienceStarted, Listener, TrainingStep
-from dfbench.runs.prepare import Prepared, untrained
+from dfbench.runs.prepare import Prepared, initial_network
 from dfbench.runs.session import Session
 from dfbench.training.tuned_forward import has_channels_last_gain
 
@@ -207,7 +207,7 @@ def _trial(prepared: Prepared, tuned: Tuned, hopeless: float) -> Trial:
     strategy = type(prepared.strategy)(prepared.strategy.config)
     watch = _Watch(hopeless)
     spec = prepared.spec.model_copy(update={"tuned": tuned, "eval_every": None})  # steps are timed undisturbed
-    network = untrained(detector, spec.seed)
+    network = initial_network(detector, spec.seed, prepared.init, spec.preset)
     session = Session(replace(prepared, spec=spec, detector=detector, network=network, strategy=strategy), watch)
     model = session.template.model
     before = [p.detach().clone() for p in model.parameters()]

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from dfbench.errors import StorageError
+from dfbench.errors import DataError, StorageError
 from dfbench.files import replacing, sha256_of
 
 _TENSOR = "$tensor"
@@ -86,6 +87,48 @@ def save_weights(path: Path, weights: dict[str, torch.Tensor]) -> str:
     except SafetensorError as error:
         raise StorageError(f"cannot write {path}: {error}") from error
     return sha256_of(path)
+
+
+def load_weights(path: Path, name: str) -> dict[str, torch.Tensor]:
+    """Read a state dict, its tensors on the CPU.
+
+    Args:
+        path: the file of safetensors.
+        name: what errors call the checkpoint.
+
+    Raises:
+        DataError: the file is missing or damaged, or holds values that are not finite.
+    """
+    try:
+        state = load_file(path)
+    except FileNotFoundError:
+        raise DataError(f"{name}: {path} is missing") from None
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: not a safetensors file ({reason})") from error
+    if diverged := [key for key, value in state.items() if not value.isfinite().all()]:
+        raise DataError(f"{name}: {diverged[0]} holds values that are not finite; training diverged")
+    return state
+
+
+def misfit(expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> str:
+    """What keeps weights from fitting a network, in words: the first tensor and how many more; empty if they fit."""
+    missing, strange = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    problems = [
+        *(f"{name} is missing" for name in missing),
+        *(f"{name} is unknown" for name in strange),
+        *(
+            f"{name} is {_shape(found[name])} and not {_shape(expected[name])}"
+            for name in sorted(expected.keys() & found.keys())
+            if found[name].shape != expected[name].shape
+        ),
+    ]
+    more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{problems[0]}{more}" if problems else ""
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "a scalar"
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:

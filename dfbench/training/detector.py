@@ -85,6 +85,8 @@ class Detector:
             strategies that choose the data can be used, and the loop reads ``loop.data``, not ``loop.batches()``.
         mixes: True if :meth:`loss` mixes the units of a batch (mixup) or puts them into another order, which cannot
             always be seen from outside. Strategies that keep outputs of single units are then refused.
+        start_options: options that say nothing but which weights :meth:`build` starts from. They are off (False or
+            None) where the weights come from a checkpoint, and ``facts`` of their names are then left out.
         config: the validated configuration, a ``Config``.
         task: what is known of the benchmark.
         facts: what the record should say of this network beyond its configuration (``{"pretrained": False}``).
@@ -95,6 +97,7 @@ class Detector:
     head: ClassVar[str | tuple[str, ...] | None] = None
     opaque: ClassVar[bool] = False
     mixes: ClassVar[bool] = False
+    start_options: ClassVar[tuple[str, ...]] = ("pretrained",)
 
     def __init__(self, config: DetectorConfig, task: Task) -> None:
         self.config: Any = config

@@ -106,6 +106,7 @@ class Strategy:
         Config: class of the options.
         needs: what a detector must offer.
         whole_stream: True if it sees all experiences at once, as one (an upper bound, not a continual strategy).
+        trains: False if nothing is trained: the network is evaluated as it is (a baseline, not a continual strategy).
         config: the validated options, a ``Config``.
         effects: counters of what it did, for the record.
     """
@@ -113,6 +114,7 @@ class Strategy:
     Config: ClassVar[type[StrategyConfig]] = StrategyConfig
     needs: ClassVar[frozenset[Need]] = frozenset()
     whole_stream: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
 
     def __init__(self, config: StrategyConfig) -> None:
         self.config: Any = config

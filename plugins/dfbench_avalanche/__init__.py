@@ -31,6 +31,7 @@ def register_strategies() -> list[StrategyEntry]:
         ),
         StrategyEntry("cumulative", f"{bounds}:Cumulative", "trains on all experiences so far", ""),
         StrategyEntry("joint", f"{bounds}:Joint", "trains once on the whole stream (upper bound)", ""),
+        StrategyEntry("none", f"{bounds}:Untrained", "trains nothing: the network as it is (baseline)", ""),
         StrategyEntry(
             "gem", f"{gradients}:GEM", "projects gradients against each past experience's", "arXiv:1706.08840"
         ),

@@ -1,4 +1,4 @@
-"""Bounds to compare strategies with: naive, which keeps nothing, and cumulative and joint, which keep everything."""
+"""What strategies are compared with: naive keeps nothing, cumulative and joint keep everything, none does not train."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ class Joint(Strategy):
     """One training on the whole stream: the upper bound, not a continual training."""
 
     whole_stream: ClassVar[bool] = True
+
+
+class Untrained(Strategy):
+    """No training at all: the network is scored as it is, a baseline for whatever trains."""
+
+    trains: ClassVar[bool] = False
 
 
 class CumulativePlugin(SupervisedPlugin):

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
+from dfbench_imagenet import load_packaged
 from timm.data.random_erasing import RandomErasing
 from torch import nn
 
@@ -25,7 +26,6 @@ from dfbench import normalize as normalized
 from dfbench_dfdc3.augmentation import View, augment_pair
 from dfbench_dfdc3.config import PRESETS, DFDC3Config
 from dfbench_dfdc3.folding import folded
-from dfbench_dfdc3.imagenet import load_packaged
 from dfbench_dfdc3.networks import Ensemble, channels_last, frame_network, over_time
 from dfbench_dfdc3.predicting import video_scores
 from dfbench_dfdc3.rates import read_rates
@@ -50,6 +50,7 @@ class DFDC3(Detector):
     presets: ClassVar[dict[str, dict[str, Any]]] = PRESETS
     head: ClassVar[tuple[str, ...]] = Ensemble.heads
     mixes: ClassVar[bool] = True
+    start_options: ClassVar[tuple[str, ...]] = ("pretrained", "weights")
 
     def __init__(self, config: DFDC3Config, task: Task) -> None:
         super().__init__(config, task)

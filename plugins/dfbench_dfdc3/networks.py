@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
+from dfbench_imagenet import expansions
 from timm import create_model, list_models
 from timm.models import is_model_pretrained
-from timm.models._efficientnet_blocks import InvertedResidual
 from torch import nn
 
 from dfbench import UsageError, lift_one_logit
@@ -86,11 +86,6 @@ def frame_network(
     assert isinstance(head, nn.Linear)
     head.reset_parameters()
     return network
-
-
-def expansions(network: nn.Module) -> list[tuple[nn.Module, nn.Conv2d]]:
-    """Every block whose expansion ratio is not 1, with its 1×1 expansion convolution."""
-    return [(m, m.conv_pw) for m in network.modules() if isinstance(m, InvertedResidual)]
 
 
 def over_time(network: nn.Module, length: int) -> nn.Module:

@@ -15,25 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from dfbench_imagenet import key_names as named
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from dfbench import DataError, StorageError, UsageError
-from dfbench_dfdc3.networks import HEAD, Ensemble, TemporalExpansion, expansions, frame_network, over_time
+from dfbench_dfdc3.networks import Ensemble, TemporalExpansion, frame_network, over_time
 
 ORIGINAL_BODY = "tf_efficientnet_b7"
 FORMAT = "dfbench-dfdc3-1"
-_STEM = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": HEAD}
-_PLAIN = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-_EXPANDED = {
-    "_expand_conv": "conv_pw",
-    "_bn0": "bn1",
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn2",
-    "_project_conv": "conv_pwl",
-    "_bn2": "bn3",
-}
 _MARKS = {"large_crop": "A", "_re_": "B", "_seq_": "C"}
 """What tells the published folders apart, whose names begin with ``efficientnet-b``, and whose network is in them."""
 _BODIES = {
@@ -41,35 +32,17 @@ _BODIES = {
     (32, 1792): "b4", (39, 2048): "b5", (45, 2304): "b6", (55, 2560): "b7",
 }  # fmt: skip
 """Blocks and channels of the last convolution of each EfficientNet (Tan & Le 2019)."""
-_SQUEEZE = {"_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}
 
 
 def key_names(network: nn.Module) -> dict[str, str]:
-    """Names of a network's tensors in ``efficientnet-pytorch``, and timm's names of the same tensors.
+    """Names of a network's tensors in the snapshots, and timm's names of the same tensors.
 
     An expansion convolution that runs over time has the names of its wrapper in network C (``._expand_conv.conv``).
 
     Raises:
         UsageError: it has layers that the solution's networks do not have.
     """
-    modules = dict(_STEM)
-    expanded = {id(block) for block, _ in expansions(network)}
-    stages: Any = network.blocks
-    blocks = [(f"blocks.{s}.{b}", block) for s, stage in enumerate(stages) for b, block in enumerate(stage)]
-    for number, (name, block) in enumerate(blocks):
-        names = _EXPANDED if id(block) in expanded else _PLAIN
-        for theirs, ours in {**names, **_SQUEEZE}.items():
-            over_time_too = theirs == "_expand_conv" and isinstance(block.conv_pw, TemporalExpansion)
-            suffix = ".conv" if over_time_too else ""
-            modules[f"_blocks.{number}.{theirs}{suffix}"] = f"{name}.{ours}"
-    theirs_of = {ours: theirs for theirs, ours in modules.items()}
-    result = {}
-    for key in network.state_dict():
-        module, _, tensor = key.rpartition(".")
-        if module not in theirs_of:
-            raise UsageError(f"the body has a layer {module!r}, which no EfficientNet of the solution has")
-        result[f"{theirs_of[module]}.{tensor}"] = key
-    return result
+    return named(network, replaced=(TemporalExpansion,))
 
 
 def convert(state: Mapping[str, torch.Tensor], body: str, clip_length: int | None, where: str) -> nn.Module:

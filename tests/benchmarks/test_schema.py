@@ -50,7 +50,7 @@ def test_the_packaged_streams_say_what_they_are() -> None:
     scopes = {name: spec.scope for name, spec in found.items()}
     assert scopes.pop("cifar10-ni10") == scopes.pop("cifar10-aggregate") == "other"
     assert {name for name, scope in scopes.items() if scope == "laboratory"} == {
-        "forge5", "forge5-clips", "forge5-reverse",
+        "forge5", "forge5-clips", "forge5-reverse", "portraits",
     }  # fmt: skip
     assert set(scopes.values()) == {"laboratory", "deepfakes"}
 

@@ -63,7 +63,7 @@ def test_without_a_terminal_there_is_a_line_now_and_then(
 @pytest.mark.parametrize(
     ("number", "what", "line"),
     [
-        (0, "", "testing the untrained network: 1/3"),
+        (0, "", "testing before any training: 1/3"),
         (1, "unseen sets", "testing unseen sets, after 1/2: 1/3"),
         (2, "degraded copies", "testing degraded copies, after 2/2: 1/3"),
     ],

@@ -114,7 +114,7 @@ def test_other_pictures_than_the_published_are_noted(tmp_path: Path, monkeypatch
     assert "compare results only" in source.notes[0]
     changed = tmp_path / "reference.json"
     changed.write_text(json.dumps({"made_with": {}, "few": source.fingerprints()}))
-    monkeypatch.setattr("dfbench.forge.source.REFERENCE", changed)
+    monkeypatch.setattr(ForgeSource, "reference", changed)
     source.notes = []
     source._check_reference()
     assert source.notes == []
@@ -132,6 +132,6 @@ def test_the_packaged_streams_fit_the_source(name: str, pictures: int) -> None:
     spec, entries = read_stream_file(packaged()[name])
     assert [e.where["source"] for e in entries] == list(render.families())[:: -1 if "reverse" in name else 1]
     sources = [ForgeSource(**e.options) for e in entries]
-    people, frames = len(render.identities()), len(sources[0]._numbers)
-    assert 2 * people * frames * len(entries) == pictures
+    people, pictures_each = len(render.identities()), sources[0].render_job()[1]
+    assert people * pictures_each * len(entries) == pictures
     assert spec.memory is not None

@@ -645,5 +645,5 @@ def test_every_hook_has_a_test_named_after_it() -> None:
 
 def test_presets_of_an_entry_are_those_of_its_class() -> None:
     registry = load_plugins()
-    for name in ("simple_cnn", "xception", "dfdc3"):
+    for name in ("simple_cnn", "xception", "dfdc3", "sbi"):
         assert registry.detectors[name].presets == tuple(registry.detectors.load(name).presets)

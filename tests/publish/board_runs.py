@@ -70,17 +70,20 @@ def make_run(
     benchmark: str = "three", fingerprint: str = FINGERPRINT, split: Any = "test", lr: float = 0.001,
     notes: tuple[str, ...] = (), names: tuple[str, ...] = NAMES, videos: int = 20, sure: bool = True,
     initial_weights: dict[str, Any] | None = None, about: dict[str, Any] | None = None, passes: float | None = None,
-    unseen: tuple[str, ...] = (), perturb: Perturb | None = None,
+    unseen: tuple[str, ...] = (), perturb: Perturb | None = None, init: dict[str, Any] | None = None,
+    trained: bool = True,
 ) -> Path:  # fmt: skip
     """A folder with record.json and scores.parquet, as ``dfbench eval`` leaves it.
 
-    ``sure``: with intervals; ``about``: further facts of the data; ``unseen`` and ``perturb``: tested next to them.
+    ``sure``: with intervals; ``about``: further facts of the data; ``unseen`` and ``perturb``: tested next to them;
+    ``init``: what it started from; ``trained``: False for weights as they are.
     """
+    whole, stored = whole or not trained, stored if trained else 0
     spec = RunSpec(
         detector=detector, preset=preset, detector_config={"epochs": 6, "lr": lr, "image_size": None},
         strategy=strategy, strategy_config={"memory": None}, benchmark=benchmark, data_fingerprint=fingerprint,
         memory=30, split=split, seed=seed, initial_weights=initial_weights or {},
-        further_tests="f" * 64 if unseen or perturb else None,
+        further_tests="f" * 64 if unseen or perturb else None, init=init,
     )  # fmt: skip
     folder = out / spec.run_id
     folder.mkdir(parents=True)
@@ -122,8 +125,9 @@ def make_run(
             "bytes": [stored * 3072] * trainings,
             "state_bytes": 8 * stored,
         },
-        "steps": [270] * trainings,
-        "compute": passes and {"forward": [7200] * trainings, "backward": [7200] * trainings, "passes": passes},
+        "trained": trained,
+        "steps": [270 * trained] * trainings,
+        "compute": _compute(trainings, passes) if trained else {"forward": [0], "backward": [0], "passes": 0.0},
         "seconds": {"train": [20.0 + stored] * trainings, "evaluate": [1.5] * (trainings + 1), "total": 70.0 + stored},
         "peak_memory": {"host_bytes": 1_500_000_000, "device_bytes": None},
         "environment": ENVIRONMENT,
@@ -133,6 +137,10 @@ def make_run(
     }
     Record.parse(record, folder).write(folder / RECORD)
     return folder
+
+
+def _compute(trainings: int, passes: float | None) -> dict[str, Any] | None:
+    return passes and {"forward": [7200] * trainings, "backward": [7200] * trainings, "passes": passes}  # type: ignore[return-value]
 
 
 def make_runs(out: Path, seeds: int = 3, **more: Any) -> list[Path]:

@@ -38,9 +38,8 @@ def request_of(line: str) -> Request:
     words = words[words.index("eval") + 1 :]
     parent = click.Context(cli, None, "dfbench", **cli.context_settings)
     options = eval_command.make_context("eval", words, parent).params
-    return Request(
-        **{field.name: options[field.name] for field in dataclasses.fields(Request) if field.name in options}
-    )
+    names = {field.name for field in dataclasses.fields(Request)} - {"init"}  # a checkpoint that is here, not a text
+    return Request(**{name: options[name] for name in names & options.keys()})
 
 
 def spec_of(settings: list[str], benchmark: Path, **more: str) -> RunSpec:

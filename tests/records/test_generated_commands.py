@@ -23,6 +23,7 @@ from dfbench.cli import cli
 from dfbench.cli.eval import command as eval_command
 from dfbench.plugins import registry
 from dfbench.records.command import all_settings, command, needed_settings
+from dfbench.records.initial import InitialCheckpoint, TrainedOn, parse_reference
 from dfbench.records.spec import (
     DEFAULT_MEMORY,
     DETECTOR_BUDGET,
@@ -39,7 +40,7 @@ from tests.records.builder import make_record
 
 DECIDES = {
     "detector", "strategy", "benchmark", "preset", "settings", "seed", "split", "eval_every", "eval_samples", "tune",
-    "skip_tests",
+    "skip_tests", "init",
 }  # fmt: skip
 """Options of ``dfbench eval`` that are in the spec."""
 DECIDES_NOT = {"allow_leaks", "device", "out", "data_root", "log", "publish", "push_to", "as_json", "fresh", "quiet"}
@@ -59,6 +60,31 @@ SETS = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters
     ["token", "perturbed", "celeb df", "--quiet", "'", "$HOME"]
 )
 """Names of unseen sets, as a stream's file may give them."""
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=20) | st.sampled_from(
+    [
+        "xception-naive-forge5",
+        "user/repo@" + "a" * 40,
+        "b7.safetensors",
+        "--quiet",
+        "-q",
+        "#sha256=",
+        "a b",
+        "'",
+        "$HOME",
+    ]
+)
+"""Of checkpoints: in a zoo, on the Hub, of files."""
+DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
+
+
+def checkpoints() -> st.SearchStrategy[InitialCheckpoint]:
+    """Weights to start from, with and without a history."""
+    trained = st.deferred(lambda: st.none() | made)
+    found = st.builds(InitialCheckpoint, name=NAMES, sha256=DIGESTS, trained=trained)
+    made = st.builds(TrainedOn, run=NAMES, benchmark=NAMES, fingerprint=DIGESTS, strategy=NAMES, init=st.none() | found)
+    return found
 
 
 class Odd(BaseModel):
@@ -162,6 +188,7 @@ def specs(draw: st.DrawFn) -> RunSpec:
         "eval_samples": draw(st.none() | st.integers(2, 10**6)) if every else None,
         "skipped_tests": tuple(draw(st.lists(SETS, unique=True, max_size=3))),
         "data_fingerprint": "f" * 64,
+        "init": draw(st.none() | checkpoints()),
     }
     return RunSpec(**spec, memory=memory(spec))
 
@@ -171,6 +198,7 @@ def asked(line: str, spec: RunSpec) -> RunSpec:
     words = shlex.split(line)
     parent = click.Context(cli, None, "dfbench", **cli.context_settings)
     given = eval_command.make_context("eval", words[words.index("eval") + 1 :], parent).params
+    init = given.pop("init")
     request = Request(**{f.name: given[f.name] for f in dataclasses.fields(Request) if f.name in given})
     known = registry()
     kind, method = known.detectors.load(request.detector), known.strategies.load(request.strategy)
@@ -189,8 +217,17 @@ def asked(line: str, spec: RunSpec) -> RunSpec:
         "skipped_tests": tuple(request.skip_tests),
         **{name: getattr(request, name) for name in ("seed", "split", "eval_every", "eval_samples")},
         **{name: getattr(spec, name) for name in OF_THE_DATA},
+        "init": init and named(init, spec),
     }
     return RunSpec(**found, memory=memory(found))
+
+
+def named(reference: str, spec: RunSpec) -> InitialCheckpoint:
+    """The checkpoint of a reference; what it was trained on follows from the weights of that digest."""
+    assert spec.init is not None
+    name, digest = parse_reference(reference)
+    assert digest is not None
+    return InitialCheckpoint(name=name, sha256=digest, trained=spec.init.trained)
 
 
 @given(specs(), st.booleans())

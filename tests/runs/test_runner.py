@@ -101,8 +101,8 @@ def test_a_benchmarks_epochs_are_the_detectors_unless_the_user_says(tiny_stream:
     assert prepare(ask(stream, tmp_path), registry()).detector.config.epochs == 1
 
 
-def test_many_classes_are_scored_in_accuracy(tmp_path: Path) -> None:
-    """CIFAR-10's Parquet layout, ten noisy classes, as two i.i.d. experiences."""
+def write_cifar10(tmp_path: Path) -> Path:
+    """CIFAR-10's Parquet layout, ten noisy classes, as two i.i.d. experiences: the stream's file."""
     rng = np.random.default_rng(0)
     (tmp_path / "cifar10").mkdir()
     for split, count in (("train", 80), ("test", 30)):
@@ -118,6 +118,11 @@ def test_many_classes_are_scored_in_accuracy(tmp_path: Path) -> None:
         pq.write_table(table, tmp_path / "cifar10" / f"{split}-00000-of-00001.parquet")
     stream = tmp_path / "two.yaml"
     stream.write_text("name: two\nmetric: accuracy\ndefaults: {source: cifar10}\nsplit: {parts: 2}\n")
+    return stream
+
+
+def test_many_classes_are_scored_in_accuracy(tmp_path: Path) -> None:
+    stream = write_cifar10(tmp_path)
     settings = ["epochs=12", "batch_size=8", "width=8", "flip=false"]
     record = run(ask(stream, tmp_path / "out", settings=settings, data_root=tmp_path), registry())
     assert record.headline == "accuracy"

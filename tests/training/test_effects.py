@@ -29,6 +29,14 @@ SETTINGS = {
         "frames=1",
         "fps=15",
     ],
+    "sbi": [
+        "body=tinynet_e",
+        "pretrained=false",
+        "image_size=64",
+        "train_size=null",
+        "batch_size=4",
+        "epochs=2",
+    ],
     "odd": [],
     "opaque": ["batch_size=8"],
     "one_logit": ["epochs=2", "batch_size=8"],
@@ -51,6 +59,8 @@ def refused(detector: str, strategy: str) -> str | None:
         return "is needed|1"
     if strategy in PER_UNIT and detector == "dfdc3":
         return "declares that its loss mixes units"
+    if strategy in PER_UNIT and detector == "sbi":
+        return r"model\(x\) gives \(8, 2\) for 4 training units"
     if strategy in PER_UNIT and detector == "odd":
         return "mixes or cuts the same units"
     return None
@@ -60,7 +70,7 @@ def request(detector: str, strategy: str, stream: Path, out: Path) -> Request:
     settings = list(SETTINGS[detector])
     # Few steps move few weights far: what is tested is that the penalty is there.
     if strategy in ("ewc", "si") or (strategy == "mas" and detector == "dfdc3"):
-        settings.append(f"strategy.strength={'1e7' if detector in {'xception', 'dfdc3'} else 1000}")
+        settings.append(f"strategy.strength={'1e7' if detector in {'xception', 'dfdc3', 'sbi'} else 1000}")
     if strategy == "hdp":  # its search takes up to 500 passes a batch
         settings += ["strategy.passes=1", "strategy.tries=4"]
     if strategy == "sur_lid":  # by default there is no alignment in the first two epochs
@@ -83,7 +93,9 @@ def test_the_strategy_has_an_effect_or_is_refused(
         return
     record = run(asked, with_odd)
     effects, memory, steps = record.effects, record.memory.model_dump(), record.steps
-    trained = 64 if detector in CLIPS else 24  # samples of one experience
+    trained = (
+        64 if detector in CLIPS else 12 if detector == "sbi" else 24
+    )  # samples of one experience: of sbi the reals
     unit = 16 if detector in CLIPS else 1  # a pair of clips of 8 frames: the memory of 96 holds 6, 2 an experience
     stored = [6 * unit] * 3 if detector in CLIPS else [12] * 3
     patterns = [2 * unit, 4 * unit, 6 * unit] if detector in CLIPS else [4, 8, 12]
@@ -197,10 +209,11 @@ def test_a_memory_in_bytes_is_the_same_in_samples(tiny_stream: Path, tmp_path: P
 
 
 def record_bytes(detector: str) -> int:
-    side = 71 if detector == "xception" else 32
+    side = {"xception": 71, "sbi": 64}.get(detector, 32)
     return side * side * 3
 
 
 def test_every_registered_pair_is_covered(with_odd: Registry) -> None:
-    assert set(ALL) == set(with_odd.strategies)
+    """``none`` trains nothing: tests/runs/test_untrained.py."""
+    assert {*ALL, "none"} == set(with_odd.strategies)
     assert set(SETTINGS) | {"mortal"} == set(with_odd.detectors)

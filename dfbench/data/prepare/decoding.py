@@ -75,9 +75,10 @@ class Video:
             with self._open() as (container, stream):
                 self._times, self._keys, self._regular = _listed(container, stream)
             if not self._times:
-                raise MediaError("no frames")
+                raise MediaError("no frames", "no_frames")
             with self._open() as (container, stream):
-                self.facts, self._size = _facts(container, stream, len(self._times))
+                span = self._times[-1] - self._times[0] if self._regular else 0
+                self.facts, self._size = _facts(container, stream, len(self._times), span)
 
     def frames(self, numbers: Sequence[int]) -> Iterator[tuple[int, Frame]]:
         """As :class:`~dfbench.data.prepare.media.Media`."""
@@ -96,7 +97,11 @@ class Video:
         with av.open(f"file:{self._path}", metadata_errors="replace", options=_SAFE) as container:
             streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
             if not streams:
-                raise MediaError("no video stream" + (" (audio only)" if container.streams.audio else ""))
+                if container.streams.audio:
+                    raise MediaError("no video stream (audio only)", "audio_only")
+                raise MediaError("no video stream", "no_frames")
+            if streams[0].codec_context is None:
+                raise MediaError("a video of a kind that FFmpeg cannot decode", "no_frames")
             streams[0].codec_context.thread_count = self._threads
             yield container, streams[0]
 
@@ -171,15 +176,22 @@ def _listed(container: Any, stream: Any) -> tuple[list[int], list[int], bool]:
     return (sorted(times) if regular else list(range(count))), sorted(keys), regular
 
 
-def _facts(container: Any, stream: Any, count: int) -> tuple[Facts, tuple[int, int]]:
-    """The facts, and the (width, height) of frames before they are turned."""
+def _facts(container: Any, stream: Any, count: int, span: int) -> tuple[Facts, tuple[int, int]]:
+    """The facts, and the (width, height) of frames before they are turned.
+
+    Args:
+        container: Just opened.
+        stream: Its video.
+        count: Frames that it has.
+        span: From the first frame to the last, in the stream's time base; 0 where that is not known.
+    """
     context = stream.codec_context
     first = next(_decoded(container, stream, lambda packet: "DEFAULT"), None)
     if first is None:
-        raise MediaError("no frame can be decoded")
+        raise MediaError("no frame can be decoded", "no_frames")
     width, height = size = first.width, first.height
     if width * height > MAX_PIXELS:
-        raise MediaError(f"frames of {width}×{height} pixels are too large")
+        raise MediaError(f"frames of {width}×{height} pixels are too large", "too_many_pixels")
     if round(first.rotation / 90) % 2:
         width, height = height, width
     claimed = stream.frames
@@ -187,6 +199,7 @@ def _facts(container: Any, stream: Any, count: int) -> tuple[Facts, tuple[int, i
     facts = Facts(
         container.format.name.split(",")[0], context.name, context.pix_fmt or "", width, height,
         round(float(stream.average_rate or 0), 3), int(container.bit_rate or 0), count, note,
+        round(max((container.duration or 0) / av.time_base, float(span * stream.time_base), 0.0), 3),
     )  # fmt: skip
     return facts, size
 

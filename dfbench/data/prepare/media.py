@@ -12,7 +12,16 @@ from dfbench.errors import DataError
 
 
 class MediaError(DataError):
-    """One video, folder or picture cannot be used; the message says why, without its name."""
+    """One video, folder or picture cannot be used; the message says why, without its name.
+
+    Args:
+        message: One line.
+        code: The same as a stable word, for programs and translations.
+    """
+
+    def __init__(self, message: str, code: str = "damaged") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,8 @@ class Facts:
         bit_rate: bits per second; 0 where unknown.
         frames: how many there are.
         note: what is odd about it (a truncated file), or nothing.
+        seconds: length of a video, as its container states it or as its frames need it, whichever is longer; 0 for
+            pictures, and where it is unknown.
     """
 
     container: str
@@ -40,6 +51,7 @@ class Facts:
     bit_rate: int
     frames: int
     note: str = ""
+    seconds: float = 0.0
 
 
 class Frame(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -16,8 +16,19 @@ CLIP_STEP = 4
 THUMBNAIL = 32
 
 
-def find_tracks(frames: KeptFrames, clips: Sequence[Sequence[int]], detector: FaceDetector) -> list[Track]:
+def find_tracks(
+    frames: KeptFrames,
+    clips: Sequence[Sequence[int]],
+    detector: FaceDetector,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Track]:
     """Tracks over the frames that can be decoded; ``frames.numbers`` becomes these.
+
+    Args:
+        frames: The wanted frames.
+        clips: Their numbers, clip by clip.
+        detector: Finds faces.
+        progress: Receives (frames looked at, frames wanted).
 
     Raises:
         MediaError: none of them can be decoded.
@@ -27,7 +38,7 @@ def find_tracks(frames: KeptFrames, clips: Sequence[Sequence[int]], detector: Fa
     found: list[np.ndarray | None] = []
     thumbnails: list[np.ndarray] = []
     waiting: list[tuple[int, Frame]] = []
-    facts = frames.facts
+    facts, wanted = frames.facts, len(frames.numbers)
 
     def search() -> None:
         for (place, _), boxes in zip(
@@ -35,6 +46,8 @@ def find_tracks(frames: KeptFrames, clips: Sequence[Sequence[int]], detector: Fa
         ):
             found[place] = boxes
         waiting.clear()
+        if progress is not None:
+            progress(len(numbers), wanted)
 
     for number, frame in frames.frames(frames.numbers):
         numbers.append(number)
@@ -47,5 +60,5 @@ def find_tracks(frames: KeptFrames, clips: Sequence[Sequence[int]], detector: Fa
     search()
     frames.numbers = numbers
     if not numbers:
-        raise MediaError("none of the wanted frames can be decoded")
+        raise MediaError("none of the wanted frames can be decoded", "no_frames")
     return build_tracks(found, scene_changes(thumbnails))

@@ -29,7 +29,8 @@ class Pictures:
             self._files = sorted(names, key=lambda p: _natural(p.name))
         if not self._files:
             raise MediaError("no pictures in this folder")
-        first = StillFrame(_read(self._files[0])).pixels()
+        self._first = StillFrame(_read(self._files[0]))
+        first = self._first.pixels()
         self.facts = Facts(
             "frames" if path.is_dir() else "picture", self._files[0].suffix.lower().lstrip("."), "",
             first.shape[1], first.shape[0], 0.0, 0, len(self._files),
@@ -38,8 +39,8 @@ class Pictures:
     def frames(self, numbers: Sequence[int]) -> Iterator[tuple[int, Frame]]:
         """As :class:`Media`."""
         for number in numbers:
-            try:
-                frame = StillFrame(_read(self._files[number]))
+            try:  # a large picture takes a second to decode: the first one is not read twice
+                frame = StillFrame(_read(self._files[number])) if number else self._first
             except MediaError:
                 continue
             if frame.pixels().shape[:2] == (self.facts.height, self.facts.width):

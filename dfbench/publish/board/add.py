@@ -241,7 +241,7 @@ def _copy(record: Record, before: Record | None, board: Path, registry: Registry
         after = after.model_copy(update={"status": before.status, "verification": before.verification})
     if before is None or after.document() != before.document():
         after.write(place)
-    return Added(record.run, place, before is None, tuple(record.data.notes))
+    return Added(record.run, place, before is None, tuple(record.notes))
 
 
 def _rank(record: Record) -> int:

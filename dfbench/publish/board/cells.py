@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dfbench.publish.board.row import BoardRow, Change, Mark
@@ -9,24 +10,19 @@ from dfbench.publish.board.table import BoardTable
 from dfbench.records import text
 
 MARKS: dict[Mark | None, str] = {"best": "★", "tied": "≈", "worse": "", None: ""}
-BOUND = "bound"
+BOUND, BASELINE = "bound", "as it is"
 MARK_WORDS: dict[Mark | None, str] = {
     "best": "best continual row of its group",
     "tied": "not significantly worse than the best",
     "worse": "significantly worse than the best",
     None: "",
 }
-MARKS_LEGEND = (
-    "★ the best continual row of its group (one detector and preset, one memory of samples); ≈ not significantly worse "
-    "than it (5 %); bound: a reference that saw all data, not compared."
-)
 NOTES_LEGEND = (
     "Rows that store more samples than the stream allows are compared with those that store as much. Comparisons take "
     "people (videos where people are not known) and seeds into account and are corrected for the number of rows. Bytes "
     "are of stored samples and all other state, such as a teacher's weights; compute is in passes of plain training of "
     "the same detector; no time is given where seeds ran on different processors or numbers of threads."
 )
-LEGEND = f"{MARKS_LEGEND} {NOTES_LEGEND}"
 TEXT_COLUMNS = 3
 """How many of the columns come before the first number."""
 _NAMED = 5
@@ -105,6 +101,22 @@ class Cells:
         ]
 
 
+def marks_legend(tables: Iterable[BoardTable]) -> str:
+    """What the marks in these tables mean."""
+    rows = [row for table in tables for row in table.rows]
+    start = "one start, " if any(row.first.spec.init for row in rows) else ""
+    text = (
+        f"★ the best continual row of its group (one detector and preset, {start}one memory of samples); ≈ not "
+        "significantly worse than it (5 %); bound: a reference that saw all data, not compared"
+    )
+    return f"{text}; as it is: weights that were not trained here." if any(row.baseline for row in rows) else f"{text}."
+
+
+def legend(tables: Iterable[BoardTable]) -> str:
+    """That, and how rows are compared."""
+    return f"{marks_legend(tables)} {NOTES_LEGEND}"
+
+
 def columns(table: BoardTable) -> list[str]:
     """The headings of :meth:`Cells.line`."""
     further = [*(["generalisation"] if table.unseen else []), *(["robustness"] if table.degraded else [])]
@@ -123,7 +135,7 @@ def cells(table: BoardTable, row: BoardRow) -> Cells:
         return text.number(mean), "" if spread is None else text.number(spread)
 
     return Cells(
-        mark=BOUND if row.bound else MARKS[row.mark],
+        mark=BASELINE if row.baseline else BOUND if row.bound else MARKS[row.mark],
         mark_words=table.bound_words(row) if row.bound else MARK_WORDS[row.mark],
         detector=(spec.detector, spec.preset, *(o for o in row.options if not o.startswith(prefix))),
         strategy=(spec.strategy, *(o.removeprefix(prefix) for o in row.options if o.startswith(prefix))),

@@ -49,6 +49,7 @@ def row_data(row: BoardRow, environments: dict[str, int] | None = None) -> dict[
         "options": list(row.options),
         "budget": spec.memory,
         "bound": row.bound,
+        **({"baseline": True} if row.baseline else {}),
         "mark": row.mark,
         "p": _short(row.p),
         "against_best": None if row.against_best is None else [

@@ -5,8 +5,9 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from dfbench.publish.board.cells import LEGEND, TEXT_COLUMNS, cells, columns
-from dfbench.publish.board.reported import Reported
+from dfbench.publish.board import printed
+from dfbench.publish.board.cells import TEXT_COLUMNS, cells, columns, legend
+from dfbench.publish.board.reported import Reported, by_protocol
 from dfbench.publish.board.row import BoardRow
 from dfbench.publish.board.table import Board, BoardTable
 from dfbench.records import text
@@ -25,16 +26,20 @@ def markdown(board: Board) -> str:
     """The whole file."""
     parts = [_HEAD]
     if board.tables:
-        parts.append(LEGEND + "\n")
+        parts.append(legend(board.tables) + "\n")
     parts += [_table(table) for table in board.tables]
     if not board.tables:
         parts.append("No run has been added yet: `dfbench leaderboard add RUN`.\n")
     if board.reported:
         parts.append(
             "# Reported in papers\n\nAs printed there: other data, networks, buffers and code. "
-            "Never ranked against the rows above.\n"
+            "Never ranked against the rows above. Whole triangles are on the page. "
+            "[The same method in different papers](../docs/same-method.md).\n"
         )
-        parts += [_reported(each) for each in board.reported]
+        protocols = list(by_protocol(board.reported).items())
+        for heading, found in printed.kinds(protocols):
+            parts.append(f"## {heading}\n")
+            parts += [_protocol(tables) for _, tables in found]
     return "\n".join(parts)
 
 
@@ -57,21 +62,36 @@ def _line(table: BoardTable, row: BoardRow) -> list[str]:
     found = cells(table, row)
     mark, detector, strategy, *numbers, _, status = found.line()
     state = f"{status}, leaks allowed" if row.allowed_leaks else status
+    state += ", trained on this stream before" * row.has_seen_stream
     seeds = ", ".join(f"[{seed}](results/{run}.json)" for seed, run in found.seeds)
     return [mark, escape(detector), f"[{escape(strategy)}](index.html#row={row.id})", *numbers, seeds, state]
 
 
+def _protocol(tables: Sequence[Reported]) -> str:
+    """The tables of a protocol, closed: few readers want more than one."""
+    rows = sum(len(table.rows) for table in tables)
+    count = f"{rows} row{'s' * (rows != 1)}"
+    named = f"<b>{html.escape(tables[0].title)}</b> · {html.escape(printed.sources(tables))} · {count}"
+    return f"<details><summary>{named}</summary>\n\n" + "\n".join(map(_reported, tables)) + "\n</details>\n"
+
+
 def _reported(table: Reported) -> str:
-    where = f"{table.paper}, table {table.table}" if table.table else table.paper
     note = f" {table.note}" if table.note else ""
-    head = f"## {escape(table.title)}\n\n*{escape(f'{where}: {table.metric}.{note}')}*\n\n"
-    headings = ["method", "network", "memory", *map(escape, table.columns)]
+    about = f"{table.where}: {table.metric}.{note} {printed.how_read(table)}"
+    head = f"**{escape(table.title)}**\n\n*{escape(about)}*\n\n"
+    words = printed.printed_heads(table)
     rows = []
     for row in table.rows:
-        name = f"{row.strategy} ({row.note})" if row.note else row.strategy
-        printed = [name, row.detector or text.NONE, row.memory or text.NONE, *(v or text.NONE for v in row.values)]
-        rows.append([f"*{escape(cell)}*" for cell in printed])
-    return head + _markdown_table(headings, rows, numbers_from=3)
+        first, *others = printed.printed_words(table, row)
+        name = f"{first} ({row.note})" if row.note else first
+        figures = [f"{value} †" if column in row.differs else value for column, value in printed.pairs(table, row)]
+        rows.append([f"*{escape(cell)}*" if cell else text.NONE for cell in [name, *others, *figures]])
+    lines = "".join(f"\n† {escape(line)}\n" for line in printed.differences(table))
+    return (
+        head
+        + _markdown_table([*map(escape, words), *map(escape, table.columns)], rows, numbers_from=len(words))
+        + lines
+    )
 
 
 def _markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int) -> str:

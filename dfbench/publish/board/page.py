@@ -10,22 +10,25 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from dfbench.publish import about, heat
-from dfbench.publish.board import view
-from dfbench.publish.board.cells import MARKS_LEGEND, NOTES_LEGEND, cells
+from dfbench.publish.board import printed, view
+from dfbench.publish.board.cells import NOTES_LEGEND, cells, marks_legend
 from dfbench.publish.board.data import page_data
+from dfbench.publish.board.reported import by_protocol
 from dfbench.publish.board.table import Board
 from dfbench.records import text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-STYLES = ("base.css", "table.css", "plots.css", "row.css", "narrow.css")
-SCRIPTS = ("base.js", "address.js", "export.js", "heat.js", "plots.js", "table.js", "further.js", "row.js", "main.js")
+STYLES = ("base.css", "table.css", "plots.css", "row.css", "papers.css", "narrow.css")
+SCRIPTS = (
+    "base.js", "address.js", "export.js", "heat.js", "plots.js", "table.js", "papers.js", "further.js", "row.js",
+    "main.js",
+)  # fmt: skip
 """Parts of the one style sheet and of the one script, in order."""
 
 
@@ -39,7 +42,7 @@ def page(board: Board) -> str:
     )
     subjects = {table.key: view.subject(table) for table in board.tables}
     own = [table.benchmark for table in board.tables]
-    reported = _by_protocol(board)
+    reported = list(by_protocol(board.reported).items())
     return (
         _environment()
         .get_template("index.html.j2")
@@ -52,8 +55,9 @@ def page(board: Board) -> str:
             newest=view.newest(board),
             text=text,
             view=view,
+            printed_view=printed,
             cells=cells,
-            legend=MARKS_LEGEND,
+            marks_legend=marks_legend,
             notes=NOTES_LEGEND,
             style=style,
             script=script,
@@ -79,13 +83,6 @@ def _extra(board: Board, subjects: dict[str, about.Benchmark]) -> dict[str, Any]
     found = {key: [each.badge, each.meaning, each.description] for key, each in subjects.items()}
     known = {each.name: [each.summary, each.paper, each.link] for each in view.strategies(board)}
     return {"about": found, "strategies": known, "ramp": heat.STOPS, "cells": [heat.FRAMED, heat.SMALLER]}
-
-
-def _by_protocol(board: Board) -> list[tuple[str, Sequence[Any]]]:
-    groups: dict[str, list[Any]] = {}
-    for each in board.reported:
-        groups.setdefault(each.protocol, []).append(each)
-    return list(groups.items())
 
 
 def _environment() -> Environment:

@@ -26,6 +26,8 @@ class Group(NamedTuple):
     """Samples that may be stored: the stream's budget, or what was stored where that is more."""
     over_budget: bool
     """More was stored than the stream allows."""
+    start: str = ""
+    """Eight digits of the checkpoint that it started from; empty where the detector built the weights."""
 
 
 class Change(NamedTuple):
@@ -114,8 +116,18 @@ class BoardRow:
 
     @property
     def bound(self) -> bool:
-        """It saw all data, at once or repeatedly: a reference line, not a continual method."""
-        return any(r.sees_everything for r in self.records)
+        """It saw all data, at once or repeatedly, or trained nothing: a reference line, not a continual method."""
+        return self.baseline or any(r.sees_everything for r in self.records)
+
+    @property
+    def baseline(self) -> bool:
+        """It trained nothing: weights that were scored as they are."""
+        return any(not r.trained for r in self.records)
+
+    @property
+    def has_seen_stream(self) -> bool:
+        """It started from weights that were trained on this very stream, as far as stated."""
+        return any(r.has_seen_stream for r in self.records)
 
     @property
     def kind(self) -> tuple[str, str]:
@@ -124,9 +136,10 @@ class BoardRow:
 
     @property
     def group(self) -> Group:
-        """The rows that it is compared with: of one detector and preset, under one memory budget."""
+        """The rows that it is compared with: of one detector and preset, under one memory budget, from one start."""
         spec, stored = self.first.spec, max(r.memory.samples[-1] for r in self.records)
-        return Group(spec.detector, spec.preset, max(spec.memory, stored), stored > spec.memory)
+        start = "" if spec.init is None else spec.init.sha256[:8]
+        return Group(spec.detector, spec.preset, max(spec.memory, stored), stored > spec.memory, start)
 
     @property
     def status(self) -> Status:
@@ -135,8 +148,8 @@ class BoardRow:
 
     @property
     def notes(self) -> list[str]:
-        """What its data have that a reader should know."""
-        return list(dict.fromkeys(note for r in self.records for note in r.data.notes))
+        """What a reader should know of its data, and of the weights that it started from."""
+        return list(dict.fromkeys(note for r in self.records for note in r.notes))
 
     @property
     def allowed_leaks(self) -> list[str]:

@@ -20,6 +20,7 @@ from dfbench.publish.board.row import BoardRow
 from dfbench.records.comparison import intransigence
 from dfbench.records.record import Record
 from dfbench.records.seeds import by_seed
+from dfbench.records.spec import DETECTOR_BUDGET
 
 ONE_BUDGET, LARGEST_BUDGET = 1.1, 0.95
 """Compute up to this many times that of plain training is one budget; from this share of the costliest row's on, the
@@ -69,10 +70,12 @@ class BoardTable:
             and not any(record.effects for record in other.records)
             and other.passes
         ]
-        return row.passes / min(plain)[1] if plain and row.passes else None
+        return row.passes / min(plain)[1] if plain and row.passes is not None else None
 
     def bound_words(self, row: BoardRow) -> str:
-        """What a bound is: which data it saw, under which budget of compute."""
+        """What a bound is: which data it saw, under which budget of compute; of weights as they are, which."""
+        if row.baseline:
+            return "; ".join(["never trained here", *dict.fromkeys(n for r in row.records for n in r.start_notes)])
         seen = "all data at once" if all(r.trained_at_once for r in row.records) else "all data so far, kept"
         relative = self.relative_compute(row)
         most = max((other.passes or 0 for other in self.rows if not other.bound and other.kind == row.kind), default=0)
@@ -168,19 +171,21 @@ def _table(key: str, records: Sequence[Record]) -> BoardTable:
 
 
 def _with_options(rows: Sequence[BoardRow]) -> list[BoardRow]:
-    """Initial weights and options by which rows of one detector and preset, or of one strategy, differ."""
+    """Where it started, and options by which rows of one detector and preset, or of one strategy, differ."""
     result = []
     for row in rows:
         spec = row.first.spec
-        alike = [
-            r.first.spec for r in rows if (r.first.spec.detector, r.first.spec.preset) == (spec.detector, spec.preset)
-        ]
+        alike = [r.first.spec for r in rows if r.kind == row.kind and (r is row or not r.baseline)]
+        idle = DETECTOR_BUDGET if row.baseline else ()
+        config = {name: value for name, value in spec.detector_config.items() if name not in idle}
         strategies = [r.first.spec.strategy_config for r in rows if r.first.spec.strategy == spec.strategy]
         texts = [
             *_differing(spec.initial_weights, [s.initial_weights for s in alike], ""),
-            *_differing(spec.detector_config, [s.detector_config for s in alike], ""),
+            *_differing(config, [s.detector_config for s in alike], ""),
             *_differing(spec.strategy_config, strategies, "strategy."),
         ]
+        if spec.init is not None:
+            texts = [f"from {spec.init.label}", *texts]
         if spec.tuned:
             texts = [f"tuned: {', '.join(spec.tuned)}", *texts]
         result.append(replace(row, options=tuple(texts)))

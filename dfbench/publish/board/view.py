@@ -160,7 +160,7 @@ def bounds(table: BoardTable) -> dict[tuple[str, str], float]:
     """(detector, preset) → the highest average of its bounds, where it has one."""
     found: dict[tuple[str, str], float] = {}
     for row in table.rows:
-        if row.bound and row.average:
+        if row.bound and not row.baseline and row.average:
             kind = (row.first.spec.detector, row.first.spec.preset)
             found[kind] = max(found.get(kind, 0.0), row.average.mean)
     return found
@@ -177,14 +177,6 @@ def choices(table: BoardTable) -> list[tuple[str, str, list[str]]]:
         ("status", "every status", sorted({row.status for row in table.rows})),
     ]
     return [each for each in found if len(each[2]) > 1]
-
-
-def reported_value(printed: str) -> str:
-    """A printed figure as a number to sort by; empty where it is none."""
-    try:
-        return repr(float(printed.replace("−", "-")))
-    except ValueError:
-        return ""
 
 
 def subject(table: BoardTable) -> about.Benchmark:

@@ -161,6 +161,7 @@ def _training(entry: CheckpointEntry, record: Record) -> list[str]:
         "detector": f"{entry.detector}, preset {entry.preset} ({entry.plugin.distribution} {entry.plugin.version})",
         "stream": f"{training.benchmark}: {' → '.join(training.experiences)}",
         "strategy": f"{training.strategy}, {_options(training.strategy_config)}",
+        **({} if training.init is None else {"started from": training.init.short.replace("|", "/")}),
         "memory": f"{training.memory} samples",
         "precision": f"{record.spec.shown['detector_config'].get('precision', 'fp32')} in training"
         + f" (tuned: {', '.join(record.spec.tuned)})" * bool(record.spec.tuned),

@@ -5,7 +5,7 @@ The way of ``dfbench data prepare`` (frames, faces, tracks, squares), but with e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -80,6 +80,7 @@ def find(
     clip: int,
     margin: float,
     size: tuple[int, int] | None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Found:
     """Find all faces of a picture or a video.
 
@@ -90,6 +91,7 @@ def find(
         clip: 0, or the length of the clips that the checkpoint judges.
         margin: Side of a crop as a multiple of the face's longer side.
         size: (height, width) of the crops; None: :data:`AS_IT_IS`.
+        progress: Receives (frames looked at, frames wanted).
 
     Raises:
         MediaError: No frame can be decoded.
@@ -98,7 +100,7 @@ def find(
     if not clips:
         return Found([], 0, 0)
     kept = KeptFrames(medium, [number for each in clips for number in each])
-    tracks = sorted(find_tracks(kept, clips, detector), key=lambda track: (-track.weight, track.start))
+    tracks = sorted(find_tracks(kept, clips, detector, progress), key=lambda track: (-track.weight, track.start))
     place = {number: position for position, number in enumerate(kept.numbers)}
     chosen = tracks[:MOST]
     faces = [Face(_side(track)) for track in chosen]

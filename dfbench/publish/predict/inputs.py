@@ -16,6 +16,15 @@ from dfbench.data.prepare.media import Media, MediaError
 from dfbench.data.prepare.stills import Pictures
 from dfbench.errors import DataError, UsageError, printable
 
+KINDS = {
+    "heic": "a HEIC or AVIF picture; save it as JPEG or PNG",
+    "svg": "an SVG drawing; only pictures of pixels are judged",
+    "playlist": "a playlist, which names other files; give the video itself",
+    "archive": "an archive; unpack it and give the pictures or videos",
+    "document": "a document; give the picture or video itself",
+}
+"""Kinds of files that are known by their first bytes and not judged: code → what to do."""
+
 _HEAD = 4096
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -38,7 +47,17 @@ class Limits:
 
 
 class Unsupported(DataError):
-    """This kind of file is not judged; the message says what to do."""
+    """This kind of file is not judged; the message says what to do.
+
+    Args:
+        message: One line.
+        code: The same as a stable word, for programs and translations (docs/predict.md).
+        values: Figures in the message, by name.
+    """
+
+    def __init__(self, message: str, code: str, **values: float | str) -> None:
+        super().__init__(message)
+        self.code, self.values = code, values
 
 
 def collect(names: Sequence[str]) -> list[Path]:
@@ -95,29 +114,42 @@ def open_medium(path: Path, limits: Limits, threads: int = 1) -> Media:
     """
     try:
         if not path.is_file():
-            raise MediaError("not a file")
+            raise MediaError("not a file", "not_a_file")
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except OSError as error:
         raise MediaError(f"cannot be read ({error.strerror or error})") from None
     if not size:
-        raise MediaError("the file is empty")
-    if reason := _unsupported(head):
-        raise Unsupported(reason)
+        raise MediaError("the file is empty", "empty")
+    if kind := _unsupported(head):
+        raise Unsupported(KINDS[kind], kind)
     if _is_picture(path, limits.pixels):
-        if size > limits.picture_bytes:
-            raise Unsupported(f"{size / 1e6:.0f} MB are more than the limit of {limits.picture_bytes / 1e6:.0f} MB")
+        _check_bytes(size, limits.picture_bytes)
         return Pictures(path)
-    if size > limits.video_bytes:
-        raise Unsupported(f"{size / 1e6:.0f} MB are more than the limit of {limits.video_bytes / 1e6:.0f} MB")
+    _check_bytes(size, limits.video_bytes)
     video = Video(path, threads)
     facts = video.facts
     if facts.width * facts.height > limits.pixels:
-        raise Unsupported(f"frames of {facts.width}×{facts.height} pixels are more than the limit of {limits.pixels:,}")
-    if facts.fps and facts.frames / facts.fps > limits.seconds:
-        raise Unsupported(f"{facts.frames / facts.fps:.0f} s are more than the limit of {limits.seconds:.0f} s")
+        raise _too_many(f"frames of {facts.width}×{facts.height} pixels", limits.pixels)
+    length = max(facts.seconds, facts.frames / facts.fps if facts.fps else 0.0)
+    if length > limits.seconds:
+        raise Unsupported(
+            f"{length:.0f} s are more than the limit of {limits.seconds:.0f} s",
+            "too_long",
+            limit=limits.seconds,
+        )
     return video
+
+
+def _check_bytes(size: int, most: int) -> None:
+    if size > most:
+        message = f"{size / 1e6:.0f} MB are more than the limit of {most / 1e6:.0f} MB"
+        raise Unsupported(message, "too_large", limit=round(most / 1e6, 1))
+
+
+def _too_many(what: str, most: int) -> Unsupported:
+    return Unsupported(f"{what} are more than the limit of {most:,}", "too_many_pixels", limit=most)
 
 
 def _is_picture(path: Path, most: int) -> bool:
@@ -129,32 +161,34 @@ def _is_picture(path: Path, most: int) -> bool:
     try:
         with Image.open(path, formats=FORMATS) as image:
             if getattr(image, "is_animated", False) and image.format != "MPO":
-                raise Unsupported(f"an animated {image.format}; save it as a video (.mp4), or one frame of it as PNG")
+                raise Unsupported(
+                    f"an animated {image.format}; save it as a video (.mp4), or one frame of it as PNG", "animated"
+                )
             width, height = image.size
             if width * height > most:
-                raise Unsupported(f"{width}×{height} pixels are more than the limit of {most:,}")
+                raise _too_many(f"{width}×{height} pixels", most)
             return True
     except Unsupported:
         raise
     except Image.DecompressionBombError:
-        raise Unsupported(f"more pixels than the limit of {most:,}") from None
+        raise Unsupported(f"more pixels than the limit of {most:,}", "too_many_pixels", limit=most) from None
     except Exception:  # PIL raises nearly anything on what it does not know
         return False
 
 
 def _unsupported(head: bytes) -> str:
-    """Why a file with these first bytes is not judged; empty where that is not known yet."""
+    """Which of :data:`KINDS` a file with these first bytes is; empty where that is not known yet."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:512].lower()
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"heim", b"hevc", b"avif", b"avis"):
-        return "a HEIC or AVIF picture; save it as JPEG or PNG"
+        return "heic"
     if start.startswith((b"<svg", b"<?xml")) and b"<svg" in head.lower():
-        return "an SVG drawing; only pictures of pixels are judged"
+        return "svg"
     if start.startswith((b"#extm3u", b"ffconcat", b"<mpd", b"v=0\r", b"v=0\n", b"[playlist]", b"[reference]")):
-        return "a playlist, which names other files; give the video itself"
+        return "playlist"
     if start.startswith((b"pk\x03\x04", b"7z\xbc\xaf", b"\x1f\x8b", b"rar!")):
-        return "an archive; unpack it and give the pictures or videos"
+        return "archive"
     if start.startswith((b"<!doctype html", b"<html", b"%pdf")):
-        return "a document; give the picture or video itself"
+        return "document"
     return ""
 
 

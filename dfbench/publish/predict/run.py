@@ -17,8 +17,8 @@ from dfbench.errors import DataError, DfbenchError
 from dfbench.evaluation import outliers
 from dfbench.files import sha256_of
 from dfbench.plugins import Registry
-from dfbench.publish.predict.faces import Face, find
-from dfbench.publish.predict.inputs import Limits, Unsupported, open_medium, reason_of
+from dfbench.publish.predict.faces import Face
+from dfbench.publish.predict.looking import Options, Recipe, Seen, look, refusal
 from dfbench.publish.predict.verdict import Judgement, calibration_of, judge, probabilities, together
 from dfbench.publish.zoo.calibration import BANK_KEY, Features, heads_of
 from dfbench.publish.zoo.checkpoint import LocatedEntry, load_located
@@ -28,21 +28,6 @@ from dfbench.runs.environment import choose_device
 
 MARGIN = 1.3
 """Of the crops, for a checkpoint that states none: that of ``dfbench data prepare``."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How files are judged.
-
-    Attributes:
-        frames: That are looked at in a video, evenly spread over it.
-        limits: What a file may be at most.
-        threads: Of the video decoder.
-    """
-
-    frames: int = 32
-    limits: Limits = field(default_factory=Limits)
-    threads: int = 1
 
 
 @dataclass
@@ -62,6 +47,23 @@ class JudgedFace:
     scores: np.ndarray
     probabilities: np.ndarray | None
     far: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the checkpoint says of some looks.
+
+    Attributes:
+        scores: float32 (n,), P(fake).
+        far: bool (n,), which looks are too far from the training data; None where that is not measured.
+    """
+
+    scores: np.ndarray
+    far: np.ndarray | None
+
+    def part(self, start: int, stop: int) -> Scores:
+        """Those of consecutive looks."""
+        return Scores(self.scores[start:stop], None if self.far is None else self.far[start:stop])
 
 
 @dataclass
@@ -119,61 +121,54 @@ class Judge:
         self._heads = heads_of(self.predictor)
         self._bank = training_features(located)
 
+    @property
+    def recipe(self) -> Recipe:
+        """How the checkpoint wants faces to be cut."""
+        stated = self.entry.input
+        clip = stated.unit[0] if stated.unit else 0
+        return Recipe(self.entry.name, clip, stated.crop_margin or MARGIN, stated.picture_size)
+
     def judge(self, path: Path, options: Options) -> Answer:
         """What is said of a file; whatever is wrong with it is part of the answer."""
         start = time.perf_counter()
         try:
-            answer = self._judged(path, options)
-        except DataError as error:  # of the medium: Unsupported, MediaError, PictureError
-            answer = _refused(path, reason_of(error, path))
-        except DfbenchError:  # the checkpoint, the face detector or a plugin: the same for every file
-            raise
-        except MemoryError:
-            answer = _refused(path, "too large for memory")
-        except Exception as error:  # a fault of a library with a hostile file, or ours: one line, never the end
-            answer = _refused(path, f"unexpected {type(error).__name__}: {reason_of(error, path)}")
+            seen = look(path, self.recipe, self.faces, options)
+            answer = self.answer(path, seen, self.score(pixels_of(seen)))
+        except DfbenchError as error:
+            if not isinstance(error, DataError):  # the face detector or a plugin: the same for every file
+                raise
+            answer = refused(path, refusal(error, path))
+        except Exception as error:
+            answer = refused(path, refusal(error, path))
         answer.seconds = time.perf_counter() - start
         return answer
 
-    def _judged(self, path: Path, options: Options) -> Answer:
-        recipe = self.entry.input
-        length = recipe.unit[0] if recipe.unit else 0
-        medium = open_medium(path, options.limits, options.threads)
-        if length and medium.facts.frames < length:
-            raise Unsupported(f"{self.entry.name} judges clips of {length} frames; this has {medium.facts.frames}")
-        found = find(
-            medium,
-            self.faces,
-            frames=options.frames,
-            clip=length,
-            margin=recipe.crop_margin or MARGIN,
-            size=recipe.picture_size,
-        )
-        answer = Answer(path, Judgement("inconclusive"), medium.facts, looked_at=found.looked_at)
-        answer.left_out = found.left_out
-        answer.faces = self._scored(found.faces)
-        answer.judgement = together([face.judgement for face in answer.faces], found.looked_at)
-        return answer
+    def score(self, looks: Sequence[np.ndarray]) -> Scores:
+        """Predict looks, of one file or of several together, in the batches of an evaluation.
 
-    def _scored(self, faces: Sequence[Face]) -> list[JudgedFace]:
-        """Predict the looks of all faces together, in the batches of an evaluation."""
-        looks = [look for face in faces for look in face.looks]
+        Args:
+            looks: uint8 (H, W, 3) each, or (T, H, W, 3) for a checkpoint of clips, cut as :attr:`recipe` says.
+        """
         if not looks:
-            return []
+            return Scores(np.empty(0, np.float32), None)
         caught = Features()
         with caught.of(self._heads):
-            scores = np.asarray(self.predictor.predict([look.pixels for look in looks]))
-        far = self._far(caught, len(looks))
-        result, start = [], 0
-        for face in faces:
-            part = slice(start, start + len(face.looks))
-            mine = None if far is None else far[part]
-            calibrated = probabilities(scores[part], calibration_of(self.entry))
-            result.append(
-                JudgedFace(face, judge(self.entry, scores[part], mine, face.side), scores[part], calibrated, mine)
-            )
-            start = part.stop
-        return result
+            scores = np.asarray(self.predictor.predict(list(looks)))
+        return Scores(scores, self._far(caught, len(looks)))
+
+    def answer(self, path: Path, seen: Seen, scores: Scores) -> Answer:
+        """What is said of a file whose looks were scored, those of the first face first."""
+        found = seen.found
+        answer = Answer(path, Judgement("inconclusive"), seen.facts, left_out=found.left_out, looked_at=found.looked_at)
+        start = 0
+        for face in found.faces:
+            mine = scores.part(start, start + len(face.looks))
+            start += len(face.looks)
+            calibrated = probabilities(mine.scores, calibration_of(self.entry))
+            judgement = judge(self.entry, mine.scores, mine.far, face.side)
+            answer.faces.append(JudgedFace(face, judgement, mine.scores, calibrated, mine.far))
+        answer.judgement = together([face.judgement for face in answer.faces], found.looked_at)
+        return answer
 
     def _far(self, caught: Features, count: int) -> np.ndarray | None:
         """Which looks are further from the training data than the threshold; None where that cannot be measured."""
@@ -186,8 +181,14 @@ class Judge:
         return np.asarray(outliers.distances(features, self._bank, familiarity.neighbour) > familiarity.threshold)
 
 
-def _refused(path: Path, reason: str) -> Answer:
-    return Answer(path, Judgement("not supported", reason), error=reason)
+def pixels_of(seen: Seen) -> list[np.ndarray]:
+    """The crops of all faces, those of the first one first."""
+    return [each.pixels for face in seen.found.faces for each in face.looks]
+
+
+def refused(path: Path, judgement: Judgement) -> Answer:
+    """The answer on a file that could not be looked at."""
+    return Answer(path, judgement, error=judgement.reason)
 
 
 def judge_all(
@@ -238,6 +239,8 @@ def _judgement(judgement: Judgement) -> dict[str, Any]:
     return {
         "verdict": judgement.verdict,
         "reason": judgement.reason,
+        "code": judgement.code,
+        "values": dict(judgement.values),
         "score": _rounded(judgement.score),
         "probability": _rounded(judgement.probability),
         "unfamiliar": _rounded(judgement.strange),
@@ -246,13 +249,13 @@ def _judgement(judgement: Judgement) -> dict[str, Any]:
 
 def _face(judged: JudgedFace) -> dict[str, Any]:
     looks = []
-    for number, look in enumerate(judged.face.looks):
+    for number, each in enumerate(judged.face.looks):
         looks.append(
             {
-                "frame": look.frames[0],
-                "frames": len(look.frames),
-                "seconds": _rounded(look.seconds),
-                "box": list(look.where),
+                "frame": each.frames[0],
+                "frames": len(each.frames),
+                "seconds": _rounded(each.seconds),
+                "box": list(each.where),
                 "score": _rounded(float(judged.scores[number])),
                 "probability": None if judged.probabilities is None else _rounded(float(judged.probabilities[number])),
                 "unfamiliar": None if judged.far is None else bool(judged.far[number]),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -27,6 +27,8 @@ class Judgement:
         probability: Mean calibrated P(fake); None without calibration.
         strange: Share of the looks that are further from the training data than its validation data are; None where
             that is not measured.
+        code: The reason as a stable word, for programs and translations; docs/predict.md lists them.
+        values: Figures in the reason, by name.
     """
 
     verdict: Verdict
@@ -34,6 +36,8 @@ class Judgement:
     score: float | None = None
     probability: float | None = None
     strange: float | None = None
+    code: str = ""
+    values: Mapping[str, float | str] = field(default_factory=dict)
 
 
 def probabilities(scores: np.ndarray, calibration: Calibration | None) -> np.ndarray | None:
@@ -65,19 +69,22 @@ def judge(entry: CheckpointEntry, scores: np.ndarray, far: np.ndarray | None, si
     p = None if calibrated is None else float(calibrated.mean())
     strange = None if far is None else float(far.mean())
 
-    def unsure(reason: str) -> Judgement:
-        return Judgement("inconclusive", reason, score, p, strange)
+    def unsure(code: str, reason: str, **values: float | str) -> Judgement:
+        return Judgement("inconclusive", reason, score, p, strange, code, values)
 
     if entry.training.scope != "deepfakes":
-        return unsure(_laboratory(entry))
+        code = "laboratory" if entry.training.scope == "laboratory" else "scope_not_stated"
+        return unsure(code, _laboratory(entry), model=entry.name, trained_on=entry.training.benchmark)
     if side < SMALLEST:
-        return unsure(f"the face is {side:.0f} pixels wide; at least {SMALLEST} are needed")
+        reason = f"the face is {side:.0f} pixels wide; at least {SMALLEST} are needed"
+        return unsure("small_face", reason, side=round(side), needed=SMALLEST)
     if calibration is None or p is None:
-        return unsure("this model is not calibrated, so its score is no probability (dfbench zoo calibrate)")
+        reason = "this model is not calibrated, so its score is no probability (dfbench zoo calibrate)"
+        return unsure("not_calibrated", reason)
     if strange is not None and strange > 0.5:
-        return unsure("the face is unlike those that this model was trained on")
+        return unsure("unfamiliar", "the face is unlike those that this model was trained on")
     if calibration.real_below <= p <= calibration.fake_above:
-        return unsure("the score is in the range in which this model is wrong too often")
+        return unsure("in_between", "the score is in the range in which this model is wrong too often")
     return Judgement("likely fake" if p > calibration.fake_above else "likely real", "", score, p, strange)
 
 
@@ -98,7 +105,7 @@ def together(faces: Sequence[Judgement], looked_at: int) -> Judgement:
     """
     if not faces:
         many = "the picture" if looked_at == 1 else f"{looked_at} frames"
-        return Judgement("no face found", f"no face was found in {many}")
+        return Judgement("no face found", f"no face was found in {many}", code="no_face", values={"frames": looked_at})
     for verdict in ("likely fake", "inconclusive", "likely real"):
         mine = [face for face in faces if face.verdict == verdict]
         if mine:

@@ -25,6 +25,7 @@ from dfbench.publish.plotting import (
 from dfbench.publish.report.axes import FEW, End, class_legend, end_labels, headed, in_stream, metric_axis, stream_axis
 from dfbench.publish.report.runs import Run
 from dfbench.records.comparison import most_forgotten
+from dfbench.records.text import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,8 +125,8 @@ def histograms(run: Run) -> Figure | None:
         axis, facts = axes.flat[j], run.final[j]
         if (group := groups.get(j)) is not None:
             _histogram(axis, group, run.classes, facts.get("eer_threshold"), f"hist-{j}")
-        value = facts.get("frame_auc")
-        titled(axis, name, "" if value is None else f"AUC {value:.3f}, EER {facts['eer']:.3f}")
+        shown = [(what, facts.get(key)) for what, key in (("AUC", "frame_auc"), ("EER", "eer"))]
+        titled(axis, name, ", ".join(f"{what} {number(value)}" for what, value in shown if value is not None))
         axis.tick_params(labelbottom=j + columns >= len(run.names))
         if j + columns >= len(run.names):
             axis.set_xlabel("P(fake)")

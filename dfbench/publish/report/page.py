@@ -95,7 +95,7 @@ def render(methods: Sequence[Method], figures: Sequence[Shown]) -> str:
             warning=warning(methods),
             sentence=describe_forgetting([run.record for run in runs]) if len(runs) <= FEW_RUNS else "",
             cards=_cards(methods) if len(methods) == 1 else [],
-            notes=list(dict.fromkeys(note for run in runs for note in run.record.data.notes)),
+            notes=list(dict.fromkeys(note for run in runs for note in run.record.notes)),
             dirty=[run.record.run for run in runs if run.record.git and run.record.git.dirty],
             summary=[tables.methods(methods), tables.final_values(methods)] if not single else [],
             figures=figures,
@@ -181,6 +181,8 @@ def describe(name: str, run: Run) -> tuple[str, str, Table]:
     R = tables.matrix(f"R: {metric}", run.names, run.matrix, unseen=run.unseen, sets=sets)
     if name == "matrix":
         caption = f"{metric} on the test set of each experience (column) after training on each (row)."
+        if not record.trained:
+            caption = f"{metric} of the network as it is on the test set of each experience; nothing was trained."
         caption += f" After the gap: {', '.join(sets)}, never trained on." if sets else ""
         return caption, f"Heat map of {metric}, {size_} by {size_}; the last row averages {average}.", R
     if name == "forgetting":

@@ -125,7 +125,8 @@ def mid_training(run: Run) -> Table:
 def cost(run: Run) -> Table:
     """Time, steps and memory of each training."""
     record = run.record
-    names = ["all at once"] if record.trained_at_once else run.names
+    names = run.names if record.trained else ["nothing was trained"]
+    names = ["all at once"] if record.trained_at_once else names
     scored = record.seconds.evaluate[-len(names) :]
     columns = (record.seconds.train, scored, record.steps, record.memory.samples, record.memory.bytes)
     rows = [

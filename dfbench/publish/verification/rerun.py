@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -110,6 +110,7 @@ def rerun(
     """
     import torch
 
+    from dfbench.publish.zoo.initial import find_initial
     from dfbench.runs.prepare import Request, prepare
     from dfbench.runs.runner import run
 
@@ -117,6 +118,11 @@ def rerun(
     spec = record.spec
     if finished.scores_file is None:
         raise DataError(f"{finished.path}: its scores are not here, so there is nothing to compare a new run with")
+    init = None
+    if spec.init is not None:
+        near = finished.folder.parent
+        found = find_initial(spec.init.reference, registry, [near, Path("runs")])
+        init = replace(found, checkpoint=spec.init)  # what is stated of these weights does not depend on their place
     request = Request(
         detector=spec.detector,
         strategy=spec.strategy,
@@ -134,6 +140,7 @@ def rerun(
         # A benchmark may name further tests today that a record from before has no scores of.
         skip_tests=spec.skipped_tests if spec.further_tests or spec.skipped_tests else (EVERYTHING,),
         allow_leaks=bool(record.data.allowed_leaks),
+        init=init,
     )
     now = prepare(request, registry, listener).spec
     if now.training != spec.training or now.further_tests != spec.further_tests:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dfbench.errors import DataError, DfbenchError, UsageError, first_problem
 from dfbench.publish.zoo.entry import CheckpointEntry, check_file, read_entry
 from dfbench.publish.zoo.places import pulled
+from dfbench.records.spec import without_start
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
     from dfbench.plugins import Registry
@@ -110,29 +110,21 @@ def load_located(located: LocatedEntry, registry: Registry) -> LoadedCheckpoint:
         UsageError: The detector is not installed.
         PluginError: Its plugin is broken.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from dfbench.training.checkpoint import load_weights, misfit
 
     entry = located.entry
     if not located.checked:
         check_file(located.folder, entry.weights, entry.name)
     detector = detector_of(entry, registry)
     model = detector.build()
-    try:
-        state = load_file(located.weights)
-    except (OSError, SafetensorError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{located.weights}: not a safetensors file ({reason})") from error
-    if misfits := _misfits(model.state_dict(), state):
-        more = f" ({len(misfits) - 1} more)" if len(misfits) > 1 else ""
+    state = load_weights(located.weights, entry.name)
+    if problem := misfit(model.state_dict(), state):
         installed = registry.detectors.plugin(entry.detector).version or "an unknown version"
         raise DataError(
-            f"{entry.name}: the weights do not fit the network that detector {entry.detector!r} builds: {misfits[0]}"
-            f"{more}; they were made with {entry.plugin.distribution} {entry.plugin.version}, and {installed} is "
+            f"{entry.name}: the weights do not fit the network that detector {entry.detector!r} builds: {problem}; "
+            f"they were made with {entry.plugin.distribution} {entry.plugin.version}, and {installed} is "
             "installed"
         )
-    if diverged := [name for name, value in state.items() if not value.isfinite().all()]:
-        raise DataError(f"{entry.name}: {diverged[0]} holds values that are not finite; training diverged")
     model.load_state_dict(state, strict=True)
     return LoadedCheckpoint(detector, model.eval(), entry)
 
@@ -140,7 +132,7 @@ def load_located(located: LocatedEntry, registry: Registry) -> LoadedCheckpoint:
 def detector_of(entry: CheckpointEntry, registry: Registry) -> Detector:
     """The detector of an entry with its stored configuration.
 
-    An option called ``pretrained`` is turned off: the weights that it would fetch are replaced at once.
+    Options that decide the weights to start from are off: those that they would fetch are replaced at once.
 
     Raises:
         UsageError: There is no such detector.
@@ -156,32 +148,11 @@ def detector_of(entry: CheckpointEntry, registry: Registry) -> Detector:
         kind = load_detector(registry, entry.detector)
     except UsageError as error:
         raise UsageError(f"{entry.name} needs plugin {entry.plugin.name!r} of {made_with}: {error}") from error
-    config: dict[str, Any] = dict(entry.config)
-    if "pretrained" in kind.Config.model_fields:
-        config["pretrained"] = False
     try:
-        checked = kind.Config.model_validate(config)
+        checked = kind.Config.model_validate(without_start(kind, entry.config))
     except ValidationError as error:
         raise DataError(
             f"{entry.name}: its configuration does not suit the installed detector {entry.detector!r}: option "
             f"{first_problem(error)}; it was made with {made_with}"
         ) from error
     return kind(checked, Task(entry.classes, entry.input.native_size, len(entry.training.experiences)))
-
-
-def _misfits(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> list[str]:
-    """What keeps weights from fitting a network, in words; empty where they fit."""
-    missing, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-    return [
-        *(f"{name} is missing" for name in missing),
-        *(f"{name} is unknown" for name in unknown),
-        *(
-            f"{name} is {_shape(found[name])} and not {_shape(expected[name])}"
-            for name in sorted(expected.keys() & found.keys())
-            if found[name].shape != expected[name].shape
-        ),
-    ]
-
-
-def _shape(tensor: torch.Tensor) -> str:
-    return "×".join(map(str, tensor.shape)) or "a scalar"

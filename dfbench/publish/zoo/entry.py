@@ -8,13 +8,22 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from dfbench.benchmarks.schema import Scope
 from dfbench.documents import load_json, read_json, read_yaml
 from dfbench.errors import DataError, first_problem
 from dfbench.files import sha256_of, write_whole
 from dfbench.records import outside
+from dfbench.records.initial import InitialCheckpoint
 from dfbench.records.record import Sha256
 
 ENTRY_FILE = "dfbench.json"
@@ -185,6 +194,14 @@ class Training(_Part):
     """What it speaks of: ``laboratory``, ``deepfakes`` or ``other``; None where nobody said."""
     memory: int = Field(ge=0)
     seed: int = Field(ge=0)
+    init: InitialCheckpoint | None = None
+    """The checkpoint that the training started from; absent where it started from the detector's own weights."""
+
+    @model_serializer(mode="wrap")
+    def _without_init(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Entries of runs that started from no checkpoint keep the form that they had before there were others."""
+        document: dict[str, Any] = whole(self)
+        return {name: value for name, value in document.items() if value is not None or name != "init"}
 
 
 class Results(_Part):

@@ -80,12 +80,15 @@ def entry_from_run(
         scores: Whether ``scores.parquet`` is among the files.
 
     Raises:
-        DataError: The run is not finished, its scores are not the recorded ones, its average is undefined, or its
-            record states what no entry may.
+        DataError: The run is not finished or trained nothing, its scores are not the recorded ones, its average is
+            undefined, or its record states what no entry may.
         UsageError: The name is not one that a file and a repository may have.
         PluginError: Its detector's plugin is broken.
     """
     record, spec = run.record, run.record.spec
+    if not record.trained:
+        whose = f"those of {spec.init.short}: use that" if spec.init is not None else "the untrained network's"
+        raise DataError(f"{run.path}: this run trained nothing, its weights are {whose}")
     if spec.detector not in registry.detectors:
         raise DataError(
             f"{run.path}: its detector {spec.detector!r} is not installed: install the plugin that registers it"
@@ -95,7 +98,8 @@ def entry_from_run(
     with _stated_by(run):
         entry = CheckpointEntry(
             name=checkpoint_name(spec) if name is None else checked_name(name),
-            summary=f"{spec.detector} ({spec.preset}) trained under {spec.strategy} on {spec.benchmark}",
+            summary=f"{spec.detector} ({spec.preset}) trained under {spec.strategy} on {spec.benchmark}"
+            + (f", from {spec.init.name}" if spec.init is not None else ""),
             detector=spec.detector,
             plugin=Plugin(name=plugin.name, distribution=plugin.distribution, version=plugin.version),
             preset=spec.preset,
@@ -242,6 +246,7 @@ def _training(record: Record) -> Training:
         scope=record.data.scope,
         memory=spec.memory,
         seed=spec.seed,
+        init=spec.init,
     )
 
 
@@ -296,9 +301,11 @@ def _rounded(values: Iterable[Any]) -> tuple[float, ...]:
 
 
 def _limits(record: Record, calibrated: bool) -> str:
+    init = record.spec.init
+    start = "" if init is None else f" It {init.note(record.data.fingerprint)}."
     return (
-        f"Trained and tested on {record.spec.benchmark} alone ({', '.join(record.names)}). What it does on other "
-        "forgeries, cameras, compressions, ages and skin tones was not measured. "
+        f"Trained and tested on {record.spec.benchmark} alone ({', '.join(record.names)}).{start} What it does on "
+        "other forgeries, cameras, compressions, ages and skin tones was not measured. "
         f"{CALIBRATED if calibrated else NOT_CALIBRATED}"
     )
 

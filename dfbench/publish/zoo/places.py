@@ -7,6 +7,9 @@ from pathlib import Path
 import dfbench
 from dfbench.errors import DataError
 
+DEFAULT = "sbi-naive-portraits"
+"""The packaged checkpoint that judges where none is named: the one that is best on data from outside the laboratory."""
+
 
 def packaged() -> dict[str, Path]:
     """The entries that come with dfbench: name → YAML file.

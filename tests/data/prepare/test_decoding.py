@@ -121,9 +121,16 @@ def without_frames(path: Path) -> Path:
     return path
 
 
+def of_an_unknown_kind(path: Path) -> Path:
+    film = write_video(path.with_suffix(".avi"), moving(0, 4), codec="mjpeg", pixel_format="yuvj420p")
+    path.write_bytes(film.read_bytes().replace(b"MJPG", b"ZZZZ"))
+    return path
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (of_an_unknown_kind, "kind that FFmpeg cannot decode"),
         (garbage, "not a readable video"),
         (headless, "not a readable video"),
         (empty, "not a readable video"),

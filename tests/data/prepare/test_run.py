@@ -164,8 +164,8 @@ def check_goes_on(tmp_path: Path, root: Path, out: Path) -> None:
 
 
 def test_killed_again_and_again_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    root, out = write_tree(tmp_path / "videos", 8), tmp_path / "out"
-    assert killed(tmp_path, root, out, (1, 3, 6)) >= 2
+    root, out = write_tree(tmp_path / "videos", 10), tmp_path / "out"
+    assert killed(tmp_path, root, out, (1, 2, 4)) >= 2  # early, so that a busy machine cannot finish before the last
     with pytest.raises(DataError, match=r"begun with other options or data \(quality 95, now 50\)"):
         crop(Videos().items(root), out, quality=50)
     check_goes_on(tmp_path, root, out)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from dfbench_dfdc3.folding import folded
-from dfbench_dfdc3.networks import Ensemble, TemporalExpansion, expansions, frame_network, over_time
+from dfbench_dfdc3.networks import Ensemble, TemporalExpansion, frame_network, over_time
 from dfbench_dfdc3.snapshots import convert, load_converted, read_snapshot
+from dfbench_imagenet import expansions
 from torch import nn
 
 from tests.conftest import dfbench

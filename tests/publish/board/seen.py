@@ -10,6 +10,7 @@ PAPER = """
 protocol: papers-own
 title: A → B
 paper: A paper
+read: text
 metric: accuracy, %
 columns: [A, AF]
 rows:

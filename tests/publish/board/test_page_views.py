@@ -66,7 +66,7 @@ def test_benchmarks_without_deepfakes_and_figures_from_papers_stand_apart(chromi
     assert order.index("Not deepfakes") < next(i for i, text in enumerate(order) if text.startswith("cifar10"))
     assert [text for text in order if text.startswith("In papers")]
     opened.page.goto(opened.url + "#tab=video-6")  # an address of a protocol still leads to it
-    section = opened.page.locator('[data-protocol="video-6"]')
+    section = opened.page.locator('.protocol[data-protocol="video-6"] .reported').first
     section.wait_for()
     assert opened.page.get_by_role("tab", selected=True).inner_text().startswith("In papers")
     assert opened.wrong == []

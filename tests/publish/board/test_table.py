@@ -14,24 +14,11 @@ from dfbench.errors import DataError
 from dfbench.publish.board.build import pages
 from dfbench.publish.board.cells import cells, columns
 from dfbench.publish.board.data import page_data
-from dfbench.publish.board.reported import read_reported
 from dfbench.publish.board.row import BoardRow
 from dfbench.publish.board.table import Board, make_board, read_board
 from dfbench.publish.board.view import axis, finding
 from dfbench.records.record import Record
-from tests.conftest import ROOT
 from tests.publish.board_runs import make_run, make_runs, read_record, write_record
-
-PAPER = """
-protocol: dfil
-title: A → B
-paper: A paper
-table: "1"
-metric: accuracy, %
-columns: [A, average]
-rows: [{strategy: LwF, values: ["67.34", "−.69"]}]
-"""
-
 
 FEW = Perturb(kinds=["noise", "h264"], levels=[1, 5])
 
@@ -293,28 +280,6 @@ def test_a_changed_spec_is_refused_when_the_board_is_read(tmp_path: Path) -> Non
 def test_a_folder_that_is_no_board(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no leaderboard here"):
         read_board(tmp_path)
-
-
-def test_reported_rows_are_typed(tmp_path: Path) -> None:
-    path = tmp_path / "paper.yaml"
-    path.write_text(PAPER)
-    assert read_reported(path).rows[0].values == ["67.34", "−.69"]
-    for old, new, said in [
-        ("[A, average]", "[A]", "2 values for 1 columns"),
-        ("paper: A paper", "papr: A paper", "paper"),
-        ('"67.34"', "67.34", "values"),
-        ("rows:", "rows: {", "not YAML"),
-    ]:
-        path.write_text(PAPER.replace(old, new))
-        with pytest.raises(DataError, match=said):
-            read_reported(path)
-
-
-def test_every_committed_reported_table_is_valid() -> None:
-    tables = [read_reported(p) for p in sorted((ROOT / "leaderboard" / "reported").glob("*.yaml"))]
-    assert len(tables) >= 7
-    devfd = next(t for t in tables if t.protocol == "dfil")
-    assert next(r for r in devfd.rows if r.strategy == "DFIL").values[-2:] == ["85.49", "7.01"]
 
 
 def test_the_data_of_the_page_hold_every_run_once(runs: list[Path]) -> None:

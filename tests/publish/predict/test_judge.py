@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,9 @@ from PIL import Image
 from dfbench.data.prepare.faces import Centre
 from dfbench.forge import pack, render
 from dfbench.plugins import Registry
+from dfbench.publish.predict.looking import Options, look
 from dfbench.publish.predict.page import page
-from dfbench.publish.predict.run import Judge, Options, document, judge_all
+from dfbench.publish.predict.run import Judge, document, judge_all, pixels_of
 from dfbench.publish.predict.verdict import Judgement, together
 from dfbench.publish.zoo.entry import read_entry, write_entry
 from dfbench.publish.zoo.resolve import resolve
@@ -166,3 +169,35 @@ def test_the_document_and_the_page_hold_every_figure(trusted: Judge, tmp_path: P
     assert "<b>film" not in html
     assert html.count("<circle") == 5
     assert "http" not in html.replace("http-equiv", "")
+
+
+def test_looking_and_scoring_are_steps_of_their_own(trusted: Judge, pictures: dict[Path, int]) -> None:
+    """A service looks in one process and scores the faces of several files together in another."""
+    first, second = list(pictures)[:2]
+    seen = [look(path, trusted.recipe, trusted.faces, Options()) for path in (first, second)]
+    scores = trusted.score([pixels for each in seen for pixels in pixels_of(each)])
+    for number, path in enumerate((first, second)):
+        whole, stepped = (
+            trusted.judge(path, Options()),
+            trusted.answer(path, seen[number], scores.part(number, number + 1)),
+        )
+        assert stepped.judgement.verdict == whole.judgement.verdict
+        assert stepped.judgement.score == pytest.approx(whole.judgement.score, abs=1e-6)
+
+
+def test_a_reason_has_a_code_and_its_figures(trusted: Judge, laboratory: Judge, tmp_path: Path) -> None:
+    Image.fromarray(face(0, 24)).save(tmp_path / "small.png")
+    (tmp_path / "bad.jpg").write_bytes(b"not a picture")
+    (tmp_path / "list.mp4").write_bytes(b"#EXTM3U\n")
+    small, listed, bad = (document(trusted.judge(path, Options())) for path in sorted(tmp_path.iterdir(), reverse=True))
+    assert (small["code"], small["values"]) == ("small_face", {"side": 24, "needed": 32})
+    assert [listed["code"], bad["code"]] == ["playlist", "damaged"]
+    demonstration = laboratory.judge(tmp_path / "small.png", Options()).judgement
+    assert (demonstration.code, demonstration.values["trained_on"]) == ("laboratory", "forge5")
+
+
+def test_looking_needs_no_torch() -> None:
+    """The processes in which a service decodes strangers' files hold as little as possible."""
+    program = "import sys, dfbench.publish.predict.looking; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

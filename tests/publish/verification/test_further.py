@@ -232,7 +232,7 @@ def test_the_terminal_says_before_and_after(tested: Path) -> None:
 def test_runs_are_compared_in_generalisation_where_they_have_it(tested: Path, stream: Path, tmp_path: Path) -> None:
     record = Record.read(tested)
     one = compare([record])
-    assert one.columns[9:11] == ["generalisation", "robustness"]
+    assert one.columns[9:12] == ["next", "generalisation", "robustness"]
     assert not [note for note in one.notes if "not comparable" in note]
     less = run(ask(stream, tmp_path, "naive", skip_tests=["new", "perturbed"]), registry())
     both = compare([record, less])

@@ -16,7 +16,7 @@ import pytest
 from dfbench.errors import UsageError
 from dfbench.plugins import Registry
 from dfbench.publish.zoo.from_run import package_run
-from dfbench.publish.zoo.places import packaged
+from dfbench.publish.zoo.places import DEFAULT, packaged
 from dfbench.publish.zoo.resolve import open_checkpoint, resolve
 
 ROOT = Path(__file__).parents[3]
@@ -39,6 +39,13 @@ def test_the_zoo_is_found_in_a_wheel_too(tmp_path: Path) -> None:
     )
     environment = {**os.environ, "PYTHONPATH": str(site)}
     subprocess.run([sys.executable, "-c", script], check=True, env=environment, cwd=tmp_path)
+
+
+def test_what_judges_where_no_model_is_named_is_packaged(known: Registry) -> None:
+    located = resolve(DEFAULT, known)
+    assert located.weights.is_file()
+    assert located.entry.training.scope == "laboratory"  # so that it calls nobody's picture real or fake
+    assert "by chance" in located.entry.limits
 
 
 def test_a_folder_of_a_run_is_a_checkpoint(finished: Path, known: Registry) -> None:

@@ -4,6 +4,7 @@
   const wired = new Map();
   for (const panel of panels) if (panel.querySelector("table.rows")) wired.set(panel.dataset.key, wirePanel(panel));
   for (const section of document.querySelectorAll(".reported")) wirePaper(section);
+  for (const panel of panels) if (panel.querySelector(".protocol")) wired.set(panel.dataset.key, wirePapers(panel));
   const bibtex = document.getElementById("bibtex");
   bibtex.after(copyButton(bibtex.textContent.trim(), "Citation"));
 
@@ -65,6 +66,7 @@
       wired.get(key).apply(state);
     }
     if (section && !tabs.some((each) => each.dataset.key === tab)) {
+      if (section.matches("details")) section.open = true;
       section.scrollIntoView({ block: "start", behavior: "instant" });
       section.focus({ preventScroll: true });
     }

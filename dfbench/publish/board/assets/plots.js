@@ -67,7 +67,7 @@
     for (const row of [...bounds].sort((a, b) => b.average.mean - a.average.mean)) {
       const at = y(row.average.mean), text = Math.max(at, (lines.at(-1) ?? -Infinity) + 14);
       lines.push(text);
-      const link = draw("a", { href: `#row=${row.id}`, class: "bound-line", "aria-label": `bound: ${titled(row)}, ${num(row.average.mean)}` });
+      const link = draw("a", { href: `#row=${row.id}`, class: "bound-line", "aria-label": `${row.baseline ? "as it is" : "bound"}: ${titled(row)}, ${num(row.average.mean)}` });
       link.append(draw("path", { d: `M${L} ${at.toFixed(1)}H${width - R}` }), narrow ? write({ class: "bound-text", x: width - R, y: at - 4, "text-anchor": "end" }, `${row.strategy}, ${row.detector}`) : write({ class: "bound-text", x: width - R + 6, y: text + 4 }, `${row.strategy}, ${row.detector}`));
       svg.append(link);
     }
@@ -99,7 +99,7 @@
       const box = draw("svg", { viewBox: "0 0 14 14", width: 14, height: 14, "aria-hidden": "true" });
       box.append(marker(detectors.indexOf(name), 7, 7));
       return make("span", {}, box, name.replace(/ default$/, ""));
-    }), make("span", {}, `Bars: 95 % intervals. Dashed lines: bounds, which saw all data. ${begins(axis)}`)));
+    }), make("span", {}, `Bars: 95 % intervals. Dashed lines: bounds, which saw all data${bounds.some((row) => row.baseline) ? ", and weights as they are, never trained here" : ""}. ${begins(axis)}`)));
     if (left.length) out.push(make("p", { class: "about" }, `Not in the chart, because this figure was not counted: ${left.map(titled).join("; ")}.`));
     return out;
   }

@@ -149,6 +149,7 @@
   function verdict({ row, table }) {
     const best = bestFor(row, table);
     const one = row.runs.length === 1 ? " With one seed, what training again would change is unknown." : "";
+    if (row.baseline) return `Weights as they are: ${row.bound_words}; not compared with continual rows.`;
     if (row.bound) return `A bound: ${row.bound_words}; not compared with continual rows.${one}`;
     if (row.mark === "best") return `The best continual row ${table.rows.filter((other) => other.mark === "best").length > 1 ? `of its group on ${table.key}` : `on ${table.key}`}.${one}`;
     if (!row.against_best || !best) return `Not compared with other rows.${one}`;

@@ -149,11 +149,3 @@
     window.addEventListener("resize", look);
     return { apply, look };
   }
-  function wirePaper(section) {
-    const table = section.querySelector("table"), status = section.querySelector("[data-status]");
-    number(table);
-    for (const header of table.tHead.rows[0].cells) header.querySelector("button").addEventListener("click", () => {
-      sortTable(table, header, opposite[header.getAttribute("aria-sort")] || header.dataset.order);
-      status.textContent = `sorted by ${header.textContent.trim()}, ${header.getAttribute("aria-sort")}`;
-    });
-  }

@@ -1,0 +1,212 @@
+"""What the page's process does by itself: limits of addresses, of the queue, of time, and its memory of what expired.
+
+The application runs with a real job store and no worker: jobs stay queued, which these tests need.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+pytest.importorskip("fastapi")
+
+from dfbench.publish.serve import connection as connections
+from dfbench.publish.serve import server
+from dfbench.publish.serve.rate import Rate
+from dfbench.publish.serve.sqlite import SqliteStore
+from dfbench.publish.serve.store import Artifact, WorkerState
+from tests.publish.serve.pages import page
+from tests.publish.serve.running import until
+
+
+def test_an_address_that_asks_too_often_waits(tmp_path: Path) -> None:
+    with page(tmp_path, rate=3) as (client, _, _):
+        answers = [client.post("/api/v1/jobs", content=b"x") for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [202, 202, 202, 429]
+    assert answers[-1].json()["code"] == "too_many"
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 20
+
+
+def test_behind_a_trusted_proxy_visitors_count_one_by_one(tmp_path: Path) -> None:
+    def ask(client: httpx.Client, forwarded: str) -> int:
+        return client.post("/api/v1/jobs", content=b"x", headers={"x-forwarded-for": forwarded}).status_code
+
+    with page(tmp_path / "a", rate=1, trusted_proxies=("127.0.0.1",)) as (client, _, _):
+        assert [ask(client, "203.0.113.1"), ask(client, "203.0.113.2"), ask(client, "203.0.113.1")] == [202, 202, 429]
+        assert ask(client, "198.51.100.9, 203.0.113.2") == 429, "what a visitor puts before is not believed"
+    with page(tmp_path / "b", rate=1) as (client, _, _):
+        assert [ask(client, "203.0.113.1"), ask(client, "203.0.113.2")] == [202, 429], "nobody is trusted unless named"
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_back(tmp_path: Path) -> None:
+    with page(tmp_path, rate=0, queue=2) as (client, _, _):
+        answers = [client.post("/api/v1/jobs", content=b"x") for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [202, 202, 429]
+        assert (answers[-1].json()["code"], answers[-1].headers["retry-after"]) == ("busy", "5")
+        assert [answer.json()["ahead"] for answer in answers[:2]] == [0, 1]
+        assert len(list((tmp_path / "uploads").iterdir())) == 2
+        client.delete(f"/api/v1/jobs/{answers[0].json()['id']}")
+        assert len(list((tmp_path / "uploads").iterdir())) == 1
+        assert client.post("/api/v1/jobs", content=b"x").status_code == 202
+
+
+def test_a_slow_upload_is_ended(tmp_path: Path) -> None:
+    with page(tmp_path, upload_seconds=0.3) as (client, store, _):
+        port = client.base_url.port
+        assert port
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(b"POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nslow")
+            assert b" 408 " in connection.recv(1000)
+        assert store.totals().jobs == {}
+        assert list((tmp_path / "uploads").iterdir()) == []
+
+
+def test_slow_headers_are_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "PATIENCE", 0.3)
+    with page(tmp_path) as (client, _, _):
+        port = client.base_url.port
+        assert port
+        for start in (b"", b"GET /healthz HTT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /hea"):
+            received = until_closed(port, start)
+            assert (b"200 OK" in received) == (b"\r\n\r\n" in start)
+
+
+def until_closed(port: int, start: bytes) -> bytes:
+    """What a server sends until it closes the connection, after these bytes and nothing more."""
+    received = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(start)
+        with contextlib.suppress(ConnectionResetError):
+            while part := connection.recv(1000):
+                received += part
+    return received
+
+
+def test_without_a_worker_nothing_is_taken(tmp_path: Path) -> None:
+    with page(tmp_path, ready=False) as (client, _, _):
+        for path in ("/readyz", "/api/v1/models"):
+            assert client.get(path).status_code == 503
+        answer = client.post("/api/v1/jobs", content=b"x")
+        assert (answer.status_code, answer.json()["code"]) == (503, "no_worker")
+        assert client.get("/healthz").status_code == 200
+
+
+def test_a_service_that_is_being_stopped_takes_nothing_more(tmp_path: Path) -> None:
+    with page(tmp_path) as (client, _, desk):
+        desk.stopping = True
+        assert client.get("/readyz").json()["code"] == "stopping"
+        assert client.post("/api/v1/jobs", content=b"x").headers["retry-after"] == "30"
+
+
+def test_a_waiting_request_is_answered_when_the_job_ends(tmp_path: Path) -> None:
+    with page(tmp_path) as (client, store, desk):
+        job = client.post("/api/v1/jobs", content=b"x").json()["id"]
+        found: list[httpx.Response] = []
+
+        def wait() -> None:
+            found.append(client.get(f"/api/v1/jobs/{job}?wait=25"))
+
+        thread = threading.Thread(target=wait)
+        start = time.monotonic()
+        thread.start()
+        until(lambda: desk.changes.waiting, "the request waits")
+        assert store.claim("w").id == job  # type: ignore[union-attr]
+        thread.join(30)
+        assert (found[0].json()["state"], time.monotonic() - start < 20) == ("running", True)
+        store.finish(job, DOCUMENT, {"faces/0/0.jpg": Artifact("image/jpeg", b"picture")})
+        assert client.get(f"/api/v1/jobs/{job}").json()["result"]["verdict"] == "no face found"
+
+
+DOCUMENT = {
+    "verdict": "no face found", "reason": "no face", "code": "no_face", "values": {}, "score": None,
+    "probability": None, "unfamiliar": None, "media": None, "frames_looked_at": 1, "notes": [], "faces": [], "heat": [],
+    "seconds": 0.1,
+}  # fmt: skip
+
+
+def test_what_ended_long_ago_is_gone(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    ended, waiting, receiving = (store.reserve("m", False, 10) for _ in range(3))
+    assert ended
+    assert waiting
+    assert receiving
+    for job in (ended, waiting):
+        store.upload(job.id).write_bytes(b"x")
+        store.enqueue(job.id)
+    store.upload(receiving.id).write_bytes(b"x")
+    assert store.claim("w").id == ended.id  # type: ignore[union-attr]
+    store.finish(ended.id, DOCUMENT, {"a": Artifact("image/png", b"secret picture")})
+    assert store.expire(time.time() - 10, time.time() - 10) == 0
+    assert store.expire(time.time() + 10, time.time() + 10) == 2
+    assert store.get(ended.id) is None
+    assert store.artifact(ended.id, "a") is None
+    assert store.get(waiting.id).state == "queued"  # type: ignore[union-attr]
+    assert [path.name for path in (tmp_path / "uploads").iterdir()] == [waiting.id]
+
+
+def test_a_store_that_is_found_again_forgets_the_dead(tmp_path: Path) -> None:
+    """After a power cut, say: what ran is failed, what waited is judged, and nobody else can read the folder."""
+    store = SqliteStore(tmp_path / "data")
+    running, waiting = (store.reserve("m", False, 10) for _ in range(2))
+    assert running
+    assert waiting
+    for job in (running, waiting):
+        store.enqueue(job.id)
+    store.claim("dead")
+    store.beat(WorkerState("dead", time.time() - 3600))
+    found = SqliteStore(tmp_path / "data")
+    server._bury(found, time.time())
+    assert (found.get(running.id).code, found.get(waiting.id).state) == ("worker_died", "queued")  # type: ignore[union-attr]
+    assert found.workers() == []
+    for path in (tmp_path / "data", tmp_path / "data" / "uploads", tmp_path / "data" / "jobs.sqlite"):
+        assert path.stat().st_mode & 0o077 == 0
+
+
+def test_one_job_is_claimed_by_one_worker(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    jobs = {store.reserve("m", False, 100).id for _ in range(60)}  # type: ignore[union-attr]
+    for job in jobs:
+        store.enqueue(job)
+    claimed: list[str] = []
+
+    def work(name: str) -> None:
+        own = SqliteStore(tmp_path)
+        while job := own.claim(name):
+            claimed.append(job.id)
+
+    threads = [threading.Thread(target=work, args=(f"w{i}",)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(claimed) == sorted(jobs)
+
+
+def test_tokens_come_back_with_time() -> None:
+    now = [0.0]
+    rate = Rate(60, lambda: now[0])
+    assert [rate.wait("a") for _ in range(61)] == [0] * 60 + [1]
+    now[0] = 1.0
+    assert [rate.wait("a"), rate.wait("a"), rate.wait("b")] == [0, 1, 0]
+    assert rate.wait("2001:db8::1") == 0
+    for number in range(59):
+        rate.wait(f"2001:db8::{number + 2:x}")
+    assert rate.wait("2001:db8::ffff") == 1, "one subscriber has a whole network of addresses"
+
+
+def test_the_page_needs_no_torch_and_no_decoder() -> None:
+    """What strangers talk to holds as little as possible."""
+    program = (
+        "import sys, dfbench.publish.serve.server\n"
+        "print([name for name in ('torch', 'av', 'PIL', 'cv2', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
