@@ -31,7 +31,7 @@ class Workers:
     """The worker processes of a service.
 
     Args:
-        settings: What they are told.
+        settings: What they are to hold and to keep to.
         store: Of the jobs.
         count: How many.
         metrics: Where replacements are counted.
