@@ -137,6 +137,8 @@ def test_the_core_knows_no_detector_and_no_strategy_by_name() -> None:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         found = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
         assert not found & known, f"{path.relative_to(ROOT)}: {found & known}"
+        named = {text for text in found if text.startswith(tuple(f"{name}-" for name in registry().detectors))}
+        assert not named, f"{path.relative_to(ROOT)}: {named}"  # a checkpoint or a run of one
 
 
 def test_nothing_unpickles_or_runs_a_shell() -> None:

@@ -25,7 +25,7 @@ COLUMNS = ("file", "verdict", "probability", "score", "faces", "frames", "second
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("-m", "--model", metavar="NAME",
               help="A name of the zoo, an entry's .yaml file, a pulled or a run's folder, or a Hub id.  "
-                   "[default: sbi-naive-portraits, which comes with dfbench]")  # fmt: skip
+                   "[default: the demonstration that comes with dfbench]")  # fmt: skip
 @click.option("--frames", default=32, show_default=True, type=click.IntRange(1, 10_000), metavar="N",
               help="Frames of a video that are looked at, evenly spread over it.")  # fmt: skip
 @click.option("--faces", default="mtcnn", show_default=True, metavar="NAME[=FILE]",
@@ -54,13 +54,13 @@ def command(
     from dfbench.publish.predict.inputs import collect
     from dfbench.publish.predict.looking import Options
     from dfbench.publish.predict.run import Judge, document, identity, judge_all
-    from dfbench.publish.zoo.places import DEFAULT
+    from dfbench.publish.zoo.places import default
     from dfbench.publish.zoo.resolve import fetch, resolve
     from dfbench.runs.events import DataProgress
 
     paths = collect(files)
     known = registry()
-    located = fetch(resolve(model or DEFAULT, known, _notice), _notice)
+    located = fetch(resolve(model or default(), known, _notice), _notice)
     judge = Judge(located, known, face_detector(faces, device).make(), device)
     answers: list[Answer] = []
     with watching() as watcher:

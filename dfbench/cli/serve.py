@@ -83,9 +83,9 @@ def command(
     except ImportError as error:
         raise UsageError(f"dfbench serve needs {error.name}: pip install 'dfbench-deepfake[serve]'") from None
     from dfbench.publish.serve.settings import MEGABYTE, PageSettings, WorkerSettings
-    from dfbench.publish.zoo.places import DEFAULT
+    from dfbench.publish.zoo.places import default
 
-    models = models or (DEFAULT,)
+    models = models or (default(),)
     _check(models, faces)
     with tempfile.TemporaryDirectory(prefix="dfbench-serve-") as temporary:
         worker = WorkerSettings(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -30,7 +31,7 @@ REFERENCE = Path(__file__).parent / "pack" / "reference.json"
 _TABLE, _DIGEST = "samples.parquet", "sha256"
 
 
-class Rendered:
+class Rendered(ABC):
     """Pictures that this package renders from the face pack, kept in the cache.
 
     Args:
@@ -58,22 +59,22 @@ class Rendered:
 
     # --- What a source says of its pictures -----------------------------------------------------
 
+    @abstractmethod
     def jobs(self) -> Sequence[tuple[str, ...]]:
         """What is rendered, in the order in which it is stored."""
-        raise NotImplementedError
 
+    @abstractmethod
     def render_job(self) -> tuple[Callable[..., list[tuple[dict[str, Any], np.ndarray]]], int]:
         """A module-level function from a job to rows of a table and their pictures, and how many it gives."""
-        raise NotImplementedError
 
+    @abstractmethod
     def version(self) -> str:
         """A hash that changes whenever a picture could."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def variant(self) -> str:
         """What of the source the options choose, as a name."""
-        raise NotImplementedError
 
     # --- The contract of a source ---------------------------------------------------------------
 

@@ -7,19 +7,24 @@ from pathlib import Path
 import dfbench
 from dfbench.errors import DataError
 
-DEFAULT = "sbi-naive-portraits"
-"""The packaged checkpoint that judges where none is named: the one that is best on data from outside the laboratory."""
-
 
 def packaged() -> dict[str, Path]:
     """The entries that come with dfbench: name → YAML file.
 
     In a wheel they are ``dfbench/zoo_entries``, in a checkout the top-level ``zoo``.
     """
+    return {path.stem: path for path in sorted(_folder().glob("*.yaml"))}
+
+
+def default() -> str:
+    """The packaged entry that judges where none is named, as the file ``default`` next to the entries says."""
+    return (_folder() / "default").read_text(encoding="utf-8").strip()
+
+
+def _folder() -> Path:
     package = Path(dfbench.__file__).resolve().parent
     inside = package / "zoo_entries"
-    folder = inside if inside.is_dir() else package.parent / "zoo"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return inside if inside.is_dir() else package.parent / "zoo"
 
 
 def pulled(repo: str, commit: str) -> Path:

@@ -16,7 +16,7 @@ import pytest
 from dfbench.errors import UsageError
 from dfbench.plugins import Registry
 from dfbench.publish.zoo.from_run import package_run
-from dfbench.publish.zoo.places import DEFAULT, packaged
+from dfbench.publish.zoo.places import default, packaged
 from dfbench.publish.zoo.resolve import open_checkpoint, resolve
 
 ROOT = Path(__file__).parents[3]
@@ -42,7 +42,7 @@ def test_the_zoo_is_found_in_a_wheel_too(tmp_path: Path) -> None:
 
 
 def test_what_judges_where_no_model_is_named_is_packaged(known: Registry) -> None:
-    located = resolve(DEFAULT, known)
+    located = resolve(default(), known)
     assert located.weights.is_file()
     assert located.entry.training.scope == "laboratory"  # so that it calls nobody's picture real or fake
     assert "by chance" in located.entry.limits
