@@ -32,6 +32,7 @@ def register_sources() -> list[SourceEntry]:
         SourceEntry(
             "portraits", "dfbench.forge.portraits.source:PortraitSource", "the same people at 224 px, a forgery each"
         ),
+        SourceEntry("forge50", "dfbench.forge.long.source:LongSource", "the same people in 50 drawn forgeries, or N"),
     ]
 
 

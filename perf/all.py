@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
     "prepare": ("1", ["perf.prepare", "--data-set", "ffpp"]),
     "prepare_memory": ("1", ["perf.prepare", "--memory"]),
     "evaluation": ("1", ["perf.strategies", "evaluation", "--divide", "8"]),
+    "long": ("1", ["perf.long"]),
 }
 """Name of the result → number of threads (empty: torch's choice), module and arguments."""
 QUIET = 0.5

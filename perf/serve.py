@@ -27,10 +27,12 @@ from typing import Any
 import httpx
 from PIL import Image
 
+import dfbench.publish.serve
 from dfbench.forge.pack import identities, portrait
 from perf import results
 
 MODEL = "simple_cnn-replay-forge5"
+VIDEO = Path(dfbench.publish.serve.__file__).with_name("assets") / "examples" / "video.mp4"
 GOALS = {"times_as_many": 2.0}
 NAIVE = """
 import io, sys, tempfile
@@ -154,13 +156,16 @@ def _memory(url: str, process: int, pictures: list[bytes], arguments: Any) -> di
 
 
 def _killed(url: str, process: int, pictures: list[bytes], arguments: Any) -> dict[str, Any]:
-    """How many jobs a killed worker costs."""
+    """How many jobs a killed worker costs; videos among them, so that some are running when it is killed."""
     with httpx.Client(timeout=300) as client:
-        jobs = [client.post(f"{url}/api/v1/jobs", content=content).json()["id"] for content in pictures * 3]
-        while not any(_job(client, url, job)["state"] == "done" for job in jobs):
-            time.sleep(0.01)
-        running = sum(_job(client, url, job)["state"] == "running" for job in jobs)
         worker = next(pid for pid in _children(process) if b"serve.worker" in _command(pid))
+        contents = [VIDEO.read_bytes()] * 4 + pictures * 3
+        jobs = [client.post(f"{url}/api/v1/jobs", content=content).json()["id"] for content in contents]
+        videos = jobs[:4]
+        while not any(_job(client, url, job)["state"] == "running" for job in videos):
+            time.sleep(0.002)
+        os.kill(worker, signal.SIGSTOP)  # so that what is counted is what is running when it is killed
+        running = sum(_job(client, url, job)["state"] == "running" for job in jobs)
         os.kill(worker, signal.SIGKILL)
         start = time.perf_counter()
         states = []
@@ -202,7 +207,8 @@ def _resident(process: int) -> float:
 
 @contextlib.contextmanager
 def _service() -> Iterator[tuple[str, int]]:
-    line = [sys.executable, "-m", "dfbench", "serve", "--port", "0", "--rate", "0", "--queue", "500", "--device", "cpu"]
+    line = [sys.executable, "-m", "dfbench", "serve", "--port", "0", "--rate", "0", "--queue", "500", "--device", "cpu",
+            "--model", MODEL]  # fmt: skip
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip().removeprefix("listening on ")

@@ -91,7 +91,7 @@ def test_it_is_the_run_of_the_command(tiny_stream: Path, tmp_path: Path, capsys:
     assert done.json["matrix"] == record.matrix
     found = FinishedRun.open(tmp_path / record.run)
     assert found.record == record
-    assert len(found.scores) == 4 * 3 * 12
+    assert len(found.scores) == 4 * 3 * 12 + 6 * 6  # those of validation reals
 
 
 def test_settings_are_keys_and_values_or_texts(tiny_stream: Path, tmp_path: Path) -> None:

@@ -68,7 +68,23 @@ def _prepare_memory(found: dict[str, Any]) -> str:
     )
 
 
-SENTENCES = {"store": _store, "prepare": _prepare, "prepare_memory": _prepare_memory}
+def _long(found: dict[str, Any]) -> str:
+    ways = []
+    for way, each in found["ways"].items():
+        figures = [] if each["whole"] is None else [f"{each['whole']:.2f} × and {each['memory']:.2f} ×"]
+        figures += [] if found["brief"] else [f"{each['testing']:.1%}"]
+        ways.append(f"`{way}` {', '.join(figures)}")
+    text = (
+        f"`forge50` with {found['experiences']} experiences, `simple_cnn`: an experience near the end "
+        "against one near the beginning (processor time of training, tests and storing), and memory without mapped "
+        "files, likewise"
+    )
+    if found["brief"]:
+        return f"{text}, with a narrow network and 25 training videos of each class: {'; '.join(ways)}"
+    return f"{text}; share of the run's seconds on test sets: {'; '.join(ways)}"
+
+
+SENTENCES = {"store": _store, "prepare": _prepare, "prepare_memory": _prepare_memory, "long": _long}
 """Result → what it says beyond its ratios."""
 
 

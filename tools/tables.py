@@ -112,10 +112,12 @@ def reproduction(name: str) -> str:
 
 
 def measured(name: str) -> Result:
-    """A recipe with the leaderboard's records that are runs of its rows."""
+    """A recipe with the leaderboard's records that are runs of its rows, with its seeds."""
     recipe = read_recipe(packaged()[name])
     found = {
-        (table.key, row.name): {r.spec.seed: r for r in leaderboard() if recipe.is_of(row, r)}
+        (table.key, row.name): {
+            r.spec.seed: r for r in leaderboard() if r.spec.seed in recipe.seeds and recipe.is_of(row, r)
+        }
         for table in recipe.tables
         for row in table.rows
     }

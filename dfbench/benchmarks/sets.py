@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dfbench.benchmarks.schema import ExperienceSpec, SetSpec
+from dfbench.benchmarks.parts import SetSpec
+from dfbench.benchmarks.schema import ExperienceSpec
 from dfbench.data.prepare.opening import data_set
 from dfbench.data.prepare.shards import META, Meta, read_meta
 from dfbench.errors import DataError, DfbenchError, UsageError

@@ -14,7 +14,9 @@ import numpy as np
 
 from dfbench.benchmarks.assemble import UNSEEN, Portion, Rows, assemble, named, open_all
 from dfbench.benchmarks.fitness import check_fit
-from dfbench.benchmarks.schema import Budget, Citation, ExperienceSpec, Perturb, Scope, read_stream_file
+from dfbench.benchmarks.flow import PLAIN, Flow, check_classes, flowing
+from dfbench.benchmarks.parts import Citation, Perturb
+from dfbench.benchmarks.schema import Budget, ExperienceSpec, Scope, read_stream_file
 from dfbench.benchmarks.sets import check_sets
 from dfbench.benchmarks.unseen import check_unseen, known_notes, wanted
 from dfbench.data.json_lines import json_list
@@ -66,6 +68,7 @@ class Stream:
             samples and pixels of its own: nothing that a training sees depends on them. None where there are none.
         perturb: degraded copies of the experiences' test sets.
         skipped: unseen sets (and ``perturbed``) that the file has and that were not asked for.
+        flow: whether samples are seen once, and which test sets are scored between the ends.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Stream:
     unseen: Stream | None = None
     perturb: Perturb | None = None
     skipped: tuple[str, ...] = ()
+    flow: Flow = PLAIN
 
     @cached_property
     def fingerprint(self) -> str:
@@ -92,6 +96,8 @@ class Stream:
         after: dict[str, Any] = {"metric": self.metric, "samples": self.samples.fingerprint()}
         if self.fresh_model:  # only then: streams from before the key keep their fingerprint
             after["fresh_model"] = True
+        if self.flow != PLAIN:
+            after["flow"] = self.flow.model_dump()
         digest = hashlib.sha256(json.dumps(before, sort_keys=True)[:-1].encode() + b', "experiences": [')
         # As json.dumps of the whole, without an object per row.
         names = self.samples.texts("sample")
@@ -266,9 +272,12 @@ def load_stream(
     try:
         set_notes = check_sets(spec.sets, (*entries, *unseen), data_root)
         opened, belongs = open_all(entries, sources, path.parent, data_root, progress)
+        check_classes(spec.flow, class_names(opened[0].origin.source))
         check_fit(opened, allowed, trains=True, progress=progress)
         portions, rows, notes = assemble(entries, opened, belongs, **how)
-        notes = set_notes + notes
+        notes = set_notes + notes + spec.flow.notes
+        if spec.flow.moves:
+            rows = flowing([entry.name for entry in entries], rows, named(portions), spec.flow)
         if unseen:
             more, theirs = open_all(unseen, sources, path.parent, data_root, progress, what=UNSEEN, known=opened)
             new = [each for each in more if all(each is not other for other in opened)]
@@ -296,6 +305,7 @@ def load_stream(
         allowed_leaks=tuple(dict.fromkeys(allowed or ())),
         perturb=perturb,
         skipped=skipped,
+        flow=spec.flow,
     )
     if not unseen:
         return stream
@@ -322,6 +332,7 @@ def _unseen(
         fresh_model=False,
         perturb=None,
         skipped=(),
+        flow=PLAIN,
     )
 
 

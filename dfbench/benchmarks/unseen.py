@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from dfbench.benchmarks.assemble import UNSEEN, Portion, Rows
-from dfbench.benchmarks.schema import EVERYTHING, PERTURBED, ExperienceSpec, Perturb, StreamSpec, unseen_sets
+from dfbench.benchmarks.parts import Perturb
+from dfbench.benchmarks.schema import EVERYTHING, PERTURBED, ExperienceSpec, StreamSpec, unseen_sets
 from dfbench.data.samples import Samples
 from dfbench.data.sources import REAL_FAKE, class_names
 from dfbench.errors import DataError, unknown

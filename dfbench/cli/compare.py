@@ -11,11 +11,12 @@ from dfbench.cli.examples import examples
 
 HEADINGS = {
     "average_auc": "average AUC", "average_video_auc": "average video AUC", "average_accuracy": "accuracy",
-    "bwt": "BWT", "learning_accuracy": "learning",
+    "bwt": "BWT", "learning_accuracy": "learning", "fpr_drift": "drift", "carried_tpr": "carried TPR",
 }  # fmt: skip
 """Columns as a narrow terminal has room for them."""
 RANKS = ("average_auc", "average_video_auc", "average_accuracy", "forgetting", "stored", "bwt", "learning_accuracy",
-         "next", "intransigence", "passes", "seconds", "generalisation", "robustness")  # fmt: skip
+         "next", "intransigence", "passes", "seconds", "generalisation", "robustness", "fpr_drift",
+         "carried_tpr")  # fmt: skip
 """Columns by importance: a narrow terminal leaves out the last ones."""
 
 

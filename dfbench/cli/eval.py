@@ -177,7 +177,8 @@ def _print_short(record: Record) -> None:
     from dfbench.cli.output import number
     from dfbench.records.text import METRICS
 
-    figures = f"average_{record.headline}", "forgetting"
+    lost = "forgetting_at_least" if "forgetting_at_least" in record.metrics else "forgetting"
+    figures = f"average_{record.headline}", lost
     click.echo(", ".join(f"{METRICS.get(name, name)} {number(record.metrics[name])}" for name in figures))
     click.echo(f"record: {record.path}")
 
@@ -205,6 +206,8 @@ def _further(record: Record) -> dict[str, str]:
     if (degraded := record.robustness) is not None:
         clean = number(degraded.clean[headline])
         found["robustness"] = f"{number(record.metrics.get('robustness'))} (undegraded {clean})"
+    if record.metrics.get("fpr_drift") is not None:
+        found["fpr_drift"] = f"{number(record.metrics['fpr_drift'])} (aim: 1 % false positives)"
     return found
 
 
@@ -216,6 +219,7 @@ def print_result(record: Record) -> None:
     out, spec, headline = console(), record.spec, record.headline
     out.print(_matrix(record, out.width))
     shown = [f"average_{headline}", "average_accuracy", "forgetting", "bwt", "fwt", "learning_accuracy", "next"]
+    shown += [name for name in ("forgetting_at_least", "average_incremental_estimate") if name in record.metrics]
     values = [[METRICS.get(m, m), number(record.metrics[m])] for m in dict.fromkeys(shown)]
     values += [[METRICS[m], text] for m, text in _further(record).items()]
     out.print()

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from dfbench.cli.examples import examples
+from dfbench.cli.leaderboard_import import import_scores
 
 if TYPE_CHECKING:
+    from dfbench.publish.board.imported import ImportedTable
     from dfbench.publish.board.row import BoardRow
     from dfbench.publish.board.table import BoardTable
 
@@ -35,6 +37,9 @@ def command() -> None:
     """The leaderboard: a pure function of the records in leaderboard/results."""
 
 
+command.add_command(import_scores)
+
+
 @command.command(
     "show",
     short_help="The rows of each benchmark as a table.",
@@ -52,17 +57,22 @@ def show(board: Path, benchmark: str | None, sort: str, as_json: bool) -> None:
     from dfbench.cli.output import console, print_json, say, table
     from dfbench.errors import unknown
     from dfbench.publish.board.cells import TEXT_COLUMNS, cells, columns, legend
+    from dfbench.publish.board.imported import LEGEND
     from dfbench.publish.board.table import read_board
 
-    tables = read_board(board).tables
+    found = read_board(board)
+    tables, imported = found.tables, found.imported
     if benchmark is not None:
-        if benchmark not in {t.benchmark for t in tables}:
-            raise unknown("benchmark on this leaderboard", benchmark, {t.benchmark for t in tables})
+        known = {t.benchmark for t in tables} | {t.benchmark for t in imported}
+        if benchmark not in known:
+            raise unknown("benchmark on this leaderboard", benchmark, known)
         tables = tuple(t for t in tables if t.benchmark == benchmark)
+        imported = tuple(t for t in imported if t.benchmark == benchmark)
     if as_json:
         from dfbench.publish.board.data import table_data
+        from dfbench.publish.board.imported import table_data as imported_data
 
-        print_json([table_data(t, _sorted(t, sort)) for t in tables])
+        print_json([*(table_data(t, _sorted(t, sort)) for t in tables), *map(imported_data, imported)])
         return
     out = console()
     for each in tables:
@@ -72,7 +82,14 @@ def show(board: Path, benchmark: str | None, sort: str, as_json: bool) -> None:
         ranks = [head for part in RANKS for head in heads if head.startswith(part)]
         out.print(table(title, heads, rows, numbers_from=TEXT_COLUMNS, ranks=ranks))
         out.print()
-    say(legend(tables) if tables else f"{board} has no records yet: dfbench leaderboard add RUN")
+    for others in imported:
+        _show_imported(others)
+    if tables:
+        say(legend(tables))
+    if imported:
+        say(LEGEND)
+    if not (tables or imported):
+        say(f"{board} has no records yet: dfbench leaderboard add RUN")
 
 
 @command.command(
@@ -224,6 +241,23 @@ def transfer(what: str) -> Iterator[Callable[[str, int, int], None]]:
             bar.update(task, total=total, advance=size)
 
         yield progress
+
+
+def _show_imported(table: ImportedTable) -> None:
+    """A table of imported rows, and a line on each: where its scores come from."""
+    from dfbench.cli.output import console, say
+    from dfbench.cli.output import table as grid
+    from dfbench.publish.board.imported import TEXT_COLUMNS, columns
+
+    heads = columns(table)
+    ranks = [
+        head for part in ("average", "forgetting", "coverage", "status") for head in heads if head.startswith(part)
+    ]
+    lines = [each.cells(table.unseen) for each in table.rows]
+    console().print(grid(table.title, heads, lines, numbers_from=TEXT_COLUMNS, ranks=ranks))
+    for each in table.rows:
+        say(f"{each.row.detector} {each.row.strategy}: {each.about}")
+    say(f"{table.samples}\n")
 
 
 def _sorted(table: BoardTable, key: str) -> list[BoardRow]:

@@ -36,8 +36,8 @@ class Duration(click.ParamType):
                    "[default: the checkpoint that comes with dfbench]")  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), metavar="N",
-              help="Processes that hold the models.")  # fmt: skip
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(0, 64), metavar="N",
+              help="Processes that hold the models; 0 with --store: those of other machines do.")  # fmt: skip
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 256), metavar="N",
               help="Of each worker's networks, on a CPU.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
@@ -60,6 +60,8 @@ class Duration(click.ParamType):
 @click.option("--grace", default="30s", show_default=True, type=Duration(), help="For running jobs after SIGTERM.")
 @click.option("--data", type=FOLDER, metavar="FOLDER",
               help="Of the job store.  [default: a temporary one, deleted at the end]")  # fmt: skip
+@click.option("--store", metavar="URL", envvar="DFBENCH_STORE", show_envvar=True,
+              help="Job store that several machines share (redis://…).  [default: one in --data]")  # fmt: skip
 @click.option(
     "--leaderboard",
     type=FILE,
@@ -69,7 +71,7 @@ class Duration(click.ParamType):
 def command(
     models: tuple[str, ...], host: str, port: int, workers: int, threads: int, device: str, faces: str, parallel: int,
     frames: int, max_mb: int, max_length: float, timeout: float, queue: int, rate: int, proxies: tuple[str, ...],
-    keep: float, grace: float, data: Path | None, leaderboard: Path | None,
+    keep: float, grace: float, data: Path | None, store: str | None, leaderboard: Path | None,
 ) -> int:  # fmt: skip
     """A page on which anybody can ask about a picture or a video, and a JSON API.
 
@@ -85,11 +87,13 @@ def command(
     from dfbench.publish.serve.settings import MEGABYTE, PageSettings, WorkerSettings
     from dfbench.publish.zoo.places import default
 
+    if not workers and store is None:
+        raise UsageError("--workers 0 needs --store: without other machines nobody would judge anything")
     models = models or (default(),)
     _check(models, faces)
     with tempfile.TemporaryDirectory(prefix="dfbench-serve-") as temporary:
         worker = WorkerSettings(
-            data=data or Path(temporary), models=models, faces=faces, device=device,
+            data=data or Path(temporary), store=store, models=models, faces=faces, device=device,
             threads=threads, parallel=parallel, frames=frames, upload_bytes=max_mb * MEGABYTE,
             video_seconds=max_length, job_seconds=timeout,
         )  # fmt: skip

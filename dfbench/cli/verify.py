@@ -17,6 +17,7 @@ from dfbench.cli.examples import examples
 
 if TYPE_CHECKING:
     from dfbench.plugins import Registry
+    from dfbench.publish.verification.imported import ImportedRowHere
     from dfbench.publish.verification.rerun import Rerun
     from dfbench.publish.verification.samples import SampleCheck
     from dfbench.records.finished import FinishedRun
@@ -65,6 +66,8 @@ def command(
 ) -> None:
     """Check RECORDS (folders of runs or .json files): every metric from the scores, every hash, the spec.
 
+    Of a leaderboard's imported rows (imported/*.json) every metric is checked; they cannot be rerun.
+
     Where the benchmark's data are available, the scored samples and their labels must be its own (forge5 is rendered
     for that, once: --no-data leaves this out).
 
@@ -74,15 +77,24 @@ def command(
     from dfbench.cli.output import next_steps, print_json, say
     from dfbench.errors import DfbenchError, UsageError
     from dfbench.plugins import registry
+    from dfbench.publish.verification.imported import ImportedRowHere, is_imported
     from dfbench.records.finished import FinishedRun
+    from dfbench.records.imported import ImportedRow
 
     if not rerun and (out or benchmark or device):
         raise UsageError("--out, --benchmark and --device say how to train again: add --rerun")
-    runs = [FinishedRun.open(path) for path in records]
+    imported = [ImportedRowHere(path, ImportedRow.read(path)) for path in records if is_imported(path)]
+    runs = [FinishedRun.open(path) for path in records if not is_imported(path)]
+    if rerun and imported:
+        raise UsageError(f"{imported[0].path}: imported scores, which nothing here can make again: leave out --rerun")
     if dataset is not None:
-        _fetch(runs, dataset)
+        _fetch(runs, imported, dataset)
     options = {"benchmark": benchmark, "device": device, "data_root": data_root, "tolerance": tolerance}
     results = []
+    for each in imported:
+        results.append(_verify_imported(each))
+        if not as_json and (not quiet or results[-1]["ok"] is False):
+            _print(results[-1], verbose)
     check = sample_check(registry(), data_root, benchmark, quiet or as_json)
     with contextlib.nullcontext() if no_data else check as samples:
         for run in runs:
@@ -96,22 +108,25 @@ def command(
     unchecked = [result["run"] for result in results if result["ok"] is None]
     bad = [result["run"] for result in results if not result["ok"] and (result["ok"] is False or dataset is not None)]
     if unchecked:
-        click.echo(f"{len(unchecked)} of {len(runs)} records not checked: their scores are not here", err=True)
+        click.echo(f"{len(unchecked)} of {len(records)} records not checked: their scores are not here", err=True)
     if bad:
         raise DfbenchError(
-            f"{len(bad)} of {len(runs)} records not verified: {', '.join(bad[:3])}{', …' * (len(bad) > 3)}"
+            f"{len(bad)} of {len(records)} records not verified: {', '.join(bad[:3])}{', …' * (len(bad) > 3)}"
         )
-    if not (as_json or quiet):
+    if runs and not (as_json or quiet):
         next_steps(*_steps(runs, rerun))
 
 
-def _fetch(runs: list[FinishedRun], dataset: str) -> None:
+def _fetch(runs: list[FinishedRun], imported: list[ImportedRowHere], dataset: str) -> None:
     """Fetch the packs that the records on leaderboards lack, and say which could not be had."""
     from dfbench.cli.leaderboard import transfer
     from dfbench.publish.board.dataset import pull
     from dfbench.records.packed_scores import pack_path
 
     wanted: dict[Path, set[str]] = {}
+    for each in imported:
+        if not each.pack.is_file():
+            wanted.setdefault(each.board, set()).add(each.pack.relative_to(each.board).as_posix())
     for run in runs:
         if run.on_board and run.scores_file is None:
             board = run.folder.parent
@@ -121,6 +136,24 @@ def _fetch(runs: list[FinishedRun], dataset: str) -> None:
             done = pull(board, dataset, paths, progress=progress)
         for path in sorted(paths - set(done.fetched)):
             click.echo(f"{board / path}: {done.refused.get(path, 'scores.json does not name it')}", err=True)
+
+
+def _verify_imported(here: ImportedRowHere) -> dict[str, Any]:
+    """What is printed of an imported row; its ``ok`` is None where its scores are not here."""
+    from dfbench.publish.verification.checks import failures
+    from dfbench.publish.verification.imported import verify
+
+    findings = verify(here)
+    right = False if failures(findings) else True if here.pack.is_file() else None
+    return {
+        "run": here.row.run,
+        "record": str(here.path),
+        "ok": right,
+        "status": here.row.status if right else "not verified" if right is False else "not checked",
+        "written": False,
+        "findings": [{"what": f.what, "ok": f.ok, "detail": f.detail} for f in findings],
+        "rerun": None,
+    }
 
 
 @contextlib.contextmanager

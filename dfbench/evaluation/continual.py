@@ -2,8 +2,10 @@
 
 ``R[i][j]`` is a metric (higher is better) on experience ``j`` after training experience ``i``, both
 counted from 0 to T−1, in any unit: percent in, percent out. A ``nan`` means "not measured": above
-the diagonal where only seen experiences were tested, or in every row but the last of a joint run.
-A function whose definition touches an unmeasured entry returns ``nan``, never a partial mean or a 0.
+the diagonal where only seen experiences were tested, in every row but the last of a joint run, or
+below the diagonal where a long stream's test sets were sampled.
+A function whose definition touches an unmeasured entry returns ``nan``, never a partial mean or a 0;
+what can be said of a sampled R has names of its own (:func:`forgetting_at_least`, …).
 
 Papers: GEM is Lopez-Paz & Ranzato 2017 (arXiv 1706.08840); RWalk is Chaudhry et al. 2018
 (arXiv 1801.10112).
@@ -174,6 +176,38 @@ def forgetting(R: ArrayLike) -> float:
         return math.nan
     best = np.where(learned, earlier, -np.inf).max(axis=0, initial=-np.inf)
     return _mean(best - last)
+
+
+def forgetting_at_least(R: ArrayLike) -> float:
+    """A lower bound of :func:`forgetting` for an R that was sampled below its diagonal: the best of what was measured.
+
+    mean_{j<T−1}(max_{j≤l<T−1, measured} R[l][j] − R[T−1][j]). A maximum over some of the rows is at most that over all,
+    and the row of the diagonal is among them: AF ≤ this ≤ F. nan for T = 1, and if an entry of the diagonal or of the
+    last row is missing.
+    """
+    matrix = _matrix(R)
+    if np.isnan(np.diag(matrix)).any():
+        return math.nan
+    learned = np.tril(np.ones_like(matrix[:-1, :-1], dtype=bool)) & ~np.isnan(matrix[:-1, :-1])
+    best = np.where(learned, matrix[:-1, :-1], -np.inf).max(axis=0, initial=-np.inf)
+    return _mean(best - matrix[-1, :-1])
+
+
+def average_incremental_estimate(R: ArrayLike) -> float:
+    """:func:`average_incremental`, estimated from an R that was sampled below its diagonal.
+
+    Row i counts the first and its own experience as they are, and for the i − 1 between them the mean of those that
+    were measured: unbiased over the draw where each of them was as likely to be measured as any other (stratified
+    sampling; Cochran, Sampling Techniques, 1977, chapter 5). nan where a row lacks the first, its own, or all others.
+    """
+    matrix = _matrix(R)
+    rows = [matrix[0, 0]]
+    for i in range(1, len(matrix)):
+        between = matrix[i, 1:i]
+        measured = between[~np.isnan(between)]
+        others = (i - 1) * _mean(measured) if i > 1 else 0.0
+        rows.append((matrix[i, 0] + matrix[i, i] + others) / (i + 1))
+    return _mean(np.array(rows))
 
 
 def intransigence(R: ArrayLike, bound: ArrayLike) -> np.ndarray:

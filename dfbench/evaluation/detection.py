@@ -26,6 +26,13 @@ LOG_LOSS_CLIP = (0.01, 0.99)
 ECE_BINS = 15
 
 
+MAX_FPR = 0.1
+"""Where the partial AUC ends."""
+
+OPERATING = {"tpr_at_1_fpr": 0.01, "tpr_at_01_fpr": 0.001}
+"""Names of true-positive rates at a false-positive rate: of 1 %, of .1 %."""
+
+
 class EqualErrorRate(NamedTuple):
     """``rate`` in [0, 1] and the ``threshold`` that gives it (fake when score ≥ threshold)."""
 
@@ -114,6 +121,36 @@ def eer(labels: ArrayLike, scores: ArrayLike) -> EqualErrorRate:
     return EqualErrorRate(
         float((false_positives[nearest] / n_real).mean()), float(thresholds[nearest[nearest > 0][0] - 1])
     )
+
+
+def tpr_at_fpr(labels: ArrayLike, scores: ArrayLike, fpr: float) -> float:
+    """The true-positive rate at the lowest threshold with a false-positive rate of no more than ``fpr``, in (0, 1).
+
+    nan for fewer than 1 / ``fpr`` reals: the rate would be that of the single highest real.
+    """
+    fake, values = _check(labels, scores)
+    reals = np.sort(values[~fake])[::-1]
+    allowed = int(fpr * reals.size * (1 + 1e-9))
+    if allowed < 1 or not fake.any():
+        return math.nan
+    return _mean(values[fake] > reals[allowed])
+
+
+def partial_auc(labels: ArrayLike, scores: ArrayLike, max_fpr: float = MAX_FPR) -> float:
+    """The area under the ROC curve up to a false-positive rate, scaled so that chance is .5 and perfect is 1.
+
+    McClish 1989, as in scikit-learn's ``roc_auc_score(max_fpr=…)``; linear between the points of the curve.
+    """
+    fake, values = _check(labels, scores)
+    if not fake.any() or fake.all():
+        return math.nan
+    true_positives, false_positives, _ = _counts(fake, values)
+    x = np.append(0, false_positives / (fake.size - fake.sum()))
+    y = np.append(0, true_positives / fake.sum())
+    stop = int(np.searchsorted(x, max_fpr, side="right"))
+    x, y = np.append(x[:stop], max_fpr), np.append(y[:stop], np.interp(max_fpr, x[stop - 1 :], y[stop - 1 :]))
+    chance = max_fpr**2 / 2
+    return float((1 + (np.trapezoid(y, x) - chance) / (max_fpr - chance)) / 2)
 
 
 def accuracy(labels: ArrayLike, scores: ArrayLike, threshold: float = THRESHOLD) -> float:
@@ -215,6 +252,8 @@ def detection_metrics(
         "average_precision": average_precision(fake, values),
         "eer": rate,
         "eer_threshold": threshold,
+        "partial_auc": partial_auc(fake, values),
+        **{name: tpr_at_fpr(fake, values, fpr) for name, fpr in OPERATING.items()},
         "accuracy": accuracy(fake, values),
         "accuracy_real": accuracy_real(fake, values),
         "accuracy_fake": accuracy_fake(fake, values),

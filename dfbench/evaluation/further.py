@@ -1,8 +1,9 @@
 """Generalisation and robustness: what a run scores next to its experiences, and the figures that follow.
 
 *Generalisation* is the headline metric on sets that are tested and never trained on, before any training and after
-each. *Robustness* is the same on degraded copies of the experiences' test sets after the last training. Neither enters
-the matrix R, nor any metric of it.
+each. *Robustness* is the same on degraded copies of the experiences' test sets after the last training. *Operating
+points* carry thresholds on that were fixed on validation reals (:mod:`dfbench.evaluation.operating`). None of these
+enters the matrix R, nor any metric of it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from dfbench.errors import DataError
 from dfbench.evaluation import continual
+from dfbench.evaluation.operating import operating
 from dfbench.evaluation.scores import UNTRAINED, Group, Scores
 from dfbench.evaluation.summary import TWO_CLASS_METRICS, evaluate, final_metrics, group_metrics
 from dfbench.evaluation.uncertainty import LEVEL, REPLICATES, ResamplingUnits, interval, replicates, uncertainty
@@ -58,6 +60,8 @@ class Parts(NamedTuple):
     experiences: Scores
     unseen: Scores
     copies: Scores
+    validation: Scores
+    """On validation reals, by experience; empty in runs from before they were scored, or where there are none."""
 
 
 def tested_of(experiences: Sequence[str], unseen: Sequence[str], perturb: Ways | None) -> Tested:
@@ -82,7 +86,7 @@ def figures(parts: Parts, tested: Tested, metric: str, classes: int, data: str) 
     names = list(tested.experiences)
     found = evaluate(parts.experiences, names, metric, classes)
     found |= {"uncertainty": uncertainty(parts.experiences, names, metric, classes, data)}
-    found |= {"generalisation": None, "robustness": None}
+    found |= {"generalisation": None, "robustness": None, "operating": None}
     if tested.unseen:
         new = generalisation(parts.unseen, tested.unseen, len(names), metric, classes, data)
         found |= {"generalisation": new}
@@ -91,6 +95,10 @@ def figures(parts: Parts, tested: Tested, metric: str, classes: int, data: str) 
         new = robustness(parts.copies, tested.copies, parts.experiences, names, metric, classes, data)
         found |= {"robustness": new}
         found["metrics"]["robustness"] = mean_of([v for row in new["by_kind"][metric].values() for v in row.values()])
+    carried = operating(parts.experiences, parts.validation, names, data)
+    if carried is not None:
+        found |= {"operating": carried}
+        found["metrics"] |= {"fpr_drift": carried["drift"], "carried_tpr": carried["carried_tpr"]}
     return found
 
 
@@ -100,20 +108,20 @@ def parts_of(scores: Scores, tested: Tested) -> Parts:
     Args:
         scores: of the whole run.
         tested: T experiences; unseen sets, each scored by every model that the experiences are; degraded copies, each
-            scored by the last model.
+            scored by the last model. Validation reals follow them, scored by models that have learned them.
 
     Raises:
         DataError: the scores are of another stream, or one of these is missing.
     """
     experiences, unseen, copies = map(len, tested)
-    ends = (experiences, experiences + unseen, experiences + unseen + copies)
-    groups: list[list[Group]] = [[], [], []]
+    ends = np.cumsum([experiences, unseen, copies, experiences]).tolist()
+    groups: list[list[Group]] = [[], [], [], []]
     for group in scores:
         place = next((i for i, end in enumerate(ends) if group.tested_on < end), None)
         if place is None:
             raise DataError(
                 f"scores on test set {group.tested_on}: the stream has {experiences} experiences, {unseen} unseen sets "
-                f"and {copies} degraded copies, counted from 0"
+                f"and {copies} degraded copies, and as many validation sets as experiences, counted from 0"
             )
         groups[place].append(replace(group, tested_on=group.tested_on - (0, *ends)[place]))
     found = Parts(*map(Scores, groups))
@@ -125,6 +133,12 @@ def parts_of(scores: Scores, tested: Tested) -> Parts:
         if odd := sorted({*part.pairs} ^ {(i, j) for i in wanted for j in range(count)}):
             raise DataError(
                 f"scores on {what} {odd[0][1]} after experience {odd[0][0]} are missing, or should not be there"
+            )
+    for group in found.validation:
+        if group.trained_on not in models or not 0 <= group.tested_on <= group.trained_on or group.labels.any():
+            raise DataError(
+                f"scores on validation set {group.tested_on} after experience {group.trained_on}: they are of reals, "
+                "by models that have learned the experience"
             )
     return found
 

@@ -4,7 +4,8 @@ One row is one prediction: the model as it was after experience ``trained_on``, 
 test set of experience ``tested_on``. A run holds one group of rows for each such pair.
 
 After the T experiences, counted from 0, ``tested_on`` counts on: U sets that are never trained on, in their order, and
-then the degraded copies of the test sets, by experience, kind and level (:mod:`dfbench.evaluation.further`).
+then the degraded copies of the test sets, by experience, kind and level, and the T sets of validation reals
+(:mod:`dfbench.evaluation.further`).
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,14 +46,35 @@ def evaluate(scores: Scores, experiences: list[str], metric: str, classes: int) 
         for name, value in group_metrics(group, classes).items():
             rows[name][group.trained_on, group.tested_on] = value
     matrices = {name: values[:-1] for name, values in rows.items()}
+    per_experience = [
+        {"experience": name} | final_metrics(scores.get(len(experiences) - 1, j), classes)
+        for j, name in enumerate(experiences)
+    ]
+    means = {}
+    for name in ("partial_auc", "tpr_at_1_fpr") if classes == 2 else ():
+        means[f"average_{name}"] = _mean([entry[name] for entry in per_experience])
     return {
         "headline": metric,
         "matrix": {name: continual.as_rows(R) for name, R in matrices.items()},
-        "metrics": _metrics(matrices, metric, baseline=rows[metric][UNTRAINED]),
-        "per_experience": [
-            {"experience": name} | final_metrics(scores.get(len(experiences) - 1, j), classes)
-            for j, name in enumerate(experiences)
-        ],
+        "metrics": _metrics(matrices, metric, baseline=rows[metric][UNTRAINED])
+        | (_of_sampled(matrices[metric]) if _is_sampled(scores, len(experiences)) else {})
+        | means,
+        "per_experience": per_experience,
+    }
+
+
+def _is_sampled(scores: Scores, size: int) -> bool:
+    """Whether every model was tested on its own experience, and some on a part of the earlier ones alone."""
+    pairs = set(scores.pairs)
+    below = {(i, j) for i in range(size) for j in range(i + 1)}
+    return all((i, i) in pairs for i in range(size)) and not below <= pairs
+
+
+def _of_sampled(R: np.ndarray) -> dict[str, float | None]:
+    """What can be said of an R that was sampled below its diagonal."""
+    return {
+        "forgetting_at_least": continual.defined(continual.forgetting_at_least(R)),
+        "average_incremental_estimate": continual.defined(continual.average_incremental_estimate(R)),
     }
 
 
@@ -93,6 +115,10 @@ def _metrics(matrices: dict[str, np.ndarray], headline: str, baseline: np.ndarra
     }
     summary = continual.summarize(matrices[headline], baseline)
     return averages | {name: value for name, value in summary.items() if name != "final"}
+
+
+def _mean(values: Sequence[Any]) -> float | None:
+    return None if None in values else continual.defined(float(np.mean(values)))
 
 
 def final_metrics(group: Group | None, classes: int) -> dict[str, float | int | None]:

@@ -162,20 +162,26 @@ def replicates(
     units = ResamplingUnits(scores)
     drawn = strata(units, experiences, data)
     statistics = {
-        (g.trained_on, g.tested_on): _statistic(_aligned(g, units.first[g.tested_on]), units, metric, classes)
+        (g.trained_on, g.tested_on): _statistic(aligned(g, units.first[g.tested_on]), units, metric, classes)
         for g in scores
         if g.trained_on >= 0
     }
     result = np.full((count, len(experiences) if rows is None else rows, len(experiences)), np.nan)
+    for chosen, weights in drawn_weights(units, drawn, count):
+        for (i, j), statistic in statistics.items():
+            result[chosen, i, j] = statistic(weights)
+    return result
+
+
+def drawn_weights(units: ResamplingUnits, drawn: Sequence[Stratum], count: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Which replicates, and how often each unit is drawn in them, (b, units); as many at a time as memory holds."""
     # Memory is bounded by replicates per chunk × the longest row of weights: units, or samples of a test set.
     widest = max([len(units.numbers), *(len(of) for of in units.of.values())], default=1)
     for start, stop in _chunks(count, max(1, _CHUNK // widest)):
         weights = np.zeros((stop - start, len(units.numbers)))
         for stratum in drawn:
             weights[:, stratum.units] = stratum.draw(stop - start)
-        for (i, j), statistic in statistics.items():
-            result[start:stop, i, j] = statistic(weights)
-    return result
+        yield slice(start, stop), weights
 
 
 def uncertainty(scores: Scores, experiences: Sequence[str], metric: str, classes: int, data: str) -> dict[str, Any]:
@@ -309,8 +315,8 @@ def _check_same(first: Group, group: Group) -> None:
         )
 
 
-def _aligned(group: Group, first: Group) -> Group:
-    """The group, with its rows in the order of ``first``."""
+def aligned(group: Group, first: Group) -> Group:
+    """The group, with its rows in the order of ``first``, which has the same samples."""
     if np.array_equal(group.samples, first.samples):
         return group
     at = {name: row for row, name in enumerate(group.samples.tolist())}

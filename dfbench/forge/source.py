@@ -64,8 +64,8 @@ class Rendered(ABC):
         """What is rendered, in the order in which it is stored."""
 
     @abstractmethod
-    def render_job(self) -> tuple[Callable[..., list[tuple[dict[str, Any], np.ndarray]]], int]:
-        """A module-level function from a job to rows of a table and their pictures, and how many it gives."""
+    def render_job(self) -> tuple[Callable[..., list[tuple[dict[str, Any], np.ndarray]]], int | list[int]]:
+        """A module-level function from a job to rows of a table and their pictures, and how many each job gives."""
 
     @abstractmethod
     def version(self) -> str:
@@ -87,11 +87,13 @@ class Rendered(ABC):
         from dfbench.data.store import PIXELS, make_store
 
         jobs, (render_one, per_job) = self.jobs(), self.render_job()
-        shape = (len(jobs) * per_job, self.side, self.side, 3)
+        counts = [per_job] * len(jobs) if isinstance(per_job, int) else per_job
+        starts = np.cumsum([0, *counts]).tolist()
+        shape = (starts[-1], self.side, self.side, 3)
 
         def fill(folder: Path) -> None:
             rows: dict[int, list[dict[str, Any]]] = {}
-            shared = (render_one, jobs, folder / PIXELS)
+            shared = (render_one, jobs, starts, folder / PIXELS)
             what = f"rendering {self.name}"
             for part in map_chunks(_render, shared, len(jobs), what=what, workers=cores(), progress=progress, chunk=10):
                 rows.update(part)
@@ -238,18 +240,18 @@ def _clip(family: str, person: str, numbers: tuple[int, ...]) -> list[tuple[dict
 
 
 def _render(
-    shared: tuple[Callable[..., list[tuple[dict[str, Any], np.ndarray]]], Sequence[tuple[str, ...]], Path],
+    shared: tuple[Callable[..., list[tuple[dict[str, Any], np.ndarray]]], Sequence[tuple[str, ...]], list[int], Path],
     start: int,
     stop: int,
 ) -> dict[int, Any]:
     """Render jobs into their places in the pixel file and return job → rows of the table, with hashes."""
-    render_one, jobs, file = shared
+    render_one, jobs, starts, file = shared
     found: dict[int, Any] = {}
     with writing(file), file.open("rb+") as out:
         for job in range(start, stop):
             pictures = render_one(*jobs[job])
             found[job] = [row | {"sha256": hashlib.sha256(pixels.tobytes()).hexdigest()} for row, pixels in pictures]
-            out.seek(job * sum(pixels.nbytes for _, pixels in pictures))
+            out.seek(starts[job] * pictures[0][1].nbytes)
             for _, pixels in pictures:
                 out.write(pixels.tobytes())
     return found

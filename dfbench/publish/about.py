@@ -16,7 +16,8 @@ from pathlib import Path
 
 import dfbench
 from dfbench.benchmarks import packaged
-from dfbench.benchmarks.schema import Citation, Scope, read_stream_file
+from dfbench.benchmarks.parts import Citation
+from dfbench.benchmarks.schema import Scope, read_stream_file
 from dfbench.plugins import OWN, registry
 from dfbench.records.record import Record
 

@@ -21,10 +21,14 @@ from dfbench.evaluation.uncertainty import data_key
 from dfbench.publish.board.manifest import update_manifest
 from dfbench.publish.verification.checks import difference
 from dfbench.publish.verification.samples import SampleCheck
+from dfbench.records.conversion import with_what_is_stated
 from dfbench.records.finished import FinishedRun
 from dfbench.records.packed_scores import PackedRun, pack_path, write_pack
 from dfbench.records.record import SCORES, Record
 from dfbench.records.seeds import by_seed
+
+CONVERTED = ("metrics", "per_experience", "uncertainty", "generalisation", "robustness", "operating")
+"""Fields of a record that are computed anew."""
 
 if TYPE_CHECKING:
     from dfbench.plugins import Registry
@@ -66,9 +70,9 @@ def _converted(run: FinishedRun, check: SampleCheck) -> tuple[Record, Scores]:
     scores = check.with_identities(record, run.scores)
     parts, key = parts_of(scores, record.tested), data_key(record.data.fingerprint, record.spec.split)
     found = figures(parts, record.tested, record.headline, len(record.data.classes), key)
-    if wrong := difference(dict(record.metrics), found["metrics"], "metrics"):
+    if wrong := difference(dict(record.metrics), with_what_is_stated(found["metrics"], record.metrics), "metrics"):
         raise DataError(f"{run.path}: {wrong}")
-    drawn = {name: found[name] for name in ("uncertainty", "generalisation", "robustness")}
+    drawn = {name: found[name] for name in CONVERTED}
     document = record.document() | drawn | {"scores_sha256": scores.digest()}
     return Record.parse(document, run.path), scores
 

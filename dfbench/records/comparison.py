@@ -11,6 +11,7 @@ import numpy as np
 
 from dfbench.errors import DataError, UsageError
 from dfbench.evaluation import continual
+from dfbench.records.parts import CARRIED
 from dfbench.records.record import Record
 from dfbench.records.text import METRICS, number, size
 
@@ -67,8 +68,10 @@ def describe_forgetting(records: Sequence[Record]) -> str:
         seed = f" (seed {record.spec.seed})" if several_seeds else ""
         return f"{record.spec.strategy}{seed}"
 
+    sampled = any("forgetting_at_least" in record.metrics for record in records)
+    gaps = " Not every test set was scored after every training: more may have been lost." if sampled else ""
     if most.final >= most.best:
-        return f"No run forgot: every {METRICS[metric]} is at its best after the last experience."
+        return f"No run forgot: every {METRICS[metric]} is at its best after the last experience.{gaps}"
     text = (
         f"{worst.spec.detector} under {label(worst)} forgot most of {most.experience}: "
         f"{METRICS[metric]} {most.best:.3f} after {most.after}, {most.final:.3f} after {names[-1]}"
@@ -79,7 +82,7 @@ def describe_forgetting(records: Sequence[Record]) -> str:
         for r in records
         if r is not worst and r.matrix[metric][-1][column] is not None
     ]
-    return f"{text}; {', '.join(kept)}." if kept else f"{text}."
+    return f"{text}; {', '.join(kept)}.{gaps}" if kept else f"{text}.{gaps}"
 
 
 @dataclass(frozen=True)
@@ -231,7 +234,8 @@ class Comparison:
         average = f"average_{self.records[0].headline}"
         shown = [average, "average_accuracy", "forgetting", "af", "bwt", "learning_accuracy", "next"]
         further = [name for name in FURTHER if any(getattr(record, name) for record in self.records)]
-        return [*dict.fromkeys(shown), *further]
+        carried = [name for name in CARRIED if any(name in record.metrics for record in self.records)]
+        return [*dict.fromkeys(shown), *further, *carried]
 
     @property
     def columns(self) -> list[str]:

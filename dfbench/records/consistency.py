@@ -26,6 +26,7 @@ def _problems(record: Any) -> Iterator[str]:
     yield from _mid_training(record)
     yield from _generalisation(record)
     yield from _robustness(record)
+    yield from _operating(record)
     if record.compute is not None:
         forward, backward, passes = sum(record.compute.forward), sum(record.compute.backward), record.compute.passes
         if abs((forward + 2 * backward) / 3 - passes) > 0.051:  # recorded to one decimal
@@ -178,6 +179,23 @@ def _robustness(record: Any) -> Iterator[str]:
         )
     for name, value in found.clean.items():
         yield from _fractions(f"robustness.clean {name!r}", name, [value])
+
+
+def _operating(record: Any) -> Iterator[str]:
+    """Of each threshold and each network one figure."""
+    found, size = record.operating, len(record.data.experiences)
+    if found is None:
+        return
+    rates = {"at_half": found.at_half, **{f"recalibrated.{n}": each for n, each in found.recalibrated.items()}}
+    lists = {"thresholds": found.thresholds, "reals": found.reals}
+    for name in ("false_positive_rate", "true_positive_rate"):
+        rows = getattr(found, name)
+        if len(rows) != size or any(len(row) != size for row in rows):
+            yield f"operating.{name} is not {size}×{size}: one row per threshold, one column per network"
+        lists |= {f"{where}.{name}": getattr(each, name) for where, each in rates.items()}
+    for name, values in lists.items():
+        if len(values) != size:
+            yield f"operating.{name}: {len(values)} entries for {size} experiences"
 
 
 def _of_classes(record: Any, where: str, counts: Sequence[Any]) -> Iterator[str]:

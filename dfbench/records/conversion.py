@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,20 @@ def _with_later_metrics(value: Any) -> Any:
     except Exception:  # not a record: the schema says what is wrong with it
         return value
     return {**value, "metrics": {**metrics, **further}}
+
+
+ADDED = frozenset(("partial_auc", "tpr_at_1_fpr", "tpr_at_01_fpr", "average_partial_auc", "average_tpr_at_1_fpr"))
+"""Figures of schema 2 that its first records lack, and that only their scores could give them."""
+
+
+def with_what_is_stated(found: Any, stated: Any) -> Any:
+    """Figures from scores, JSON of any depth, without those of :data:`ADDED` that a record does not state."""
+    if isinstance(found, Mapping) and isinstance(stated, Mapping):
+        kept = {name: value for name, value in found.items() if name in stated or name not in ADDED}
+        return {name: with_what_is_stated(value, stated.get(name)) for name, value in kept.items()}
+    if isinstance(found, list) and isinstance(stated, list) and len(found) == len(stated):
+        return [with_what_is_stated(*pair) for pair in zip(found, stated, strict=True)]
+    return found
 
 
 _LATER = {"next": continual.next_experience, "whole": continual.whole}

@@ -22,7 +22,13 @@ METRICS = {
     "bwt": "backward transfer (BWT)",
     "fwt": "forward transfer (FWT)",
     "forgetting": "forgetting",
+    "forgetting_at_least": "forgetting, at least",
+    "average_incremental_estimate": "average incremental (estimate)",
     "af": "average forgetting (AF)",
+    "average_partial_auc": "partial AUC (false-positive rate up to 10 %)",
+    "average_tpr_at_1_fpr": "true-positive rate at 1 % false positives",
+    "fpr_drift": "threshold drift",
+    "carried_tpr": "true-positive rate of carried thresholds",
     "generalisation": "generalisation (unseen sets)",
     "robustness": "robustness (degraded copies)",
 }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -100,6 +101,18 @@ class TestSets:
         part.members = [np.searchsorted(kept, members) for members in chosen]
         part.loader = self.loader.only(kept)
         return part
+
+    @contextlib.contextmanager
+    def only(self, places: Sequence[int]) -> Iterator[TestSets]:
+        """The test sets of these experiences alone (numbers from 0, ascending), as a context."""
+        if len(places) == len(self.members):
+            yield self
+            return
+        part = self.part([self.members[place] for place in places])
+        try:
+            yield part
+        finally:
+            part.loader.close()
 
     def add_scores(
         self, scores: Scores, trained_on: int, probabilities: np.ndarray, places: Iterable[int] | None = None

@@ -135,6 +135,8 @@ def prepare(request: Request, registry: Registry, listener: Listener | None = No
     )
     budget = {k: v for k, v in stream.budget.model_dump().items() if v is not None and k in specs.DETECTOR_BUDGET}
     preset, config = configure(budget)
+    if stream.flow.one_pass and strategy.trains:
+        _check_one_pass(stream, request.detector, config)
     if not strategy.trains:
         _, plain = configure(budget, but=specs.DETECTOR_BUDGET)
         changed = [name for name in specs.DETECTOR_BUDGET if getattr(config, name, None) != getattr(plain, name, None)]
@@ -179,6 +181,22 @@ def prepare(request: Request, registry: Registry, listener: Listener | None = No
     tuning = None if request.tune is None else {"chosen": list(spec.tuned), "scores": config.precision}
     code = code_of(request.detector, request.strategy, registry)
     return Prepared(spec, stream, detector, network, strategy, device, metrics, code, tuned is None, tuning, init)
+
+
+def _check_one_pass(stream: Stream, name: str, config: Any) -> None:
+    """Check that a detector trains one epoch, where every sample is to be new once.
+
+    Raises:
+        UsageError: It has another number of epochs, or no such option.
+    """
+    epochs = getattr(config, "epochs", None)
+    if epochs is None:
+        raise UsageError(
+            f"{stream.name} is seen once (flow: one_pass), and detector {name} has no option epochs, so it may repeat "
+            "samples: take a stream without one_pass, or another detector"
+        )
+    if epochs != 1:
+        raise UsageError(f"--set epochs={epochs}: {stream.name} is seen once (flow: one_pass); leave it out")
 
 
 def _refuse_idle(strategy: str, options: Mapping[str, Any]) -> None:

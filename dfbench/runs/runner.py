@@ -83,28 +83,24 @@ def _train(
         session.events.notice(f"going on after {done} of {session.trainings} trainings")
     _announce(session, folder, done)
     session.template.observe([plugin for logger in loggers for plugin in logger.avalanche_plugins()])
-    parts: list[Scores] = []
+    # Scores lie in the folder until the end: in memory those of a long stream would grow with every experience.
     for number in session.evaluations:  # 0: the untrained network
-        scores = folder.load_scores(number) if number <= done else None
-        if scores is None:
-            if number:
-                session.train(number)
-            scores = session.evaluate(number)
-            folder.save_scores(number, scores)
-            if number:
-                folder.save(number, session.state_dict())
-        parts.append(scores)
-    degraded = folder.load_scores(session.trainings + 1)
-    if degraded is None:
-        degraded = session.evaluate_perturbed()
-        folder.save_scores(session.trainings + 1, degraded)
-    parts.append(degraded)
+        if number <= done and folder.has_scores(number):
+            folder.load_scores(number)  # damage is reported now, not after hours
+            continue
+        if number:
+            session.train(number)
+        folder.save_scores(number, session.evaluate(number))
+        if number:
+            folder.save(number, session.state_dict())
+    if not folder.has_scores(session.trainings + 1):
+        folder.save_scores(session.trainings + 1, session.evaluate_perturbed())
     tuning = prepared.tuning
     if tuning is not None and session.fast is not None and session.fast.failure:
         tuning = {**tuning, "compile_failed": session.fast.failure}
     weights = save_weights(folder.path / WEIGHTS, session.final_weights)
     facts = {**facts_of(session, registry, prepared.code), "weights_sha256": weights, "tuning": tuning}
-    scores = Scores.concat(parts)
+    scores = Scores.concat(folder.load_scores(number) for number in (*session.evaluations, session.trainings + 1))
     record = folder.finish(scores, Record.of(prepared.spec, prepared.stream, scores, prepared.metrics, facts))
     session.events.event(RunFinished(record, folder.path / RECORD))
     return record

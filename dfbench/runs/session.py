@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dfbench.benchmarks.flow import scored_after
 from dfbench.data.loader import UnitLoader
 from dfbench.data.pixels import Pixels
 from dfbench.data.units import Units, concat
@@ -108,7 +109,7 @@ class Session:
         pixels = stream.pixels(detector.image_size, progress=self.events.data)
         notices = self._read_training(pixels) if self.strategy.trains else []
         self.tests = TestSets(detector, stream, pixels, self.device, split)
-        self.further = FurtherTests(self.tests, stream, pixels.shape[1:3], self.device, split, self.events.data)
+        self.further = FurtherTests(self.tests, stream, pixels, self.device, split, self.events.data)
         for notice in (*notices, *self.tests.notices, *self.further.notices):
             self.events.notice(notice)
         if not self.strategy.trains:  # nor need the training pictures be fit for it
@@ -278,25 +279,35 @@ class Session:
         return self.ledger.stored[-1]
 
     def evaluate(self, number: int) -> Scores:
-        """Predictions on every test set after training ``number``, unseen ones too; 0: the untrained network."""
-        start = time.perf_counter()
+        """Predictions on the test sets after training ``number``, unseen ones too; 0: the untrained network.
+
+        On all of them, unless the stream's ``flow`` says that only some are scored in between. After a training, on the
+        validation reals of these that were trained on, too.
+        """
+        start, held = time.perf_counter(), Scores()
         trained = number if self.strategy.trains else 0
         self.events.event(EvaluationStarted(trained, self.trainings))
         after = f"after training {number} of {self.trainings}" if trained else "before any training"
         model, row = self._predictor(number), self.stages[number - 1].row if number else UNTRAINED
-        scores, unseen = Scores(), self.further.unseen
-        with calling(self.detector, "predict"), self._where(after):
-            self.tests.add_scores(scores, row, self.tests.predict(model, self.template.scoring, self.events.tested))
+        scores, unseen, validation = Scores(), self.further.unseen, self.further.validation
+        places = scored_after(row, self.names, self.stream.flow.tests)
+        with calling(self.detector, "predict"), self._where(after), self.tests.only(places) as tests:
+            tests.add_scores(scores, row, tests.predict(model, self.template.scoring, self.events.tested), places)
             if unseen is not None:
                 self.events.event(EvaluationStarted(trained, self.trainings, "unseen sets"))
                 with restored():  # a detector may draw random numbers: the next training draws the same without this
                     found = unseen.predict(model, self.template.scoring, self.events.tested)
                 unseen.add_scores(scores, row, found, len(self.names) + np.arange(len(self.further.names)))
+            if validation is not None and number:
+                self.events.event(EvaluationStarted(trained, self.trainings, "validation reals"))
+                with restored():
+                    first = self.further.place_of_validation
+                    held = validation.scores(model, self.template.scoring, row, places, first, self.events.tested)
         self.ledger.evaluate.append(time.perf_counter() - start)
         if self.events.follows(Evaluated):
             rows = [self._metrics(scores, names) for names in (self.names, self.further.names)]
             self.events.event(Evaluated(trained, self.step, rows[0], self.ledger.evaluate[-1], rows[1]))
-        return scores
+        return Scores.concat([scores, held])
 
     def evaluate_perturbed(self) -> Scores:
         """Predictions of the last network on the degraded copies of the test sets; none where none are wanted."""
@@ -305,7 +316,7 @@ class Session:
             return Scores()
         start, number = time.perf_counter(), self.trainings
         self.events.event(EvaluationStarted(number if self.strategy.trains else 0, number, "degraded copies"))
-        first = len(self.names) + len(self.further.names)
+        first = self.further.place_of_copies
         place = self._where("on degraded copies of the test sets, after the last training")
         with calling(self.detector, "predict"), place, restored():
             model, row = self._predictor(number), self.stages[-1].row

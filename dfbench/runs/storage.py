@@ -136,10 +136,17 @@ class RunFolder:
         """Predictions after training ``number``."""
         _write(scores, self._scores(number))
 
-    def load_scores(self, number: int) -> Scores | None:
-        """Predictions after training ``number``, or None."""
-        path = self._scores(number)
-        return Scores.read(path) if path.exists() else None
+    def has_scores(self, number: int) -> bool:
+        """Whether predictions after training ``number`` are stored."""
+        return self._scores(number).exists()
+
+    def load_scores(self, number: int) -> Scores:
+        """Predictions after training ``number``.
+
+        Raises:
+            DataError: There are none, or their file is damaged.
+        """
+        return Scores.read(self._scores(number))
 
     def finish(self, scores: Scores, record: Record) -> Record:
         """Write all scores and then the record, whose presence says that the run is finished."""

@@ -12,7 +12,7 @@ from avalanche.training.storage_policy import ExperienceBalancedBuffer, Reservoi
 from pydantic import Field
 
 from dfbench import Memory, Need, Strategy, StrategyContext, Training, UsageError, unit_ids
-from dfbench_avalanche.storage_policies import Policy, PolicyReplayPlugin, Ranked, Reservoir, make_memory
+from dfbench_avalanche.storage_policies import Policy, PolicyReplayPlugin, Store, make_memory
 
 
 class UnitReplayPlugin(ReplayPlugin):
@@ -59,7 +59,7 @@ class Replay(Strategy):
                 f"a memory of {size} units is too small for {context.experiences} experiences: "
                 "raise it with --set strategy.memory=N"
             )
-        self._memory: Ranked | Reservoir | None = None
+        self._memory: Store | None = None
         if self.config.policy != "experience":
             self._memory = make_memory(self.config.policy, size, context.heads)
             return [PolicyReplayPlugin(self._memory, self.config.batch_size, context.targets)]

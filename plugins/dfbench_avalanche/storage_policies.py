@@ -17,7 +17,7 @@ from dfbench import Training, unit_ids
 from dfbench_avalanche.features import HeadInputs
 from dfbench_avalanche.teacher import evaluated, predicting
 
-Policy = Literal["experience", "class", "reservoir", "herding", "hardest", "centre"]
+Policy = Literal["experience", "class", "reservoir", "herding", "hardest", "centre", "harmonic", "decaying"]
 Order = Callable[[Training, torch.Tensor], torch.Tensor]
 """(training, ids of one class of the experience) -> the same ids, the one to keep longest first."""
 
@@ -73,6 +73,90 @@ class Ranked:
         self.groups = list(state["ranked"])
 
 
+def harmonic(age: int) -> float:
+    """Weight of an experience that ended ``age`` trainings ago, counted from 1: 1, 1/2, 1/3, …"""
+    return 1 / age
+
+
+def decaying(age: int) -> float:
+    """Weight of an experience that ended ``age`` trainings ago, counted from 1: 1, 1/2, 1/4, …"""
+    return 0.5 ** (age - 1)
+
+
+def aged_shares(sizes: list[int], total: int, weight: Callable[[int], float]) -> list[int]:
+    """Divide places among experiences by their age.
+
+    Each gets the whole part of its share; what rounding and small experiences leave goes to the others a place at a
+    time, the latest first.
+
+    Args:
+        sizes: number of units that each experience can give, the earliest first.
+        total: number of places.
+        weight: of an age, counted from 1 for the latest.
+
+    Returns:
+        Places of each experience, none more than its size.
+    """
+    weights = [weight(len(sizes) - place) for place in range(len(sizes))]
+    # The tolerance is for shares that are whole but for the last bits: 6 · (1/2) / (3/2) is 2.
+    given = [min(size, int(total * w / sum(weights) + 1e-9)) for size, w in zip(sizes, weights, strict=True)]
+    left = min(total, sum(sizes)) - sum(given)
+    while left:
+        for place in reversed(range(len(sizes))):
+            if left and given[place] < sizes[place]:
+                given[place] += 1
+                left -= 1
+    return given
+
+
+class Aged:
+    """A uniform sample of each experience, the smaller the longer ago it was trained on; ``size`` units in all.
+
+    After the paper "Generalized Design Choices for Deepfake Detectors" (Pellegrini et al. 2025, arXiv:2511.21507,
+    tables 8 and 9) and the code that its repository MI-BioLab/AI-GenBench publishes. Of the paper the abstract and
+    summaries were readable here, of the code the two classes whole: ``MostRecentHarmonicReplayStrategy`` keeps
+    B / n samples of a window that was introduced n windows ago, ``MostRecentReplayStrategy`` B / 2ⁿ⁻¹ (called
+    decaying here; whether the paper calls it so could not be read).
+
+    Different here: the sum is a memory of a fixed size from the start, so that policies can be compared, where theirs
+    grows, as B · (1 + 1/2 + … + 1/n) and towards 2 · B; the proportions are the same. An experience's places are
+    divided equally over its classes, real ones too, where theirs are over its generators: here reals differ between
+    experiences. A unit that was dropped does not come back, where they draw from all data anew.
+
+    Args:
+        size: in units.
+        weight: of an age (:func:`harmonic`, :func:`decaying`).
+    """
+
+    def __init__(self, size: int, weight: Callable[[int], float]) -> None:
+        self.size, self.weight = size, weight
+        self.experiences: list[list[torch.Tensor]] = []
+        """The groups of each experience, one for each class, in random order; the last ones are dropped first."""
+
+    @property
+    def ids(self) -> torch.Tensor:
+        """All stored units."""
+        return torch.cat([torch.empty(0, dtype=torch.int64), *(g for groups in self.experiences for g in groups)])
+
+    def update(self, training: Training, ids: torch.Tensor, targets: torch.Tensor) -> None:
+        """Add the experience's units, ids and targets int64 (N,); then every experience keeps its share."""
+        groups = [ids[targets == target] for target in torch.unique(targets)]
+        self.experiences.append([group[torch.randperm(len(group))] for group in groups])
+        sizes = [sum(map(len, groups)) for groups in self.experiences]
+        places = aged_shares(sizes, self.size, self.weight)
+        for number, groups in enumerate(self.experiences):
+            kept = shares([len(group) for group in groups], places[number])
+            self.experiences[number] = [group[:count].clone() for group, count in zip(groups, kept, strict=True)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The groups of each experience."""
+        return {"aged": self.experiences}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore them."""
+        self.experiences = [list(groups) for groups in state["aged"]]
+
+
 class Reservoir:
     """A uniform sample of all units seen, whatever their experience and class, ``size`` in all."""
 
@@ -96,10 +180,14 @@ class Reservoir:
         self.ids, self.keys = state["ids"], state["keys"]
 
 
+Store = Ranked | Aged | Reservoir
+"""A memory of one of these kinds."""
+
+
 class PolicyReplayPlugin(SupervisedPlugin):
     """Replay of a memory that one of these policies fills."""
 
-    def __init__(self, memory: Ranked | Reservoir, batch_size: int | None, targets: torch.Tensor) -> None:
+    def __init__(self, memory: Store, batch_size: int | None, targets: torch.Tensor) -> None:
         super().__init__()
         self.memory, self.batch_size, self.targets = memory, batch_size, targets
 
@@ -115,7 +203,7 @@ class PolicyReplayPlugin(SupervisedPlugin):
             self.memory.update(training, ids, self.targets[ids])
 
 
-def make_memory(policy: Policy, size: int, heads: tuple[str, ...]) -> Ranked | Reservoir:
+def make_memory(policy: Policy, size: int, heads: tuple[str, ...]) -> Store:
     """The memory of a policy.
 
     Args:
@@ -126,6 +214,10 @@ def make_memory(policy: Policy, size: int, heads: tuple[str, ...]) -> Ranked | R
     match policy:
         case "reservoir":
             return Reservoir(size)
+        case "harmonic":
+            return Aged(size, harmonic)
+        case "decaying":
+            return Aged(size, decaying)
         case "class":
             return Ranked(size, lambda training, ids: ids[torch.randperm(len(ids))])
         case "hardest":

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from dfbench.benchmarks import packaged, summary
-from dfbench.benchmarks.schema import SetSpec, read_stream_file, unseen_sets
+from dfbench.benchmarks.parts import SetSpec
+from dfbench.benchmarks.schema import read_stream_file, unseen_sets
 from dfbench.benchmarks.sets import needed_sets
 from dfbench.benchmarks.stream import Experience, Stream, load_stream
 from dfbench.data.audit.prepared_set import audit_of, audit_set, unfit

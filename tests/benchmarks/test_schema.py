@@ -50,7 +50,7 @@ def test_the_packaged_streams_say_what_they_are() -> None:
     scopes = {name: spec.scope for name, spec in found.items()}
     assert scopes.pop("cifar10-ni10") == scopes.pop("cifar10-aggregate") == "other"
     assert {name for name, scope in scopes.items() if scope == "laboratory"} == {
-        "forge5", "forge5-clips", "forge5-reverse", "portraits",
+        "forge5", "forge5-clips", "forge5-reverse", "forge50", "portraits",
     }  # fmt: skip
     assert set(scopes.values()) == {"laboratory", "deepfakes"}
 
@@ -141,7 +141,7 @@ MISTAKES = {
     "corrupt": (ONE + "max_corrupt: 5", "max_corrupt: Input should be less than or equal to 1 (got 5)"),
     "no name": ("experiences: []", "the key 'name' is missing"),
     "no experiences": ("name: x", "give a list of experiences, or split: {parts: N}"),
-    "both": (ONE + "split: {parts: 2}", "give a list of experiences, or split: {parts: N} (one of the two)"),
+    "both": (ONE + "split: {parts: 2}", "give a list of experiences, or split: {parts: N}, or series: N (one of them)"),
     "no source": ("name: x\nexperiences: [{name: a}]", "experience 'a': the key 'source' is missing"),
     "frames": (
         "name: x\nexperiences: [{name: a, source: s, frames: 0}]",

@@ -173,6 +173,43 @@ def test_the_metrics_refuse_an_array_that_is_not_square(shape: tuple[int, ...]) 
         continual.average(np.zeros(shape))
 
 
+SAMPLED = [
+    [0.9, 0.5, None, None, None],
+    [0.8, 0.8, 0.4, None, None],
+    [0.6, 0.9, 0.7, 0.5, None],
+    [0.7, None, 0.3, 0.8, 0.6],
+    [0.5, 0.6, 0.6, 0.7, 0.9],
+]
+
+
+def test_what_a_sampled_matrix_says_computed_by_hand() -> None:
+    R = continual.parse_matrix(SAMPLED)
+    assert continual.forgetting_at_least(R) == pytest.approx((0.4 + 0.3 + 0.1 + 0.1) / 4)
+    # rows: .9; (.8 + .8) / 2; (.6 + .7 + .9) / 3; (.7 + .8 + 2 · .3) / 4; (.5 + .9 + .6 + .6 + .7) / 5
+    expected = (0.9 + 0.8 + 2.2 / 3 + 2.1 / 4 + 3.3 / 5) / 5
+    assert continual.average_incremental_estimate(R) == pytest.approx(expected)
+    found = continual.summarize(R)
+    assert {name for name, value in found.items() if value is None} == {
+        "forgetting", "average_incremental", "whole", "fwt",
+    }  # fmt: skip
+    assert found["next"] == pytest.approx((0.5 + 0.4 + 0.5 + 0.6) / 4)
+    assert found["af"] == pytest.approx(-found["bwt"]) == pytest.approx((0.4 + 0.2 + 0.1 + 0.1) / 4)
+
+
+@pytest.mark.parametrize("hole", [(3, 3), (4, 1)])
+def test_a_sampled_matrix_needs_its_diagonal_and_its_last_row(hole: tuple[int, int]) -> None:
+    R = continual.parse_matrix(SAMPLED)
+    R[hole] = np.nan
+    assert math.isnan(continual.forgetting_at_least(R))
+
+
+def test_the_estimate_needs_the_first_column_and_one_in_between() -> None:
+    for hole in ((3, 0), (3, 2)):
+        R = continual.parse_matrix(SAMPLED)
+        R[hole] = np.nan
+        assert math.isnan(continual.average_incremental_estimate(R))
+
+
 def square(min_size: int = 1) -> st.SearchStrategy[np.ndarray]:
     """Full matrices of percentages."""
     return st.integers(min_size, 6).flatmap(lambda t: hnp.arrays(float, (t, t), elements=st.floats(0, 100)))

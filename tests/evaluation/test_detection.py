@@ -120,6 +120,23 @@ def test_eer_between_two_equally_near_thresholds_is_half_way() -> None:
     assert d.eer([1, 1, 0, 0], [0.7, 0.5, 0.5, 0.1]) == (0.25, 0.7)
 
 
+@given(samples(), st.sampled_from([0.02, 0.1, 0.5, 0.99]))
+def test_partial_auc_is_that_of_scikit_learn(sample: tuple[np.ndarray, np.ndarray], end: float) -> None:
+    labels, scores = sample
+    assert d.partial_auc(labels, scores, end) == pytest.approx(sk.roc_auc_score(labels, scores, max_fpr=end), abs=1e-12)
+
+
+@given(samples(), st.sampled_from([0.05, 0.1, 0.5]))
+def test_tpr_at_fpr_is_the_highest_of_scikit_learns_curve(sample: tuple[np.ndarray, np.ndarray], fpr: float) -> None:
+    labels, scores = sample
+    found = d.tpr_at_fpr(labels, scores, fpr)
+    if (labels == 0).sum() < 1 / fpr:
+        assert math.isnan(found)
+        return
+    rates, tpr, _ = sk.roc_curve(labels, scores, drop_intermediate=False)
+    assert found == pytest.approx(tpr[rates <= fpr + 1e-12].max())
+
+
 def test_average_precision_by_hand() -> None:
     # Fakes at rank 1 and 3: 1/2 * 1/1 + 1/2 * 2/3.
     assert d.average_precision([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.6]) == pytest.approx(0.5 + 1 / 3)
@@ -197,13 +214,14 @@ def test_detection_metrics_of_two_videos_and_a_still() -> None:
 def test_without_videos_the_video_figures_are_none() -> None:
     found = d.detection_metrics([0, 1], [0.2, 0.9])
     assert found["frame_auc"] == 1.0
-    assert {name for name, value in found.items() if value is None} == {name for name in found if "video" in name}
+    few = {*d.OPERATING}  # of one real
+    assert {name for name, value in found.items() if value is None} == few | {n for n in found if "video" in n}
 
 
 def test_one_class_has_what_it_can_and_none_for_the_rest() -> None:
     found = d.detection_metrics([1, 1], [0.2, 0.9], ["a", "b"])
     undefined = {name for name, value in found.items() if value is None}
-    ranking = {"frame_auc", "average_precision", "eer", "eer_threshold"}
+    ranking = {"frame_auc", "average_precision", "eer", "eer_threshold", "partial_auc", *d.OPERATING}
     of_videos = {"video_auc", "video_average_precision", "video_eer"}
     assert undefined == ranking | of_videos | {"accuracy_real", "balanced_accuracy"}
     assert found["accuracy_fake"] == 0.5

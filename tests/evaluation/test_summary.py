@@ -60,6 +60,9 @@ def test_a_whole_run_gives_every_matrix_and_metric() -> None:
         "fwt": pytest.approx((0 + 0.2) / 2),
         "forgetting": pytest.approx((0.2 + 0.2) / 2),
         "af": pytest.approx((-0.1 + 0.2) / 2),
+        # The curve is level at the share of fakes found; chance has .005 of the .1 up to a false-positive rate of .1.
+        "average_partial_auc": pytest.approx((1 + (0.1 * (0.7 + 0.6 + 1) / 3 - 0.005) / 0.095) / 2),
+        "average_tpr_at_1_fpr": None,  # ten reals
     }
 
 
@@ -91,7 +94,8 @@ def test_a_joint_run_is_its_last_row() -> None:
     found = evaluate(run({2: [9, 9, 9]}), NAMES, "auc", 2)
     assert found["matrix"]["auc"] == [[None] * 3, [None] * 3, pytest.approx([0.9] * 3)]
     defined = {name for name, value in found["metrics"].items() if value is not None}
-    assert defined == {"average_auc", "average_video_auc", "average_accuracy", "average"}
+    of_last = {"average_auc", "average_video_auc", "average_accuracy", "average", "average_partial_auc"}
+    assert defined == of_last  # too few reals for a true-positive rate at 1 %
 
 
 def test_a_lower_triangle_has_null_above_the_diagonal() -> None:
@@ -176,3 +180,18 @@ def test_whatever_was_measured_the_result_is_json(pairs: set[tuple[int, int]], m
     found = json.loads(json.dumps(evaluate(scores, NAMES, metric, 2), allow_nan=False))
     measured = {(i, j) for i in range(3) for j in range(3) if found["matrix"][metric][i][j] is not None}
     assert measured == {pair for pair in pairs if pair[0] >= 0}
+
+
+def test_a_sampled_R_has_names_of_its_own_and_no_other_run_has() -> None:
+    """Below the diagonal one pair of a run of four is not measured; a joint run and a whole triangle have none such."""
+    names = [*NAMES, "more"]
+    own = {"forgetting_at_least", "average_incremental_estimate"}
+    for missing, expected in ([], set()), ([(2, 0)], own), ([(2, 2)], set()), ([(0, 2)], set()):
+        scores = Scores()
+        for pair in [(i, j) for i in range(4) for j in range(4) if (i, j) not in missing]:
+            predict(scores, *pair, 7)
+        assert set(evaluate(scores, names, "auc", 2)["metrics"]) & own == expected
+    joint = Scores()
+    for j in range(4):
+        predict(joint, 3, j, 7)
+    assert not set(evaluate(joint, names, "auc", 2)["metrics"]) & own

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dfbench.benchmarks.schema import Perturb
+from dfbench.benchmarks.parts import Perturb
 from dfbench.evaluation.further import figures, parts_of, tested_of
 from dfbench.evaluation.scores import UNTRAINED, Scores
 from dfbench.evaluation.uncertainty import data_key
@@ -31,7 +31,7 @@ ENVIRONMENT = {
 
 def make_scores(
     strength: float, decay: float, seed: int, whole: bool = False, videos: int = 20, frames: int = 3,
-    names: tuple[str, ...] = NAMES, unseen: tuple[str, ...] = (), perturb: Perturb | None = None,
+    names: tuple[str, ...] = NAMES, unseen: tuple[str, ...] = (), perturb: Perturb | None = None, held: int = 0,
 ) -> Scores:  # fmt: skip
     """``strength``: how far fakes lie above reals once learned; ``decay``: what a later training leaves of that.
 
@@ -61,6 +61,12 @@ def make_scores(
         j = names.index(copy.of)
         kept = (1.0 if whole else decay ** (size - 1 - j)) * (1 - 0.12 * copy.level)
         test(size - 1, size + len(unseen) + k, copy.of, strength * kept, hard[j], more)
+    first, level = size + len(unseen) + len(tested_of(names, unseen, perturb).copies), np.random.default_rng(9)
+    hardness = level.normal(0, 1, (size, held))
+    for i, j in [(k, j) for k in trained for j in range(k + 1)] if held else []:
+        p = 1 / (1 + np.exp(strength / 2 - hardness[j] - 0.3 * (i - j)))  # reals look more fake with each training
+        keys = [f"{names[j]}/val{n}" for n in range(held)]
+        scores.append(i, first + j, keys, keys, np.zeros(held), p, p > 0.5)
     return scores
 
 
@@ -71,12 +77,13 @@ def make_run(
     notes: tuple[str, ...] = (), names: tuple[str, ...] = NAMES, videos: int = 20, sure: bool = True,
     initial_weights: dict[str, Any] | None = None, about: dict[str, Any] | None = None, passes: float | None = None,
     unseen: tuple[str, ...] = (), perturb: Perturb | None = None, init: dict[str, Any] | None = None,
-    trained: bool = True,
+    trained: bool = True, held: int = 0,
 ) -> Path:  # fmt: skip
     """A folder with record.json and scores.parquet, as ``dfbench eval`` leaves it.
 
     ``sure``: with intervals; ``about``: further facts of the data; ``unseen`` and ``perturb``: tested next to them;
-    ``init``: what it started from; ``trained``: False for weights as they are.
+    ``init``: what it started from; ``trained``: False for weights as they are; ``held``: validation
+    reals per experience.
     """
     whole, stored = whole or not trained, stored if trained else 0
     spec = RunSpec(
@@ -88,7 +95,7 @@ def make_run(
     folder = out / spec.run_id
     folder.mkdir(parents=True)
     scores = make_scores(strength, decay, int(spec.identity[:6], 16), whole, names=names, videos=videos,
-                         unseen=unseen, perturb=perturb)  # fmt: skip
+                         unseen=unseen, perturb=perturb, held=held)  # fmt: skip
     scores.write(folder / SCORES)
     trainings = 1 if whole else len(names)
     tested = tested_of(names, unseen, perturb)

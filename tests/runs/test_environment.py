@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from dfbench.publish.verification.rerun import changes
-from dfbench.records.record import Environment, Record
+from dfbench.records.parts import Environment
+from dfbench.records.record import Record
 from dfbench.runs import environment as module
 from dfbench.runs.environment import FLAGS, environment
 

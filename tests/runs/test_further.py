@@ -11,6 +11,7 @@ import pytest
 
 from dfbench.errors import DataError, UsageError
 from dfbench.evaluation.detection import auc
+from dfbench.evaluation.further import figures, parts_of
 from dfbench.evaluation.scores import UNTRAINED, Scores
 from dfbench.plugins import Registry, registry
 from dfbench.records.record import RECORD, SCORES, WEIGHTS, Record
@@ -80,7 +81,7 @@ def test_a_training_does_not_notice_what_is_tested_next_to_it(stream: Path, tmp_
     assert {k: v for k, v in tested.metrics.items() if k in plain.metrics} == plain.metrics
     assert {*tested.metrics} - {*plain.metrics} == {"generalisation", "robustness"}
     own = Scores(group for group in scores_of(tested) if group.tested_on < 2)
-    assert own.digest() == scores_of(plain).digest()
+    assert own.digest() == Scores(g for g in scores_of(plain) if g.tested_on < 2).digest()
     assert tested.spec.row_id == plain.spec.row_id
     assert (plain.spec.further_tests, plain.spec.skipped_tests) == (None, ("new", "newer", "perturbed"))
     assert (plain.generalisation, plain.robustness) == (None, None)
@@ -96,7 +97,10 @@ def test_the_record_says_what_was_tested(finished: Record, stream: Path) -> None
     assert finished.seconds.perturbed is not None
     assert finished.seconds.total > sum(finished.seconds.train + finished.seconds.evaluate)
     pairs = scores_of(finished).pairs
-    assert pairs == [(i, j) for i in (UNTRAINED, 0) for j in range(4)] + [(1, j) for j in range(4 + 8)]
+    reals = [(0, 12), (1, 12), (1, 13)]  # of the validation sets, by networks that have learned them
+    assert pairs == sorted(
+        [*((i, j) for i in (UNTRAINED, 0, 1) for j in range(4)), *((1, j) for j in range(4, 12)), *reals]
+    )
 
 
 def test_every_figure_follows_from_the_scores(finished: Record) -> None:
@@ -308,3 +312,32 @@ def test_without_further_tests_a_spec_is_what_it_was(finished: Record) -> None:
     assert written["spec"] == document
     assert finished.path.with_name(WEIGHTS).exists()
     assert finished.path.name == RECORD
+
+
+def test_validation_reals_so_far_are_scored_after_each_training(stream: Path, finished: Record) -> None:
+    scores, first = scores_of(finished), len(finished.names) + len(finished.unseen_names) + len(finished.tested.copies)
+    held = [group for group in scores if group.tested_on >= first]
+    assert [(g.trained_on, g.tested_on - first) for g in held] == [(0, 0), (1, 0), (1, 1)]
+    for group in held:
+        assert not group.labels.any()
+        assert len(group) == finished.data.experiences[group.tested_on - first].val["real"]
+        assert all("-val" in name for name in group.samples)
+    assert finished.operating is not None
+    assert finished.operating.reals == [6, 12]
+    assert finished.metrics["fpr_drift"] == finished.operating.drift is not None
+
+
+def test_a_run_on_the_validation_sets_fixes_no_thresholds_on_them(stream: Path, tmp_path: Path) -> None:
+    assert run(ask(stream, tmp_path, "naive", split="val", skip_tests=["all"]), registry()).operating is None
+
+
+def test_a_run_resumed_from_before_validation_reals_were_scored_has_no_drift(stream: Path, tmp_path: Path) -> None:
+    whole = run(ask(stream, tmp_path, "naive"), registry())
+    scores = scores_of(whole)
+    first = len(whole.names) + len(whole.unseen_names) + len(whole.tested.copies)
+    kept = Scores(g for g in scores if g.tested_on < first or g.trained_on == 1)
+    parts = parts_of(kept, whole.tested)
+    found = figures(parts, whole.tested, "auc", 2, "data")
+    assert found["operating"]["drift"] is None
+    assert found["operating"]["thresholds"][0] is None
+    assert found["operating"]["false_positive_rate"][1][1] is not None

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from dfbench.errors import DataError, StorageError, UsageError
+from dfbench.evaluation.further import parts_of
 from dfbench.evaluation.summary import evaluate
 from dfbench.files import sha256_of
 from dfbench.plugins import Registry, registry
@@ -30,11 +31,13 @@ def ask(stream: Path | str, out: Path, strategy: str = "replay", settings: list[
 def test_every_metric_of_a_record_can_be_computed_from_its_scores(tiny_stream: Path, tmp_path: Path) -> None:
     record = run(ask(tiny_stream, tmp_path), registry())
     scores = FinishedRun(record.path, record).scores
-    again = evaluate(scores, ["s0", "s1", "s2"], "auc", 2)
-    assert again["metrics"] == record.metrics
+    tests = parts_of(scores, record.tested).experiences
+    again = evaluate(tests, ["s0", "s1", "s2"], "auc", 2)
+    assert again["metrics"] == {name: record.metrics[name] for name in again["metrics"]}
     assert all(again["matrix"][name] == record.matrix[name] for name in again["matrix"])
     assert {"ap", "balanced_accuracy"} < set(record.matrix)
-    assert len(scores) == 4 * 3 * 12  # untrained and three trainings, three test sets, 12 pictures each
+    assert len(tests) == 4 * 3 * 12  # untrained and three trainings, three test sets, 12 pictures each
+    assert len(scores) == len(tests) + 6 * 6  # six reals of each validation set, of one, of two, and of all three
 
 
 def test_a_record_says_what_was_run_where(tiny_stream: Path, tmp_path: Path) -> None:

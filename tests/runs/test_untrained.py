@@ -63,7 +63,7 @@ def trained(tiny_stream: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_a_checkpoint_scores_as_its_run_did_at_the_end(tiny_stream: Path, tmp_path: Path, trained: Path) -> None:
     record, before = run(ask(tiny_stream, tmp_path, init=trained), registry()), Record.read(trained)
     mine, theirs = scores(record), FinishedRun.open(trained).scores
-    assert mine.pairs == [(2, 0), (2, 1), (2, 2)]  # one network, scored once
+    assert mine.pairs == [(2, j) for j in range(6)]  # one network, scored once, on validation reals too
     for j in range(3):
         one, other = mine.get(2, j), theirs.get(2, j)
         assert one is not None
@@ -257,7 +257,7 @@ def test_an_interrupted_run_goes_on(
 
     undisturbed = run(ask("a"), picky)
     calls = Picky.calls
-    assert calls == 3  # a probe, the test sets, their copies: a batch each
+    assert calls == 4  # a probe, the test sets, validation reals, copies of the test sets: a batch each
     monkeypatch.setattr(Picky, "calls", 0)
     monkeypatch.setattr(Picky, "stop_at", calls)
     with pytest.raises(KeyboardInterrupt):

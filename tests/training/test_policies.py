@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 import torch
-from dfbench_avalanche.storage_policies import Ranked, Reservoir, herd, shares, to_centre
+from dfbench_avalanche.storage_policies import (
+    Aged,
+    Ranked,
+    Reservoir,
+    aged_shares,
+    decaying,
+    harmonic,
+    herd,
+    shares,
+    to_centre,
+)
 from pydantic import ValidationError
 
 from dfbench import StrategyContext, Task
@@ -31,6 +41,42 @@ def problem() -> Problem:
 )
 def test_shares(sizes: list[int], total: int, expected: list[int]) -> None:
     assert shares(sizes, total) == expected
+
+
+@pytest.mark.parametrize(
+    ("weight", "sizes", "total", "expected"),
+    [
+        (harmonic, [10, 10, 10], 11, [2, 3, 6]),  # 11 · (1/3, 1/2, 1) / (11/6)
+        (harmonic, [10, 10, 10], 12, [2, 3, 7]),  # 2.18, 3.27, 6.55: the rest to the latest
+        (harmonic, [10, 10, 3], 11, [3, 5, 3]),  # three places are free, the latest of the others first
+        (decaying, [10, 10, 10], 7, [1, 2, 4]),  # 7 · (1/4, 1/2, 1) / (7/4)
+        (decaying, [9] * 5, 4, [0, 0, 0, 1, 3]),  # 2.06, 1.03, 0.5, …: the earliest have none
+        (decaying, [1, 1], 9, [1, 1]),
+        (harmonic, [], 3, []),
+    ],
+)
+def test_shares_by_age(weight: Any, sizes: list[int], total: int, expected: list[int]) -> None:
+    assert aged_shares(sizes, total, weight) == expected
+
+
+@pytest.mark.parametrize(
+    ("weight", "expected"), [(harmonic, [[6], [2, 4], [1, 1, 4]]), (decaying, [[6], [2, 4], [0, 2, 4]])]
+)
+def test_a_memory_by_age_stays_full_and_divides_places_over_the_classes(weight: Any, expected: list[list[int]]) -> None:
+    """Six places, ages 3 to 1: 6 · (1/3, 1/2, 1) / (11/6) is 1.1, 1.6, 3.3; 6 · (1/4, 1/2, 1) / (7/4) 0.9, 1.7, 3.4.
+
+    The place that harmonic leaves goes to the latest, the two that decaying leaves to the latest and the one before.
+    """
+    memory = Aged(6, weight)
+    for k, counts in enumerate(expected):
+        before = memory.experiences[:]
+        ids = torch.arange(20 * k, 20 * k + 20)
+        memory.update(None, ids, ids % 2)
+        held = [[len(group) for group in groups] for groups in memory.experiences]
+        assert [sum(groups) for groups in held] == counts
+        assert all(max(groups) - min(groups) <= 1 for groups in held)
+        for old, new in zip(before, memory.experiences, strict=False):  # what is dropped does not come back
+            assert all(set(n.tolist()) <= set(o.tolist()) for o, n in zip(old, new, strict=True))
 
 
 def test_herding_by_hand() -> None:
@@ -115,7 +161,25 @@ def test_class_holds_as_much_of_each_class_of_each_experience(problem: Problem) 
     assert cells.bincount().tolist() == [2] * 6
 
 
-@pytest.mark.parametrize("policy", ["class", "reservoir", "herding"])
+@pytest.mark.parametrize(
+    ("policy", "held"),
+    [
+        ("experience", [4, 4, 4]),
+        ("harmonic", [2, 3, 7]),  # 12 · (1/3, 1/2, 1) / (11/6) is 2.2, 3.3, 6.5
+        ("decaying", [1, 4, 7]),  # 12 · (1/4, 1/2, 1) / (7/4) is 1.7, 3.4, 6.9
+    ],
+)
+def test_a_real_run_holds_and_replays_by_age(problem: Problem, policy: str, held: list[int]) -> None:
+    ours = trained(problem, policy)
+    origin = torch.from_numpy(problem.experience)
+    assert origin[ours.strategy.stored_units()].bincount(minlength=3).tolist() == held
+    replayed = torch.cat(ours.detector.seen[2])
+    counts = origin[replayed].bincount(minlength=3)[:2].double()  # while the third is trained on
+    before = {"experience": [6, 6], "harmonic": [4, 8], "decaying": [4, 8]}[policy]  # 12 places of two
+    assert torch.allclose(counts / counts.sum(), torch.tensor(before).double() / 12, atol=0.05)
+
+
+@pytest.mark.parametrize("policy", ["class", "reservoir", "herding", "harmonic", "decaying"])
 def test_replayed_units_are_the_memorys(problem: Problem, policy: str) -> None:
     ours = trained(problem, policy)
     for index in (1, 2):

@@ -13,6 +13,7 @@ from filelock import FileLock
 from dfbench.errors import DataError
 from dfbench.files import cache_root, writing
 from dfbench.publish.board.build import pages
+from dfbench.publish.board.imported import read_imported
 from dfbench.publish.board.manifest import update_manifest
 from dfbench.publish.board.reported import read_reported
 from dfbench.publish.board.table import make_board
@@ -60,7 +61,7 @@ def add(
     Raises:
         DataError: The first thing that is wrong, with the file.
     """
-    with _locked(board):
+    with locked(board):
         return _add(runs, board, registry, replace, progress, samples)
 
 
@@ -164,7 +165,8 @@ def _check_pages(new: Sequence[Record], there: dict[str, Record], board: Path) -
     """Refuse records with which the board could not be shown any more: everybody's rows are on its pages."""
     records = {**there, **{record.run: record for record in new}}
     try:
-        pages(make_board(list(records.values()), [read_reported(p) for p in sorted(board.glob("reported/*.yaml"))]))
+        reported = [read_reported(p) for p in sorted(board.glob("reported/*.yaml"))]
+        pages(make_board(list(records.values()), reported, read_imported(board)))
     except DataError:
         raise
     except Exception as error:  # whatever a page may stumble over, in front of the record and not after it
@@ -174,8 +176,8 @@ def _check_pages(new: Sequence[Record], there: dict[str, Record], board: Path) -
         ) from error
 
 
-def _locked(board: Path) -> FileLock:
-    """Seeds of one row that are added at the same time would each write the pack without the other."""
+def locked(board: Path) -> FileLock:
+    """Held while a board is changed: seeds that are added at one time would each write the pack without the other."""
     name = hashlib.sha256(str(board.resolve()).encode()).hexdigest()
     path = cache_root() / "locks" / f"{name}.lock"
     with writing(path):

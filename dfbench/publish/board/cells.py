@@ -56,11 +56,7 @@ class Cells:
     robustness_words: str
     """What the same samples give undegraded."""
     af: tuple[str, str]
-    bwt: tuple[str, str]
     learning: tuple[str, str]
-    next: tuple[str, str]
-    past: tuple[str, str]
-    whole: tuple[str, str]
     stored: str
     stored_bytes: str
     """Of the stored samples; empty where there are none."""
@@ -131,8 +127,7 @@ def cells(table: BoardTable, row: BoardRow) -> Cells:
     samples, sample_bytes, state_bytes = row.stored
 
     def mean_and_spread(name: str) -> tuple[str, str]:
-        mean, spread = row.metric(name)
-        return text.number(mean), "" if spread is None else text.number(spread)
+        return written(row, name)
 
     return Cells(
         mark=BASELINE if row.baseline else BOUND if row.bound else MARKS[row.mark],
@@ -149,11 +144,7 @@ def cells(table: BoardTable, row: BoardRow) -> Cells:
         robustness=_change(row.robustness) if table.degraded else None,
         robustness_words=_robustness_words(row),
         af=mean_and_spread("af"),
-        bwt=mean_and_spread("bwt"),
         learning=mean_and_spread("learning_accuracy"),
-        next=mean_and_spread("next"),
-        past=mean_and_spread("average_incremental"),
-        whole=mean_and_spread("whole"),
         stored=text.count(samples) if samples else text.NONE,
         stored_bytes=text.size(sample_bytes) if samples else "",
         state_bytes=text.size(state_bytes) if state_bytes else "",
@@ -166,6 +157,12 @@ def cells(table: BoardTable, row: BoardRow) -> Cells:
         seeds=tuple((record.spec.seed, record.run) for record in row.records),
         status=row.status,
     )
+
+
+def written(row: BoardRow, name: str) -> tuple[str, str]:
+    """(mean, spread over seeds) of a metric in words; the spread is empty for one seed."""
+    mean, spread = row.metric(name)
+    return text.number(mean), "" if spread is None else text.number(spread)
 
 
 def _change(found: Change | None) -> tuple[str, str]:

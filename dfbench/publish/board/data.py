@@ -12,8 +12,11 @@ from dfbench.records.command import command
 from dfbench.records.record import Record
 
 DIGITS = 4
+HEX = 16
+"""Digits of a SHA-256; the record has all of them."""
 _PER_EXPERIENCE = ("frame_auc", "video_auc", "eer", "accuracy", "accuracy_real", "accuracy_fake", "log_loss", "ece")
-SCALARS = ("forgetting", "af", "bwt", "fwt", "learning_accuracy", "next", "average_incremental", "whole")
+SCALARS = ("forgetting", "af", "bwt", "fwt", "learning_accuracy", "next", "average_incremental", "whole",
+           "average_tpr_at_1_fpr", "fpr_drift", "carried_tpr")  # fmt: skip
 
 
 def page_data(board: Board) -> dict[str, Any]:
@@ -148,8 +151,8 @@ def run_data(record: Record, environments: dict[str, int] | None) -> dict[str, A
         "created": record.created[:10],
         "status": record.status,
         "verification": _verification(record),
-        "weights": record.weights_sha256,
-        "scores": record.scores_sha256,
+        "weights": record.weights_sha256[:HEX],
+        "scores": record.scores_sha256[:HEX],
         "checkpoint": record.checkpoint.model_dump() if record.checkpoint else None,
         "git": record.git.model_dump() if record.git else None,
         "environment": environment if environments is None else _number(environment, environments),

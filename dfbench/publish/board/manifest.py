@@ -13,10 +13,10 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from dfbench.documents import read_json
-from dfbench.errors import DataError
+from dfbench.errors import DataError, first_problem
 from dfbench.files import sha256_of, write_json
 from dfbench.records.packed_scores import packed_runs
-from dfbench.records.record import Name, Sha256, first_problem
+from dfbench.records.parts import Name, Sha256
 
 MANIFEST = "scores.json"
 LARGEST = 1 << 30

@@ -14,8 +14,8 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from dfbench.publish import about, heat
-from dfbench.publish.board import printed, view
-from dfbench.publish.board.cells import NOTES_LEGEND, cells, marks_legend
+from dfbench.publish.board import imported, printed, view
+from dfbench.publish.board.cells import NOTES_LEGEND, cells, marks_legend, written
 from dfbench.publish.board.data import page_data
 from dfbench.publish.board.reported import by_protocol
 from dfbench.publish.board.table import Board
@@ -42,6 +42,7 @@ def page(board: Board) -> str:
     )
     subjects = {table.key: view.subject(table) for table in board.tables}
     own = [table.benchmark for table in board.tables]
+    fingerprints = [table.fingerprint for table in board.tables]
     reported = list(by_protocol(board.reported).items())
     return (
         _environment()
@@ -57,6 +58,7 @@ def page(board: Board) -> str:
             view=view,
             printed_view=printed,
             cells=cells,
+            written=written,
             marks_legend=marks_legend,
             notes=NOTES_LEGEND,
             style=style,
@@ -64,6 +66,9 @@ def page(board: Board) -> str:
             policy=policy,
             data=embedded(page_data(board) | _extra(board, subjects)),
             axes={table.key: view.axis(table) for table in board.tables},
+            imported_view=imported,
+            imported_below=[each for each in board.imported if each.same_as in fingerprints],
+            imported_apart=[each for each in board.imported if each.same_as not in fingerprints],
             below=[each for each in reported if each[0] in own],
             papers=[each for each in reported if each[0] not in own],
         )

@@ -14,7 +14,7 @@ from dfbench.documents import read_yaml
 from dfbench.errors import DataError, UsageError, first_problem
 from dfbench.publish.board.recomputation import FIGURE, Formula, Recomputed, recompute
 from dfbench.records import outside
-from dfbench.records.record import Name
+from dfbench.records.parts import Name
 
 Kind = Literal["continual", "test time", "one training"]
 KINDS: dict[Kind, str] = {

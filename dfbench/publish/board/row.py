@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 from dfbench.evaluation.further import mean_of
 from dfbench.evaluation.significance import Comparison, Estimate, Sample, SeedVariance, estimate
 from dfbench.evaluation.uncertainty import decode
+from dfbench.records.parts import CARRIED
 from dfbench.records.record import STATUSES, Record, Status
 from dfbench.records.seeds import mean_and_spread
 
@@ -82,8 +83,12 @@ class BoardRow:
         return estimate(self.sample) if self.sample is not None else None
 
     def metric(self, name: str) -> tuple[float | None, float | None]:
-        """(mean, spread over seeds) of a metric; the spread is None for one seed."""
-        return mean_and_spread([r.metrics.get(name) for r in self.records])
+        """(mean, spread over seeds) of a metric; the spread is None for one seed.
+
+        Of carried thresholds the runs count that have them: earlier ones may have none.
+        """
+        runs = [r for r in self.records if r.operating is not None] if name in CARRIED else self.records
+        return mean_and_spread([r.metrics.get(name) for r in runs])
 
     @property
     def unseen(self) -> list[str]:

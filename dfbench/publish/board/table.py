@@ -1,4 +1,4 @@
-"""The leaderboard as data: a pure function of ``results/*.json`` and ``reported/*.yaml``.
+"""The leaderboard as data: a pure function of ``results/*.json``, ``reported/*.yaml`` and ``imported/*.json``.
 
 A *row* is what was run but for the seed: detector, preset, strategy, their options, budget, benchmark. Rows of one
 benchmark and data fingerprint are compared with one another; anything else never is.
@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from dfbench.errors import DataError
+from dfbench.publish.board.imported import ImportedTable, imported_tables, read_imported
 from dfbench.publish.board.ranking import compared, with_seeds
 from dfbench.publish.board.reported import Reported, read_reported
 from dfbench.publish.board.row import BoardRow
 from dfbench.records.comparison import intransigence
+from dfbench.records.imported import FOLDER, ImportedRow
 from dfbench.records.record import Record
 from dfbench.records.seeds import by_seed
 from dfbench.records.spec import DETECTOR_BUDGET
@@ -104,15 +106,16 @@ class Board:
 
     tables: tuple[BoardTable, ...]
     reported: tuple[Reported, ...]
+    imported: tuple[ImportedTable, ...] = ()
 
 
 def read_board(folder: Path) -> Board:
-    """The board of a folder that holds ``results/`` and ``reported/``.
+    """The board of a folder that holds ``results/``, ``reported/`` and ``imported/``.
 
     Raises:
         DataError: The folder is not a leaderboard, or a file in it breaks the schema; the file is named.
     """
-    if not (folder / "results").is_dir():
+    if not (folder / "results").is_dir() and not (folder / FOLDER).is_dir():
         raise DataError(f"{folder}: no leaderboard here (it has a folder 'results')")
     records = []
     for path in sorted((folder / "results").glob("*.json")):
@@ -124,11 +127,13 @@ def read_board(folder: Path) -> Board:
             )
         records.append(record)
     reported = [read_reported(path) for path in sorted((folder / "reported").glob("*.yaml"))]
-    return make_board(records, reported)
+    return make_board(records, reported, read_imported(folder))
 
 
-def make_board(records: Sequence[Record], reported: Sequence[Reported] = ()) -> Board:
-    """Group records to rows and tables, and compare the rows.
+def make_board(
+    records: Sequence[Record], reported: Sequence[Reported] = (), imported: Sequence[ImportedRow] = ()
+) -> Board:
+    """Group records to rows and tables, and compare the rows; imported rows are grouped and not compared.
 
     Raises:
         DataError: A record was scored on the validation split; two records of one run.
@@ -149,7 +154,8 @@ def make_board(records: Sequence[Record], reported: Sequence[Reported] = ()) -> 
         key = f"{name}-{fingerprint[:8]}" if name in several else name
         tables.append(_table(key, members))
     tables.sort(key=lambda table: (-len(table.rows), table.key))  # the page opens on the first
-    return Board(tuple(tables), tuple(sorted(reported, key=lambda r: (r.protocol, r.paper, r.table))))
+    papers = tuple(sorted(reported, key=lambda r: (r.protocol, r.paper, r.table)))
+    return Board(tuple(tables), papers, imported_tables(imported))
 
 
 def _table(key: str, records: Sequence[Record]) -> BoardTable:

@@ -13,9 +13,6 @@ from dfbench.publish.board.row import BoardRow
 from dfbench.publish.board.table import Board, BoardTable
 from dfbench.records import text
 
-PAIRS = ("forgetting", "af", "bwt", "learning_accuracy", "next", "average_incremental", "whole")
-"""Columns with a mean and a spread over seeds."""
-
 
 @dataclass(frozen=True)
 class Column:
@@ -30,6 +27,25 @@ class Column:
     """Unless the reader chooses otherwise."""
     number: bool = True
     """Set to the right."""
+
+
+SCALARS = (
+    Column("af", "AF", "ascending", "Forgetting as the field's tables have it: −BWT", shown=False),
+    Column("bwt", "BWT", title="Backward transfer; below 0 is forgetting", shown=False),
+    Column("learning_accuracy", "Learning", title="Each experience right after training on it", shown=False),
+    Column("next", "Next", title="Each experience right before training on it", shown=False),
+    Column("average_incremental", "Past", title="All experiences so far, after each training", shown=False),
+    Column("whole", "Whole", title="All experiences, after each training", shown=False),
+    Column("average_tpr_at_1_fpr", "TPR@1 %", title="Fakes found where 1 % of the reals are called fake", shown=False),
+    Column("fpr_drift", "Drift", "ascending", "|False-positive rate − 1 %| of thresholds carried on", shown=False),
+    Column("carried_tpr", "Carried TPR", title="Fakes found by thresholds carried on", shown=False),
+)
+"""Metrics with a mean and a spread over seeds that have a column of their own."""
+
+
+def scalars(table: BoardTable) -> list[Column]:
+    """Those that a row of the table has."""
+    return [each for each in SCALARS if any(row.metric(each.key)[0] is not None for row in table.rows)]
 
 
 def columns(table: BoardTable) -> list[Column]:
@@ -55,12 +71,7 @@ def columns(table: BoardTable) -> list[Column]:
         Column("compute", "Compute", "ascending", "Relative to plain training of the same detector (1 ×)"),
         Column("seeds", "Seeds", title="Runs that differ in the seed alone, and how far they were checked"),
         Column("limits", "Interval ends", title="The 95 % interval in figures", shown=False),
-        Column("af", "AF", "ascending", "Forgetting as the field's tables have it: −BWT", shown=False),
-        Column("bwt", "BWT", title="Backward transfer; below 0 is forgetting", shown=False),
-        Column("learning_accuracy", "Learning", title="Each experience right after training on it", shown=False),
-        Column("next", "Next", title="Each experience right before training on it", shown=False),
-        Column("average_incremental", "Past", title="All experiences so far, after each training", shown=False),
-        Column("whole", "Whole", title="All experiences, after each training", shown=False),
+        *scalars(table),
         *([degraded] if table.degraded else []),
         Column("passes", "Passes", "ascending", "One pass = one picture forward and backward", shown=False),
         Column("steps", "Steps", "ascending", "Optimizer steps in all", shown=False),
@@ -92,7 +103,7 @@ def sort_values(row: BoardRow, rank: int | None, relative: float | None) -> dict
         "generalisation": row.generalisation and row.generalisation.mean,
         "robustness": row.robustness and row.robustness.mean,
         "seeds": len(row.records),
-        **{name: row.metric(name)[0] for name in PAIRS},
+        **{name: row.metric(name)[0] for name in ("forgetting", *(each.key for each in SCALARS))},
     }
     return {k: "" if v is None else round(v, 6) if isinstance(v, float) else v for k, v in values.items()}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dfbench.plugins import registry
 from dfbench.publish import about
 from dfbench.publish.plotting import FAINT, GRID, INK, PALETTE, common_unseen
-from dfbench.publish.report import further, tables
+from dfbench.publish.report import further, tables, thresholds
 from dfbench.publish.report.conclusion import conclusions, warning
 from dfbench.publish.report.runs import Method, Run
 from dfbench.publish.report.tables import Table
@@ -199,6 +199,8 @@ def describe(name: str, run: Run) -> tuple[str, str, Table]:
         return caption, "Histograms of P(fake) by class, a panel per experience.", tables.score_quantiles(run, pairs)
     if name == "robustness":
         return further.describe(run)
+    if name == "thresholds":
+        return thresholds.describe(run)
     if name == "forgotten":
         lost = most_forgotten(record)
         assert lost is not None

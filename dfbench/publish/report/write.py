@@ -15,6 +15,7 @@ from dfbench.publish.report.figures import FIGURES
 from dfbench.publish.report.further import robustness
 from dfbench.publish.report.page import Shown, describe, describe_comparison, inline, render
 from dfbench.publish.report.runs import Method, gather, load_runs
+from dfbench.publish.report.thresholds import thresholds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +56,7 @@ def write_report(
     single = runs[0] if len(runs) == 1 else None
     folder = to or (single.folder / FOLDER if single else Path(FOLDER))
     kinds: dict[str, Callable[..., Figure | None]] = dict(
-        FIGURES | {"robustness": robustness} if single else COMPARISONS
+        FIGURES | {"robustness": robustness, "thresholds": thresholds} if single else COMPARISONS
     )  # type: ignore[arg-type]
     subject: Any = single or methods
     shown: list[Shown] = []

@@ -18,8 +18,8 @@ from dfbench.publish.serve.app import make_app
 from dfbench.publish.serve.connection import Connection
 from dfbench.publish.serve.metrics import Metrics, alive
 from dfbench.publish.serve.settings import PageSettings
-from dfbench.publish.serve.sqlite import SqliteStore
 from dfbench.publish.serve.store import Store
+from dfbench.publish.serve.stores import open_store
 from dfbench.publish.serve.workers import DIED, SILENT, Workers
 
 CONNECTIONS = 1000
@@ -41,7 +41,7 @@ def run(settings: PageSettings, say: Say) -> int:
 
     Raises:
         UsageError: The address cannot be listened on.
-        StorageError: The folder of the job store cannot be written to.
+        StorageError: The job store does not answer, or its folder cannot be written to.
     """
     logs.set_up()
     return asyncio.run(_run(settings, say))
@@ -60,7 +60,7 @@ class _Server(uvicorn.Server):
 
 
 async def _run(settings: PageSettings, say: Say) -> int:
-    store = SqliteStore(settings.worker.data)
+    store = open_store(settings.worker)
     metrics = Metrics(store)
     desk = Desk(settings, store, metrics)
     config = uvicorn.Config(
@@ -133,6 +133,9 @@ async def _stop_when_asked(server: _Server, desk: Desk, workers: Workers) -> Non
     logs.event("stopping")
     stop, busy = time.monotonic() + desk.settings.grace, False
     while not workers.broken.done():
+        if any(each.name not in workers.names for each in await asyncio.to_thread(alive, desk.store)):
+            await workers.stop(max(stop - time.monotonic(), 0))  # what waits is for the workers of other machines
+            break
         jobs = (await asyncio.to_thread(desk.store.totals)).jobs
         if not any(jobs.get(state) for state in ("receiving", "queued", "running")):
             break

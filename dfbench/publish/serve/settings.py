@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 MEGABYTE = 1_000_000
 
@@ -17,7 +17,8 @@ class WorkerSettings(_Settings):
     """What a worker needs to know; it comes to it as JSON.
 
     Attributes:
-        data: Folder of the job store.
+        data: Folder of the job store, or of this machine's uploads.
+        store: Address of the job store that several machines share; None: it is in ``data``. It may hold a password.
         models: References to checkpoints (see ``dfbench predict --model``); the first is the default.
         faces: Face detector, ``NAME`` or ``NAME=FILE``.
         device: ``auto``, ``cpu``, ``cuda``, …
@@ -32,6 +33,7 @@ class WorkerSettings(_Settings):
     """
 
     data: Path
+    store: str | None = Field(None, repr=False)
     models: tuple[str, ...]
     faces: str = "mtcnn"
     device: str = "auto"
@@ -52,7 +54,7 @@ class PageSettings(_Settings):
         worker: What its workers need to know.
         host: Address that is listened on.
         port: Of it; 0: any free one.
-        workers: How many processes hold the models.
+        workers: How many processes hold the models; 0: those of other machines do.
         queue: Files that may wait, those that are being received included.
         rate: Files per minute and address; 0: any number.
         trusted_proxies: Addresses whose ``X-Forwarded-For`` is believed.

@@ -48,6 +48,11 @@ class Workers:
         self._ever_ready = False
         self.broken: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
+    @property
+    def names(self) -> set[str]:
+        """Of the workers that run."""
+        return {*self._processes}
+
     def start(self) -> None:
         """Start all of them; they get ready in their own time."""
         self._tasks = [asyncio.create_task(self._keep(number)) for number in range(self._count)]

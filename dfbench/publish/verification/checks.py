@@ -12,6 +12,7 @@ from dfbench.evaluation.further import Parts, figures, parts_of
 from dfbench.evaluation.scores import Scores
 from dfbench.evaluation.uncertainty import data_key, decode
 from dfbench.files import sha256_of
+from dfbench.records.conversion import with_what_is_stated
 from dfbench.records.finished import MISSING_ON_BOARD, FinishedRun
 from dfbench.records.record import SCORES, WEIGHTS, Record, matrix_of
 
@@ -70,6 +71,7 @@ def check_figures(record: Record, scores: Scores, registry: Registry) -> list[Fi
     except DfbenchError as error:
         return [Finding("metrics", False, str(error))]
     further = sorted(set(record.matrix) - set(recomputed["matrix"]))
+    recomputed = with_what_is_stated(recomputed, record.document())
     return [
         _same("matrix", {k: v for k, v in record.matrix.items() if k not in further}, recomputed["matrix"]),
         *(_further(name, record, parts.experiences, registry) for name in further),
@@ -125,9 +127,9 @@ def _further(name: str, record: Record, scores: Scores, registry: Registry) -> F
 
 
 def _further_tests(record: Record, recomputed: Mapping[str, Any], parts: Parts) -> list[Finding]:
-    """The figures on unseen sets and on degraded copies; nothing where there are neither."""
+    """The figures on unseen sets, on degraded copies and of carried thresholds; nothing where there are none."""
     found = []
-    for name in ("generalisation", "robustness"):
+    for name in ("generalisation", "robustness", "operating"):
         part = getattr(record, name)
         if part is not None or recomputed[name] is not None:
             found.append(_same(name, part and part.model_dump(), recomputed[name], _REPLICATES))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from dfbench.benchmarks.flow import scored_after
 from dfbench.errors import DataError, DfbenchError, first_problem
 from dfbench.evaluation.further import tested_of
 from dfbench.publish.verification.checks import Finding
@@ -35,6 +36,20 @@ class TestSet(NamedTuple):
     videos: np.ndarray
     labels: np.ndarray
     identities: np.ndarray
+
+
+def _left_out(record: Record, stream: Stream, scores: Scores) -> str | None:
+    """Whether other test sets were scored than a sampled R has: none may be left out because of its score."""
+    if stream.flow.tests is None and "forgetting_at_least" not in record.metrics:
+        return None
+    names = record.names
+    for row in sorted({trained_on for trained_on, _ in scores.pairs}):
+        found = [j for i, j in scores.pairs if i == row and j < len(names)]
+        if odd := sorted({*found} ^ {*scored_after(row, names, stream.flow.tests)}):
+            what = "is scored" if odd[0] in found else "is not scored"
+            after = f"after {names[row]!r}" if row >= 0 else "before any training"
+            return f"{names[odd[0]]!r} {what} {after}, unlike what the benchmark's flow says"
+    return None
 
 
 class SampleCheck:
@@ -73,12 +88,13 @@ class SampleCheck:
             sets = self._sets(record, stream)
         except (DfbenchError, ImportError) as error:
             return Finding(WHAT, None, f"not checked: {error}")
-        if problem := _described(record, stream):
+        if problem := _described(record, stream) or _left_out(record, stream, scores):
             return Finding(WHAT, False, problem)
-        names = [*record.names, *record.unseen_names, *(copy.name for copy in record.tested.copies)]
+        names = [*record.names, *record.unseen_names, *(copy.name for copy in record.tested.copies), *record.names]
         for group in scores:
             if problem := _different(group, sets[group.tested_on]):
-                return Finding(WHAT, False, f"{record.spec.split} set of {names[group.tested_on]!r}: {problem}")
+                split = "val" if group.tested_on >= len(names) - len(record.names) else record.spec.split
+                return Finding(WHAT, False, f"{split} set of {names[group.tested_on]!r}: {problem}")
         return Finding(WHAT, True)
 
     def with_identities(self, record: Record, scores: Scores) -> Scores:
@@ -126,7 +142,7 @@ class SampleCheck:
         """The units of each test set's scored split, as the record's detector groups samples."""
         from pydantic import ValidationError
 
-        from dfbench.runs.further import chosen
+        from dfbench.runs.further import REALS, chosen
         from dfbench.training.detector import Task
 
         spec = record.spec
@@ -144,7 +160,12 @@ class SampleCheck:
                 kept = chosen(columns[0], units.target, perturb.samples)
                 part = _by_name(*(column[kept] for column in columns))
                 copies += [part] * len(perturb.kinds) * len(perturb.levels)
-        return [*(_by_name(*columns) for _, columns in (*own, *new)), *copies]
+        held = []
+        for units, columns in _units(detector, stream, "val") if record.operating is not None else []:
+            reals = np.flatnonzero(units.labels == 0)
+            kept = reals[chosen(columns[0][reals], units.labels[reals], REALS)]
+            held.append(_by_name(*(column[kept] for column in columns)))
+        return [*(_by_name(*columns) for _, columns in (*own, *new)), *copies, *held]
 
 
 def _described(record: Record, stream: Stream) -> str | None:
@@ -164,12 +185,14 @@ def _described(record: Record, stream: Stream) -> str | None:
 
 def _units(detector: Detector, stream: Stream, split: str) -> list[tuple[Units, tuple[np.ndarray, ...]]]:
     """For each experience a detector's units, and of these names, videos, labels and people."""
+    from dfbench.data.units import frames
     from dfbench.data.videos import video_keys
 
     names, videos = stream.samples.sample, video_keys(stream.samples)
     found: list[tuple[Units, tuple[np.ndarray, ...]]] = []
     for experience in stream.experiences:
-        units = detector.units(stream.samples, experience.rows[split], training=False)
+        rows = experience.rows[split]
+        units = detector.units(stream.samples, rows, training=False) if len(rows) else frames(stream.samples, rows)
         first = units.rows.reshape(len(units), -1)[:, 0]
         found.append((units, (names[first], videos[first], units.labels, stream.identities[first])))
     return found

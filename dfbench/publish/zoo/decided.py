@@ -10,7 +10,7 @@ from dfbench.documents import read_json
 from dfbench.errors import DataError, first_problem
 from dfbench.files import write_json
 from dfbench.publish.zoo.entry import Calibration, Familiarity
-from dfbench.records.record import Sha256
+from dfbench.records.parts import Sha256
 
 CALIBRATION, BANK = "calibration.json", "features.safetensors"
 """Names of the files in the folder of a run."""

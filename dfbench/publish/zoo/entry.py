@@ -24,7 +24,7 @@ from dfbench.errors import DataError, first_problem
 from dfbench.files import sha256_of, write_whole
 from dfbench.records import outside
 from dfbench.records.initial import InitialCheckpoint
-from dfbench.records.record import Sha256
+from dfbench.records.parts import Sha256
 
 ENTRY_FILE = "dfbench.json"
 """Name of the entry in a repository of the Hub and in a pulled folder."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dfbench.benchmarks.schema import Perturb
+from dfbench.benchmarks.parts import Perturb
 from dfbench.publish.board.build import pages, write
 from dfbench.publish.board.table import make_board
 from dfbench.records.record import Record

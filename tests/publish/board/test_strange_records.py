@@ -48,7 +48,11 @@ MISSING = object()
 def start(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A board of two rows, and an honest run that is not on it."""
     folder = tmp_path_factory.mktemp("start")
-    runs = [make_run(folder / "a", "gem"), make_run(folder / "a", "naive", stored=0), make_run(folder / "b", "replay")]
+    runs = [
+        make_run(folder / "a", "gem"),
+        make_run(folder / "a", "naive", stored=0),
+        make_run(folder / "b", "replay", held=12),
+    ]
     compute = {"forward": [300] * 3, "backward": [300] * 3, "passes": 900.0}
     for run in runs:
         write_record(run, read_record(run) | {"compute": compute})

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from dfbench.benchmarks.schema import Perturb
+from dfbench.benchmarks.parts import Perturb
 from dfbench.errors import DataError
+from dfbench.publish.board import view
 from dfbench.publish.board.build import pages
 from dfbench.publish.board.cells import cells, columns
 from dfbench.publish.board.data import page_data
@@ -335,3 +336,16 @@ def test_passes_are_those_of_the_seeds_that_counted_them(tmp_path: Path) -> None
     assert row.passes == 21600
     (row,) = make_board(records(made[0])).tables[0].rows
     assert row.passes is None
+
+
+def test_carried_thresholds_are_columns_of_the_page_where_a_row_has_them(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, "replay", held=120), make_run(tmp_path, "replay", 1), make_run(tmp_path, "naive")]
+    (table,) = make_board(records(*runs)).tables
+    assert {"fpr_drift", "carried_tpr"} <= {column.key for column in view.columns(table)}
+    rows = {row.first.spec.strategy: row for row in table.rows}
+    drift = Record.read(runs[0]).metrics["fpr_drift"]
+    assert drift is not None
+    assert rows["replay"].metric("fpr_drift") == (drift, None)  # of the seed that has it
+    assert rows["naive"].metric("fpr_drift") == (None, None)
+    (plain,) = make_board(records(*runs[1:])).tables
+    assert "fpr_drift" not in {column.key for column in view.columns(plain)}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dfbench.benchmarks.schema import Perturb
+from dfbench.benchmarks.parts import Perturb
 from dfbench.publish.plotting import matrix_figure
 from dfbench.publish.report import comparison, figures, further
 from dfbench.publish.report.runs import Run, gather, load_runs

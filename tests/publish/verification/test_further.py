@@ -59,7 +59,9 @@ def wrong(folder: Path, check: SampleCheck | None = None) -> dict[str, str]:
 def test_an_honest_run_is_verified(tested: Path, check: SampleCheck) -> None:
     findings = verify(FinishedRun.open(tested), registry(), check)
     assert [each.what for each in findings if each.ok is not True] == []
-    assert {"generalisation", "robustness", "data.perturbed", "samples"} <= {each.what for each in findings}
+    assert {"generalisation", "robustness", "operating", "data.perturbed", "samples"} <= {
+        each.what for each in findings
+    }
 
 
 def test_a_changed_score_of_an_unseen_set_is_caught(copy: Path) -> None:
@@ -101,6 +103,14 @@ def raise_mean(record: dict[str, Any]) -> None:
     record["metrics"]["generalisation"] = 0.99
 
 
+def lower_drift(record: dict[str, Any]) -> None:
+    record["operating"]["drift"] = record["metrics"]["fpr_drift"] = 0.001
+
+
+def lower_threshold(record: dict[str, Any]) -> None:
+    record["operating"]["thresholds"][0] = 0.1
+
+
 @pytest.mark.parametrize(
     ("change", "what"),
     [
@@ -110,6 +120,8 @@ def raise_mean(record: dict[str, Any]) -> None:
         (narrow, {"generalisation"}),
         (miscount, {"data.perturbed"}),
         (raise_mean, {"metrics"}),
+        (lower_drift, {"metrics", "operating"}),
+        (lower_threshold, {"operating"}),
     ],
 )
 def test_what_was_tampered_with_is_named(change: Callable[[dict[str, Any]], None], what: set[str], copy: Path) -> None:
@@ -200,6 +212,35 @@ def test_a_record_from_before_the_further_tests_is_rerun_and_checked(stream: Pat
     assert [each.what for each in findings if each.ok is not True] == []
     again = rerun(finished, registry(), None, tmp_path / "again", benchmark=str(stream))
     assert again.agreement == "identical"
+
+
+def test_a_run_from_before_validation_reals_were_scored_is_verified_and_rerun(
+    copy: Path, stream: Path, check: SampleCheck, tmp_path: Path
+) -> None:
+    record, first = read_record(copy), 4 + 8
+    kept = Scores(g for g in Scores.read(copy / SCORES) if g.tested_on < first)
+    (copy / SCORES).unlink()
+    kept.write(copy / SCORES)
+    record["scores_sha256"] = kept.digest()
+    del record["operating"]
+    for name in ("fpr_drift", "carried_tpr", "average_partial_auc", "average_tpr_at_1_fpr"):
+        del record["metrics"][name]
+    for each in record["per_experience"]:
+        for name in ("partial_auc", "tpr_at_1_fpr", "tpr_at_01_fpr"):
+            del each[name]
+    write_record(copy, record)
+    assert wrong(copy, check) == {}
+    again = rerun(FinishedRun.open(copy), registry(), None, tmp_path / "again", benchmark=str(stream))
+    assert again.agreement == "identical"
+    assert Record.read(again.path).operating is not None
+
+
+def test_validation_reals_that_were_chosen_are_caught_by_the_data(copy: Path, check: SampleCheck) -> None:
+    from tests.publish.verification.test_samples import taken
+
+    scores = Scores.read(copy / SCORES)
+    rewrite(copy, Scores(taken(g, list(range(len(g) - 1))) if g.tested_on >= 4 + 8 else g for g in scores))
+    assert wrong(copy, check)["samples"].startswith("val set of 's0': 1 of 6 samples were not scored")
 
 
 def test_a_pack_holds_all_scores(tested: Path, tmp_path: Path) -> None:
@@ -299,6 +340,13 @@ def test_runs_are_compared_in_generalisation_where_they_have_it(tested: Path, st
         (lambda r: r["robustness"]["by_kind"].pop("auc"), "robustness lacks the headline metric 'auc'"),
         (lambda r: r["robustness"]["clean"].update(auc=3), "robustness.clean 'auc' has a value outside 0 to 1"),
         (lambda r: r["robustness"].update(note="hi"), "robustness.note: Extra inputs are not permitted"),
+        (lambda r: r["operating"]["thresholds"].pop(), "operating.thresholds: 1 entries for 2 experiences"),
+        (lambda r: r["operating"]["false_positive_rate"][0].pop(), "operating.false_positive_rate is not 2×2"),
+        (
+            lambda r: r["operating"]["recalibrated"]["20"]["true_positive_rate"].append(0.5),
+            "operating.recalibrated.20.true_positive_rate: 3 entries for 2 experiences",
+        ),
+        (lambda r: r["operating"].update(fpr=2), "operating.fpr: Input should be less than or equal to 1"),
         (lambda r: r["spec"].pop("further_tests"), "spec.further_tests: missing, though data.unseen or data.perturb"),
     ],
 )

@@ -25,20 +25,25 @@ from tests.publish.board_runs import read_record, write_record
 
 
 def forged(finished: Path, to: Path, change: Callable[[Group], Group]) -> FinishedRun:
-    """The run with other scores and every figure computed from them, as its forger would write it."""
+    """The run with other scores and every figure computed from them, as its forger would write it.
+
+    Validation reals are left out, as in runs from before they were scored.
+    """
     folder = Path(shutil.copytree(finished, to / finished.name))
-    scores = Scores(change(group) for group in Scores.read(folder / SCORES))
+    size = len(read_record(folder)["data"]["experiences"])
+    scores = Scores(change(group) for group in Scores.read(folder / SCORES) if group.tested_on < size)
     (folder / SCORES).unlink()
     scores.write(folder / SCORES)
     record = read_record(folder)
     names, key = [e["name"] for e in record["data"]["experiences"]], data_key(record["data"]["fingerprint"], "test")
     record |= evaluate(scores, names, "auc", 2)
     record |= {"uncertainty": uncertainty(scores, names, "auc", 2, key), "scores_sha256": scores.digest()}
+    del record["operating"]
     write_record(folder, record)
     return FinishedRun.open(folder)
 
 
-def taken(group: Group, rows: np.ndarray) -> Group:
+def taken(group: Group, rows: np.ndarray | list[int]) -> Group:
     columns = ("samples", "videos", "labels", "scores", "predicted", "identities")
     return replace(group, **{name: getattr(group, name)[rows] for name in columns})
 

@@ -5,7 +5,7 @@
   const FIELDS = {
     average: [["average", (row) => row.average && row.average.mean], ["average_spread", (row) => row.average && row.average.spread]],
     interval: [["interval_low", (row) => row.average && row.average.low], ["interval_high", (row) => row.average && row.average.high]],
-    forgetting: pair("forgetting"), af: pair("af"), bwt: pair("bwt"), learning_accuracy: pair("learning_accuracy"), next: pair("next"), average_incremental: pair("average_incremental"), whole: pair("whole"),
+    forgetting: pair("forgetting"), af: pair("af"), bwt: pair("bwt"), learning_accuracy: pair("learning_accuracy"), next: pair("next"), average_incremental: pair("average_incremental"), whole: pair("whole"), average_tpr_at_1_fpr: pair("average_tpr_at_1_fpr"), fpr_drift: pair("fpr_drift"), carried_tpr: pair("carried_tpr"),
     generalisation: against("generalisation", "untrained"), robustness: against("robustness", "undegraded"),
     memory: [["stored_samples", (row) => row.stored[0]], ["stored_bytes", (row) => row.stored[1]], ["state_bytes", (row) => row.stored[2]]],
     compute: [["relative_compute", (row) => row.relative_compute]], passes: [["passes", (row) => row.passes]],

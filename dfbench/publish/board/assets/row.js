@@ -135,7 +135,7 @@
       const v = run.verification;
       const words = { scores: "every figure follows from the scores", identical: "trained again: identical scores", tolerance: "trained again: metrics within tolerance" };
       return facts([
-        ["seed", String(run.seed)], ["weights", run.weights ? make("code", {}, `sha256:${run.weights}`) : "not recorded"], ["scores", run.scores ? make("code", {}, `sha256:${run.scores}`) : null],
+        ["seed", String(run.seed)], ["weights", run.weights ? make("code", { title: "The record has all 64 digits" }, `sha256:${run.weights}…`) : "not recorded"], ["scores", run.scores ? make("code", { title: "The record has all 64 digits" }, `sha256:${run.scores}…`) : null],
         ["published", run.checkpoint ? `${run.checkpoint.repo}${run.checkpoint.revision ? ` @ ${run.checkpoint.revision}` : ""}` : "no"],
         ["status", run.status], ["verified", v ? [words[v.agreement], v.difference ? `average ${num(v.difference, 4)}` : "", v.by ? `by ${v.by}` : "", v.device ? `on ${v.device}` : "", v.date].filter(Boolean).join(", ") : null],
       ]);
@@ -167,6 +167,7 @@
       item("Backward transfer", num(row.bwt[0]), row.bwt[1] === null ? "" : `± ${num(row.bwt[1])}`),
       item("Learning accuracy", num(row.learning_accuracy[0]), row.learning_accuracy[1] === null ? "" : `± ${num(row.learning_accuracy[1])}`),
       row.next[0] === null ? "" : item("Next experience", num(row.next[0]), row.next[1] === null ? "" : `± ${num(row.next[1])}`, "right before training on it"),
+      row.fpr_drift[0] === null ? "" : item("Threshold drift", num(row.fpr_drift[0]), "mean |false-positive rate − 1 %| of thresholds fixed earlier", `they find ${num(row.carried_tpr[0])} of the fakes`),
       row.generalisation ? item("Generalisation", num(row.generalisation[0]), `untrained ${num(row.generalisation[2])}`, `on ${row.unseen.length > 3 ? `${row.unseen.length} unseen sets` : row.unseen.join(", ")}`) : "",
       row.robustness ? item("Robustness", num(row.robustness[0]), `undegraded ${num(row.robustness[2])}`) : "",
       item("Memory at the end", row.stored[0] ? whole(row.stored[0]) : "nothing", row.stored[0] ? `samples, ${bytes(row.stored[1])}` : "", row.stored[2] ? `other state ${bytes(row.stored[2])}` : ""),

@@ -50,13 +50,13 @@ def _work(name: str, settings: WorkerSettings) -> int:
     import torch
 
     from dfbench.publish.predict.run import identity
-    from dfbench.publish.serve.sqlite import SqliteStore
     from dfbench.publish.serve.store import WorkerState
+    from dfbench.publish.serve.stores import open_store
     from dfbench.publish.serve.worker.job import run_job
     from dfbench.publish.serve.worker.start import make_bench
 
     torch.set_num_threads(settings.threads)
-    store = SqliteStore(settings.data)
+    store = open_store(settings)
     bench, protection = make_bench(settings, store, context)
     models = tuple(identity(judge.entry) for judge in bench.judges.values())
     running: set[threading.Thread] = set()

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.ma  # numpy.median imports it: 12 ms in each process that has not got it
+from PIL import Image
 
 from dfbench.publish.predict.looking import Options, Recipe, Seen, look, refusal
 from dfbench.publish.serve.confine import Bounds, confine
@@ -27,6 +29,9 @@ from dfbench.publish.serve.worker.messages import (
     SeenMedium,
     send,
 )
+
+Image.init()
+"""Readers of pictures, which Pillow otherwise looks for at the first picture of each process."""
 
 
 @dataclass(frozen=True)
