@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dfbench.errors import UsageError, unknown
-from dfbench.publish.hub.pull import Notice, entry_of, pull_entry
 from dfbench.publish.zoo.checkpoint import (
     LoadedCheckpoint,
     LocatedEntry,
@@ -25,6 +24,7 @@ from dfbench.records.finished import FinishedRun
 
 if TYPE_CHECKING:
     from dfbench.plugins import Registry
+    from dfbench.publish.hub.pull import Notice
 
 
 def resolve(ref: str, registry: Registry, notice: Notice | None = None) -> LocatedEntry:
@@ -52,6 +52,8 @@ def resolve(ref: str, registry: Registry, notice: Notice | None = None) -> Locat
         entry = read_entry(inside) if inside.is_file() else entry_from_run(FinishedRun.open(path), registry)
         return LocatedEntry(entry, path)
     if match := HUB_ID.fullmatch(ref):
+        from dfbench.publish.hub.pull import entry_of  # what is on this machine needs no client of the Hub
+
         entry = entry_of(match["repo"], match["revision"] or "main", notice=notice)
         assert entry.hub is not None
         return LocatedEntry(entry, pulled(entry.hub.repo, entry.hub.commit))
@@ -69,6 +71,8 @@ def fetch(located: LocatedEntry, notice: Notice | None = None) -> LocatedEntry:
     hub = located.entry.hub
     if hub is None or (located.present and located.folder != pulled(hub.repo, hub.commit)):
         return located
+    from dfbench.publish.hub.pull import pull_entry
+
     return LocatedEntry(located.entry, pull_entry(located.entry, notice=notice), checked=True)
 
 
