@@ -31,6 +31,7 @@ lint: install
 
 docs: install ## write the generated parts of the docs, and their figures
 	$(BIN)/python -m tools.tables
+	$(BIN)/python -m tools.drift
 	$(BIN)/python -m tools.constraints
 	$(BIN)/python -m cogapp -r --verbosity=1 docs/*.md README.md
 

@@ -108,7 +108,7 @@ def operating(
     point = rates_of(np.ones((1, len(units.numbers))))
     drawn = strata(units, [*names, *(f"{name} (validation)" for name in names)], data)
     replicates = np.full((2, count), np.nan)
-    for chosen, weights in drawn_weights(units, drawn, count):
+    for chosen, weights in drawn_weights(units, drawn, count, results=2 * size * (size + 1)):
         found = rates_of(weights)
         replicates[:, chosen] = _drift(found.fpr), _carried(found.tpr)
     return {

@@ -173,10 +173,15 @@ def replicates(
     return result
 
 
-def drawn_weights(units: ResamplingUnits, drawn: Sequence[Stratum], count: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Which replicates, and how often each unit is drawn in them, (b, units); as many at a time as memory holds."""
+def drawn_weights(
+    units: ResamplingUnits, drawn: Sequence[Stratum], count: int, results: int = 1
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Which replicates, and how often each unit is drawn in them, (b, units); as many at a time as memory holds.
+
+    ``results`` are the numbers that a caller computes for each. What is drawn does not depend on it.
+    """
     # Memory is bounded by replicates per chunk × the longest row of weights: units, or samples of a test set.
-    widest = max([len(units.numbers), *(len(of) for of in units.of.values())], default=1)
+    widest = max([len(units.numbers), results, *(len(of) for of in units.of.values())])
     for start, stop in _chunks(count, max(1, _CHUNK // widest)):
         weights = np.zeros((stop - start, len(units.numbers)))
         for stratum in drawn:

@@ -257,6 +257,15 @@ def _render(
     return found
 
 
+def folder_version(source: Path) -> str:
+    """A hash of all that forge5's pictures depend on, and of the code next to a source's file, without that file."""
+    digest = hashlib.sha256(rendering_version().encode())
+    for path in sorted(source.parent.glob("*.py")):
+        if path.name != source.name:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
 def rendering_version() -> str:
     """A hash that changes whenever a picture could: of the pack, this folder's code, the codecs and library versions.
 

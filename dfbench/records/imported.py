@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from dfbench.documents import read_json
 from dfbench.errors import DataError, first_problem
@@ -22,7 +22,7 @@ from dfbench.evaluation.scores import Scores
 from dfbench.evaluation.uncertainty import data_key, decode
 from dfbench.files import write_json
 from dfbench.records import outside
-from dfbench.records.parts import Count, Figure, Generalisation, Matrix, Name, Sha256, Uncertainty
+from dfbench.records.parts import Count, Figure, Generalisation, Matrix, Name, Part, Sha256, Uncertainty
 from dfbench.records.record import LARGEST_FILE
 
 STATUS = "imported"
@@ -36,11 +36,7 @@ Headline = Literal["auc", "video_auc", "accuracy"]
 _TEXT = Annotated[str, Field(max_length=300, pattern=r"^[^\n\t]*$")]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
-
-
-class SetCoverage(_Part):
+class SetCoverage(Part):
     """Of one test set."""
 
     set: Name
@@ -50,7 +46,7 @@ class SetCoverage(_Part):
     """Samples that the figures are computed on, the same for all models."""
 
 
-class Coverage(_Part):
+class Coverage(Part):
     """Predictions that the file should have and has, over seeds, models and test sets."""
 
     missing: Policy
@@ -67,7 +63,7 @@ class Coverage(_Part):
         return self.predicted / self.expected
 
 
-class ImportedData(_Part):
+class ImportedData(Part):
     """What the models were tested on."""
 
     sha256: Sha256
@@ -80,7 +76,7 @@ class ImportedData(_Part):
     """Test set → class → samples that it should have."""
 
 
-class SourceFile(_Part):
+class SourceFile(Part):
     """A file that the scores came from."""
 
     name: Name
@@ -88,7 +84,7 @@ class SourceFile(_Part):
     sha256: Sha256
 
 
-class ImportedSeed(_Part):
+class ImportedSeed(Part):
     """The figures of one seed, all computed from its scores as a record's are."""
 
     seed: Count | None
@@ -101,7 +97,7 @@ class ImportedSeed(_Part):
     generalisation: Generalisation | None = None
 
 
-class ImportedRow(_Part):
+class ImportedRow(Part):
     """One detector under one strategy on one collection of test sets, of all seeds in the file."""
 
     schema_version: Literal[1] = Field(1, alias="schema")
@@ -119,7 +115,7 @@ class ImportedRow(_Part):
     """Who imported them."""
     headline: Headline
     experiences: Annotated[list[Name], Field(min_length=1)]
-    unseen: list[Name] = []
+    unseen: list[Name] = Field([])
     trained_once: _TEXT = ""
     """What a single model was trained on, where that is none of the test sets; R then has the last row alone."""
     data: ImportedData
@@ -129,7 +125,7 @@ class ImportedRow(_Part):
     format: Name
     files: Annotated[list[SourceFile], Field(min_length=1)]
     seeds: Annotated[list[ImportedSeed], Field(min_length=1)]
-    notes: list[_TEXT] = []
+    notes: list[_TEXT] = Field([])
     """What a reader should know of the scores."""
     status: Literal["imported"] = "imported"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,7 +17,7 @@ from dfbench.forge import render
 from dfbench.forge.clips import SIZE
 from dfbench.forge.long.clips import render_rows
 from dfbench.forge.long.draw import Step, people, steps
-from dfbench.forge.source import PACKAGES, Rendered, rendering_version
+from dfbench.forge.source import PACKAGES, Rendered, folder_version
 
 LONGEST = 200
 REFERENCE = Path(__file__).parent / "reference.json"
@@ -88,11 +87,7 @@ class LongSource(Rendered):
 
     def version(self) -> str:
         """A hash of this folder's code and of everything that forge5's pictures depend on."""
-        digest = hashlib.sha256(rendering_version().encode())
-        for path in sorted(Path(__file__).parent.glob("*.py")):
-            if path.name != Path(__file__).name:
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-        return digest.hexdigest()[:16]
+        return folder_version(Path(__file__))
 
     @property
     def variant(self) -> str:

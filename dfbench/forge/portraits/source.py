@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -15,7 +14,7 @@ from dfbench.data.samples import SPLITS
 from dfbench.errors import UsageError
 from dfbench.forge import pack, render
 from dfbench.forge.portraits.views import SIZE, render_view
-from dfbench.forge.source import PACKAGES, Rendered, rendering_version
+from dfbench.forge.source import PACKAGES, Rendered, folder_version
 
 VIEWS = 4
 REFERENCE = Path(__file__).parent / "reference.json"
@@ -60,11 +59,7 @@ class PortraitSource(Rendered):
 
     def version(self) -> str:
         """A hash of this folder's code and of everything that forge5's pictures depend on."""
-        digest = hashlib.sha256(rendering_version().encode())
-        for path in sorted(Path(__file__).parent.glob("*.py")):
-            if path.name != Path(__file__).name:
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-        return digest.hexdigest()[:16]
+        return folder_version(Path(__file__))
 
     @property
     def variant(self) -> str:

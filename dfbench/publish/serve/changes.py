@@ -41,13 +41,21 @@ class Changes:
             self._waiting -= 1
 
     async def _look(self) -> None:
-        version = self._store.version()
+        version = self._version()
         idle = 0
         while self._waiting or idle < 50:
             await asyncio.sleep(OFTEN)
             idle = 0 if self._waiting else idle + 1
-            if (now := self._store.version()) != version:
+            now = self._version()
+            if now is not None and now != version:
                 version = now
                 self._changed.set()
                 self._changed = asyncio.Event()
         self._task = None
+
+    def _version(self) -> int | None:
+        """That of the store; None while it is away: who waits is woken when it is back, or by the clock."""
+        try:
+            return self._store.version()
+        except Exception:
+            return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import time
@@ -18,7 +19,7 @@ from dfbench.publish.serve.app import make_app
 from dfbench.publish.serve.connection import Connection
 from dfbench.publish.serve.metrics import Metrics, alive
 from dfbench.publish.serve.settings import PageSettings
-from dfbench.publish.serve.store import Store
+from dfbench.publish.serve.store import Store, WorkerState
 from dfbench.publish.serve.stores import open_store
 from dfbench.publish.serve.workers import DIED, SILENT, Workers
 
@@ -89,8 +90,8 @@ def _bury(store: Store, now: float) -> None:
     """Fail the jobs of workers that nobody looked after when they died, with their page's process."""
     for worker in store.workers():
         if now - worker.seen > 2 * SILENT:
+            store.fail_of(worker.name, "worker_died", DIED)  # first: a worker that is forgotten is not buried again
             store.forget(worker.name)
-            store.fail_of(worker.name, "worker_died", DIED)
 
 
 def _listening(settings: PageSettings) -> socket.socket:
@@ -106,8 +107,11 @@ def _listening(settings: PageSettings) -> socket.socket:
 
 async def _announce(desk: Desk, say: Say) -> None:
     """Say once what the service can do."""
-    while not (ready := alive(desk.store)):
-        await asyncio.sleep(0.1)
+    ready: list[WorkerState] = []
+    while not ready:
+        with contextlib.suppress(Exception):  # a store that is away; requests and tidying say so
+            ready = alive(desk.store)
+        await asyncio.sleep(0 if ready else 0.1)
     names = ", ".join(str(model["name"]) for model in ready[0].models)
     held = ready[0].protection
     say(f"ready: {names}; decoding processes are confined by {', '.join(held)}")
@@ -120,8 +124,11 @@ async def _tidy(desk: Desk) -> None:
     while True:
         now = time.time()
         received = now - settings.upload_seconds - 30
-        await asyncio.to_thread(desk.store.expire, now - settings.keep, received)
-        await asyncio.to_thread(_bury, desk.store, now)
+        try:
+            await asyncio.to_thread(desk.store.expire, now - settings.keep, received)
+            await asyncio.to_thread(_bury, desk.store, now)
+        except Exception as error:  # a store that is away for a while: what is old is deleted when it is back
+            logs.event("store_failed", logging.ERROR, error=type(error).__name__)
         await asyncio.sleep(min(TIDY, max(settings.keep / 4, 0.2)))
 
 

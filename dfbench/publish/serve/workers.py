@@ -77,8 +77,10 @@ class Workers:
             name = f"{number}-{secrets.token_hex(4)}"
             process = await self._started(name)
             ready = await self._watched(name, process)
-            self._store.forget(name)
-            lost = self._store.fail_of(name, "worker_died", DIED)
+            lost = 0
+            with contextlib.suppress(Exception):  # a store that is away: its jobs are failed once the worker is buried
+                lost = self._store.fail_of(name, "worker_died", DIED)
+                self._store.forget(name)
             if self._stopping:
                 return
             code = process.returncode
@@ -116,7 +118,11 @@ class Workers:
                 break
             except TimeoutError:
                 pass
-            seen = next((worker.seen for worker in self._store.workers() if worker.name == name), None)
+            try:
+                seen = next((worker.seen for worker in self._store.workers() if worker.name == name), None)
+            except Exception as error:  # a store that is away says nothing of the worker
+                logs.event("store_failed", logging.ERROR, error=type(error).__name__)
+                continue
             if seen is not None and not ready:
                 ready = self._ever_ready = True
                 logs.event("worker_ready", seconds=round(time.time() - began, 1))

@@ -5,6 +5,7 @@ The application runs with a real job store and no worker: jobs stay queued, whic
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import subprocess
@@ -20,7 +21,11 @@ pytest.importorskip("fastapi")
 
 from dfbench.publish.serve import connection as connections
 from dfbench.publish.serve import server
+from dfbench.publish.serve.api import Desk
+from dfbench.publish.serve.changes import Changes
+from dfbench.publish.serve.metrics import Metrics
 from dfbench.publish.serve.rate import Rate
+from dfbench.publish.serve.settings import PageSettings, WorkerSettings
 from dfbench.publish.serve.sqlite import SqliteStore
 from dfbench.publish.serve.store import Artifact, WorkerState
 from tests.publish.serve.pages import page
@@ -132,26 +137,6 @@ DOCUMENT = {
 }  # fmt: skip
 
 
-def test_what_ended_long_ago_is_gone(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path)
-    ended, waiting, receiving = (store.reserve("m", False, 10) for _ in range(3))
-    assert ended
-    assert waiting
-    assert receiving
-    for job in (ended, waiting):
-        store.upload(job.id).write_bytes(b"x")
-        store.enqueue(job.id)
-    store.upload(receiving.id).write_bytes(b"x")
-    assert store.claim("w").id == ended.id  # type: ignore[union-attr]
-    store.finish(ended.id, DOCUMENT, {"a": Artifact("image/png", b"secret picture")})
-    assert store.expire(time.time() - 10, time.time() - 10) == 0
-    assert store.expire(time.time() + 10, time.time() + 10) == 2
-    assert store.get(ended.id) is None
-    assert store.artifact(ended.id, "a") is None
-    assert store.get(waiting.id).state == "queued"  # type: ignore[union-attr]
-    assert [path.name for path in (tmp_path / "uploads").iterdir()] == [waiting.id]
-
-
 def test_a_store_that_is_found_again_forgets_the_dead(tmp_path: Path) -> None:
     """After a power cut, say: what ran is failed, what waited is judged, and nobody else can read the folder."""
     store = SqliteStore(tmp_path / "data")
@@ -170,24 +155,50 @@ def test_a_store_that_is_found_again_forgets_the_dead(tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o077 == 0
 
 
-def test_one_job_is_claimed_by_one_worker(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path)
-    jobs = {store.reserve("m", False, 100).id for _ in range(60)}  # type: ignore[union-attr]
-    for job in jobs:
-        store.enqueue(job)
-    claimed: list[str] = []
+class Away(SqliteStore):
+    """A store that can be away for a while, as one on another machine can."""
 
-    def work(name: str) -> None:
-        own = SqliteStore(tmp_path)
-        while job := own.claim(name):
-            claimed.append(job.id)
+    away = False
 
-    threads = [threading.Thread(target=work, args=(f"w{i}",)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert sorted(claimed) == sorted(jobs)
+    def version(self) -> int:
+        if self.away:
+            raise ConnectionError("away")
+        return super().version()
+
+    def expire(self, ended_before: float, received_before: float) -> int:
+        if self.away:
+            self.refused = True
+            raise ConnectionError("away")
+        return super().expire(ended_before, received_before)
+
+
+def test_a_store_that_was_away_is_tidied_and_watched_again(tmp_path: Path) -> None:
+    store = Away(tmp_path)
+    store.away, store.refused = True, False
+    old = store.reserve("m", False, 10)
+    assert old is not None
+    store.enqueue(old.id)
+    store.claim("w")
+    store.fail(old.id, "crashed", "it did")
+
+    async def there() -> None:
+        settings = PageSettings(worker=WorkerSettings(data=tmp_path, models=("m",)), keep=0)
+        tidying = asyncio.create_task(server._tidy(Desk(settings, store, Metrics(store))))
+        changes = Changes(store)
+        waiting = asyncio.create_task(changes.wait(60))
+        async with asyncio.timeout(60):
+            while not store.refused:
+                await asyncio.sleep(0.01)
+            store.away = False
+            await waiting
+            while store.get(old.id) is not None:
+                await asyncio.sleep(0.01)
+        assert not tidying.done()
+        tidying.cancel()
+
+    start = time.monotonic()
+    asyncio.run(there())
+    assert time.monotonic() - start < 55
 
 
 def test_tokens_come_back_with_time() -> None:
