@@ -111,7 +111,7 @@ class Workers:
 
     async def _watched(self, name: str, process: asyncio.subprocess.Process) -> bool:
         """Until it has ended; whether it was ever ready."""
-        began, ready = time.time(), False
+        began, away, ready = time.time(), 0.0, False
         while True:
             try:
                 await asyncio.wait_for(process.wait(), LOOK)
@@ -122,11 +122,12 @@ class Workers:
                 seen = next((worker.seen for worker in self._store.workers() if worker.name == name), None)
             except Exception as error:  # a store that is away says nothing of the worker
                 logs.event("store_failed", logging.ERROR, error=type(error).__name__)
+                away = time.time()  # nobody could be heard until now
                 continue
             if seen is not None and not ready:
                 ready = self._ever_ready = True
                 logs.event("worker_ready", seconds=round(time.time() - began, 1))
-            silent = time.time() - (began if seen is None else seen)
+            silent = time.time() - max(began if seen is None else seen, away)
             if silent > (LOADING if seen is None else SILENT):
                 logs.event("worker_silent", logging.ERROR, seconds=round(silent))
                 process.send_signal(signal.SIGKILL)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -108,6 +110,20 @@ def test_a_worker_that_is_killed_costs_its_job_only_and_is_replaced(
         assert worker_of(fragile) != worker
         assert "restarts_total 1.0" in client.get("/metrics").text
         assert fragile.events("worker_ended")[-1]["jobs"] == 1
+
+
+def test_a_worker_outlives_a_job_store_that_is_away(forged: Path, tmp_path: Path) -> None:
+    """Somebody else's transaction is longer than a worker waits: it cannot say that it lives, nor look for jobs."""
+    with serving("--rate", 0, "--data", tmp_path / "data") as service, service.client() as client:
+        worker = worker_of(service)
+        with contextlib.closing(sqlite3.connect(tmp_path / "data" / "jobs.sqlite", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            until(lambda: "the job store is away (OperationalError)" in "".join(service.lines), "it is away")
+            other.execute("ROLLBACK")
+        until(lambda: client.get("/readyz").status_code == 200, "it is heard again")
+        assert ask(client, forged)["state"] == "done"
+        assert worker_of(service) == worker
+        assert "Traceback" not in "".join(service.lines)
 
 
 def test_sigterm_finishes_what_runs_and_leaves_nothing(long_film: bytes, tmp_path: Path) -> None:

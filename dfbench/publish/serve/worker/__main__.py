@@ -6,6 +6,7 @@ SIGTERM once its jobs have ended.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -52,7 +53,7 @@ def _work(name: str, settings: WorkerSettings) -> int:
     from dfbench.publish.predict.run import identity
     from dfbench.publish.serve.store import WorkerState
     from dfbench.publish.serve.stores import open_store
-    from dfbench.publish.serve.worker.job import run_job
+    from dfbench.publish.serve.worker.job import AGAIN, run_job
     from dfbench.publish.serve.worker.start import make_bench
 
     torch.set_num_threads(settings.threads)
@@ -60,24 +61,33 @@ def _work(name: str, settings: WorkerSettings) -> int:
     bench, protection = make_bench(settings, store, context)
     models = tuple(identity(judge.entry) for judge in bench.judges.values())
     running: set[threading.Thread] = set()
-    beaten = 0.0
+    beaten, away = 0.0, False
     while not stopping.is_set() or running:
         now = time.monotonic()
-        if now - beaten > BEAT:
-            beaten = now
-            store.beat(WorkerState(name, time.time(), models, tuple(protection)))
         if bench.engine.busy_for > STUCK:
             print("error: the networks hang; this worker ends and is replaced", file=sys.stderr, flush=True)
             os._exit(70)
         running = {thread for thread in running if thread.is_alive()}
-        job = store.claim(name) if len(running) < settings.parallel and not stopping.is_set() else None
+        try:
+            if now - beaten > BEAT:
+                store.beat(WorkerState(name, time.time(), models, tuple(protection)))
+                beaten = now
+            job = store.claim(name) if len(running) < settings.parallel and not stopping.is_set() else None
+        except Exception as error:  # whatever the store's library raises
+            if not away:
+                print(f"error: the job store is away ({type(error).__name__}); waiting", file=sys.stderr, flush=True)
+            away = True
+            stopping.wait(AGAIN) if not stopping.is_set() else time.sleep(AGAIN)
+            continue
+        away = False
         if job is None:
             stopping.wait(POLL) if not stopping.is_set() else time.sleep(POLL)
             continue
         thread = threading.Thread(target=run_job, args=(bench, job), daemon=True)
         thread.start()
         running.add(thread)
-    store.forget(name)
+    with contextlib.suppress(Exception):  # the page forgets it, too
+        store.forget(name)
     return 0
 
 

@@ -7,7 +7,7 @@ import io
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
@@ -30,6 +30,8 @@ from dfbench.publish.serve.worker.decoding import Task, decode
 from dfbench.publish.serve.worker.engine import Engine
 from dfbench.publish.serve.worker.messages import Broken
 
+AGAIN = 0.5
+"""Seconds after which a job store that is away is asked again."""
 OFTEN = 0.2
 """Seconds between two notes of a job's progress."""
 SHOWN = 256
@@ -88,13 +90,26 @@ def run_job(bench: Bench, job: Job) -> None:
         del found["file"]  # the visitor's name for it never came here
         artifacts = _crops(answer) | (_heat_maps(bench, job, answer) if job.heat else {})
         found["heat"] = sorted({int(name.split("/")[1]) for name in artifacts if name.endswith("heat.png")})
-        bench.store.finish(job.id, found, artifacts)
+        _end(lambda: bench.store.finish(job.id, found, artifacts))
     except Deleted:
         return
     except Failed as error:
-        bench.store.fail(job.id, error.code, str(error))
+        failure = error.code, str(error)
+        _end(lambda: bench.store.fail(job.id, *failure))
     except Exception as error:  # a fault of a detector, a plugin or ours must cost this job only
-        bench.store.fail(job.id, "unexpected", f"unexpected {type(error).__name__} while the file was judged")
+        what = f"unexpected {type(error).__name__} while the file was judged"
+        _end(lambda: bench.store.fail(job.id, "unexpected", what))
+
+
+def _end(end: Callable[[], None]) -> None:
+    """End a job in the store, however long that is away: a job of a living worker would run for ever."""
+    while True:
+        try:
+            return end()
+        except (TypeError, ValueError):  # of the result, not of the store
+            raise
+        except Exception:
+            time.sleep(AGAIN)
 
 
 @contextlib.contextmanager
