@@ -77,6 +77,13 @@ def test_every_command_is_in_the_docs() -> None:
 # --- docs/cli.md -------------------------------------------------------------------------------------
 
 
+def test_every_decision_is_in_the_list_at_the_top_in_order() -> None:
+    text = (DOCS / "decisions.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (\d+\. .+)$", text, re.MULTILINE)
+    assert re.findall(r"^- \[(\d+\. .+)\]\(#", text, re.MULTILINE) == headings
+    assert [int(heading.split(".")[0]) for heading in headings] == sorted(int(h.split(".")[0]) for h in headings)
+
+
 def test_every_exit_code_is_in_the_docs() -> None:
     rows = dict(re.findall(r"^\| (\d+) \|.*\| `(\w+)` \|$", text_of("cli.md"), re.MULTILINE))
     kinds = [e for e in vars(errors).values() if inspect.isclass(e) and issubclass(e, errors.DfbenchError)]

@@ -178,6 +178,16 @@ class Stream:
         ]
         return stores[0] if len(stores) == 1 else PixelStack(stores)
 
+    def located(self, rows: Sequence[int]) -> list[tuple[Source, str]]:
+        """Where the pictures of some rows are: their source, and the name that it has for them."""
+        starts = np.cumsum([0, *(len(portion.samples) for portion in self._portions)])
+        found = []
+        for row in rows:
+            place = int(np.searchsorted(starts, row, side="right")) - 1
+            portion = self._portions[place]
+            found.append((portion.origin.source, str(portion.samples.sample[row - starts[place]])))
+        return found
+
     def perturbed_pixels(
         self, rows: np.ndarray, size: tuple[int, int], ways: Sequence[tuple[str, int]], frames: int
     ) -> PixelStack:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dfbench.cli.data_audit import audit
+from dfbench.cli.data_controls import controls
 from dfbench.cli.data_show import show
 from dfbench.cli.examples import examples
 
@@ -25,6 +26,7 @@ def command() -> None:
 
 command.add_command(show)
 command.add_command(audit)
+command.add_command(controls)
 
 
 @command.command(
@@ -67,6 +69,7 @@ def prepare(
     from dfbench.cli.progress import watching
     from dfbench.data.audit.prepared_set import audit_set, stored_audit
     from dfbench.data.prepare import opening
+    from dfbench.data.prepare.opening import data_set
     from dfbench.data.prepare.report import summary
     from dfbench.data.prepare.run import prepare as run
     from dfbench.publish.predict.face_detectors import face_detector
@@ -82,8 +85,9 @@ def prepare(
 
         done = run(scan.items, out, options, chosen, workers=workers, engine=engine, progress=progress)
         audited = stored_audit(out, done.digest) or audit_set(
-            out, second=scan.labels, missing=scan.missing, workers=workers or None, progress=progress
-        )
+            out, second=scan.labels, missing=scan.missing, names=data_set(source).about.names, workers=workers or None,
+            progress=progress,
+        )  # fmt: skip
     if as_json:
         print_json({"folder": str(done.folder), "digest": done.digest, **summary(done.lines),
                     "notes": list(scan.notes), "audit": audited.document(),

@@ -27,7 +27,9 @@ COLOURS = {"passed": "green", "failed": "red", "not checked": "yellow"}
 @click.argument("source")
 @click.option("--root", required=True, type=click.Path(path_type=Path), help="Where the data set lies.")
 @click.option("--option", "settings", multiple=True, metavar="KEY=VALUE", help="An option of the data set.")
-@click.option("--headers-only", is_flag=True, help="Decode no frames: near-duplicates are not looked for.")
+@click.option(
+    "--headers-only", is_flag=True, help="Decode no frames: neither near-duplicates nor traces are looked for."
+)
 @click.option(
     "--workers",
     type=click.IntRange(1),
@@ -40,8 +42,8 @@ def audit(
 ) -> None:
     """Check the tree of the data set SOURCE (dfbench data show), or a prepared set (SOURCE: prepared): people, videos,
     pairs and near-duplicates in two splits, labels that a list or a folder contradicts, the balance of the classes,
-    missing partners and files, unreadable files, and whether container, codec, size and length alone tell real from
-    fake.
+    missing partners and files, unreadable files, and whether headers (container, codec, size, length, colour profile),
+    file names, or the borders of the pictures alone tell real from fake.
 
     Exit code 0 when no check fails, 3 otherwise.
     """
@@ -65,8 +67,8 @@ def audit(
             result = audit_set(root, kept=kept_checks(root), workers=workers, progress=progress)
         else:
             result = run(
-                scan.items, second=scan.labels, missing=scan.missing, frames=not headers_only, workers=workers,
-                progress=progress,
+                scan.items, second=scan.labels, missing=scan.missing, names=data_set(source).about.names,
+                frames=not headers_only, workers=workers, progress=progress,
             )  # fmt: skip
     if as_json:
         about = {"items": len(scan.items), "notes": list(scan.notes)} if scan else {}

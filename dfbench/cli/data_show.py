@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 HEADINGS = {
     "access": "where to ask", "licence": "licence", "counts": "counts", "citation": "citation", "splits": "splits",
+    "names": "what file names say of the class",
 }  # fmt: skip
 
 
@@ -93,7 +94,8 @@ def _print(found: dict[str, Any]) -> None:
 
     out.print(Text.assemble((found["name"], "bold"), f" – {found['title']}"), highlight=False)
     for key, heading in HEADINGS.items():
-        paragraph(heading, found[key])
+        if found[key]:
+            paragraph(heading, found[key])
     out.print(Text("expected tree", style="bold"))
     out.print(textwrap.indent(found["tree"], "  "), highlight=False)
     paragraph("what goes wrong with it", *(f"– {trap}" for trap in found["traps"]))

@@ -54,7 +54,8 @@ def _names(text: str | None) -> tuple[str, ...]:
 @click.option("--eval-samples", type=click.IntRange(min=2), metavar="M",
               help="With --eval-every: on M samples of each test set.  [default: all]")  # fmt: skip
 @click.option("--skip-tests", metavar="NAME[,NAME]", callback=lambda _, __, value: _names(value),
-              help="Leave out unseen sets of the benchmark, perturbed (degraded copies), or all of these.")  # fmt: skip
+              help="Leave out unseen sets of the benchmark, perturbed (degraded copies), or all of these; validation "
+              "reals, on which thresholds are fixed, are always scored.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option("--out", default=Path("runs"), show_default=True, type=click.Path(path_type=Path), help="Folder of runs.")
 @click.option("--data-root", envvar="DFBENCH_DATA", type=click.Path(path_type=Path), show_envvar=True,

@@ -17,6 +17,7 @@ import numpy as np
 
 from dfbench.errors import DataError
 from dfbench.evaluation import continual
+from dfbench.evaluation.controls import between_reals
 from dfbench.evaluation.operating import operating
 from dfbench.evaluation.scores import UNTRAINED, Group, Scores
 from dfbench.evaluation.summary import TWO_CLASS_METRICS, evaluate, final_metrics, group_metrics
@@ -87,6 +88,7 @@ def figures(parts: Parts, tested: Tested, metric: str, classes: int, data: str) 
     found = evaluate(parts.experiences, names, metric, classes)
     found |= {"uncertainty": uncertainty(parts.experiences, names, metric, classes, data)}
     found |= {"generalisation": None, "robustness": None, "operating": None}
+    found |= {"between_reals": between_reals(parts.experiences, len(names)) if classes == 2 else None}
     if tested.unseen:
         new = generalisation(parts.unseen, tested.unseen, len(names), metric, classes, data)
         found |= {"generalisation": new}

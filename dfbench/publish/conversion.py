@@ -27,7 +27,8 @@ from dfbench.records.packed_scores import PackedRun, pack_path, write_pack
 from dfbench.records.record import SCORES, Record
 from dfbench.records.seeds import by_seed
 
-CONVERTED = ("metrics", "per_experience", "uncertainty", "generalisation", "robustness", "operating")
+CONVERTED = ("metrics", "per_experience", "uncertainty", "generalisation", "robustness", "operating",
+             "between_reals")  # fmt: skip
 """Fields of a record that are computed anew."""
 
 if TYPE_CHECKING:

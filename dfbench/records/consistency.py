@@ -27,6 +27,8 @@ def _problems(record: Any) -> Iterator[str]:
     yield from _generalisation(record)
     yield from _robustness(record)
     yield from _operating(record)
+    if record.between_reals is not None and not all(i < len(record.data.experiences) for i in record.between_reals.of):
+        yield f"between_reals.of: {record.between_reals.of} in a stream of {len(record.data.experiences)} experiences"
     if record.compute is not None:
         forward, backward, passes = sum(record.compute.forward), sum(record.compute.backward), record.compute.passes
         if abs((forward + 2 * backward) / 3 - passes) > 0.051:  # recorded to one decimal

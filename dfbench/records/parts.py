@@ -289,6 +289,19 @@ class Operating(Part):
     uncertainty: OperatingUncertainty
 
 
+class BetweenReals(Part):
+    """What the last network makes of the reals of two test sets; see :mod:`dfbench.evaluation.controls`."""
+
+    auc: Fraction
+    """The largest of max(A, 1 − A) over pairs of test sets, from ½ on."""
+    of: tuple[Count, Count]
+    """The experiences of this pair, from 0."""
+    reals: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+    """Real videos (or stills) in each."""
+    mean: Fraction
+    """Of max(A, 1 − A) over all pairs."""
+
+
 class Verification(Part):
     """What ``dfbench verify --write`` found."""
 

@@ -29,6 +29,7 @@ from dfbench.files import write_json
 from dfbench.records import consistency, outside
 from dfbench.records.conversion import converted
 from dfbench.records.parts import (
+    BetweenReals,
     Compute,
     Count,
     Data,
@@ -97,6 +98,8 @@ class Record(Part):
     """On degraded copies of the test sets."""
     operating: Operating | None = None
     """Thresholds that are carried on; None where no validation real was scored."""
+    between_reals: BetweenReals | None = None
+    """None where no two test sets can be compared, and in earlier records."""
     data: Data
     input: Input
     detector: DetectorFacts
@@ -289,9 +292,9 @@ class Record(Part):
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Documents keep the form that they had before there were runs that do not train, and operating points."""
+        """Documents keep the form from before there were runs that do not train, operating points and controls."""
         document: dict[str, Any] = whole(self)
-        usual = {"trained": True, "operating": None}
+        usual = {"trained": True, "operating": None, "between_reals": None}
         return {name: value for name, value in document.items() if name not in usual or value != usual[name]}
 
     @model_validator(mode="before")

@@ -51,7 +51,7 @@ def test_a_leak_ends_with_3_and_names_the_videos(capsys: Capture, dfdc: Path, tm
     done = run_cli(capsys, "data", "audit", "dfdc", "--root", root)
     assert done.code == DataError.exit_code
     failed = "near-duplicates across splits, missing partners, missing files"
-    assert f"error: dfdc in {root}: 3 of 12 checks failed: {failed}" in done.err
+    assert f"error: dfdc in {root}: 3 of 14 checks failed: {failed}" in done.err
     assert "dfdc_train_part_0/real00 (train) and dfdc_train_part_45/again (test)" in done.out
     found = run_cli(capsys, "data", "audit", "dfdc", "--root", root, "--json")
     assert found.code == DataError.exit_code

@@ -1,7 +1,9 @@
-"""What the headers of an item's files say, and perceptual hashes of a few of its frames."""
+"""What the headers of an item's files say, a few of its frames, and perceptual hashes of these."""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import math
 import os
 from collections.abc import Sequence
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from dfbench.data.pictures import PictureError, read_picture
 from dfbench.data.prepare.item import Item
@@ -19,10 +21,11 @@ from dfbench.errors import in_one_line
 
 if TYPE_CHECKING:
     import av
+    from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
 
 PLACES = (0.25, 0.5, 0.75)
-"""The frames that are hashed, as shares of the length."""
+"""The frames that are looked at, as shares of the length."""
 
 EXACT = 0.5
 """Seconds before such a frame in which every frame is decoded."""
@@ -51,6 +54,9 @@ class Facts:
         frames: how many.
         rate: frames per second; 0 for pictures.
         bytes: of all files.
+        colours: how they are stored: a video's range, matrix, transfer and primaries; of pictures the name of the
+            ICC profile and a JPEG's subsampling. Empty where it is not known.
+        quantiser: the mean of a JPEG's table for brightness, from 1 for the finest; 0 for others.
     """
 
     container: str
@@ -61,25 +67,24 @@ class Facts:
     frames: int
     rate: float
     bytes: int
+    colours: str = ""
+    quantiser: float = 0.0
 
 
 class Media(Protocol):
-    """Where an audit gets facts and hashes from: the files, or a prepared set's table."""
+    """Where an audit gets facts and frames from: the files, or a prepared set's table."""
 
     def facts(self, item: Item) -> Facts:
         """Facts about an item; raises :class:`Unreadable`."""
         ...
 
-    def hashes(self, item: Item) -> np.ndarray:
-        """Perceptual hashes of the frames at :data:`PLACES`: bool (3, 256); raises :class:`Unreadable`.
-
-        A picture has its own hash three times. A frame that is too plain has the hash of nothing: all False.
-        """
+    def frames(self, item: Item) -> list[np.ndarray]:
+        """The frames at :data:`PLACES`, RGB, uint8 (H, W, 3); a picture once. Raises :class:`Unreadable`."""
         ...
 
 
 class Files:
-    """The facts and hashes of the files that items name."""
+    """The facts and frames of the files that items name."""
 
     def facts(self, item: Item) -> Facts:
         """From the headers alone."""
@@ -88,19 +93,40 @@ class Files:
         found = _frames(item)
         with _opened(found[0]) as first:
             size = sum(os.path.getsize(path) for path in found)
-            return Facts(first.format or "", first.mode, "", *first.size, len(found), 0.0, size)
+            tables = getattr(first, "quantization", None) or {}
+            quantiser = float(np.mean(tables[0])) if 0 in tables else 0.0
+            colours = ", ".join(part for part in (_profile(first), _subsampling(first)) if part)
+            return Facts(first.format or "", first.mode, "", *first.size, len(found), 0.0, size, colours, quantiser)
 
-    def hashes(self, item: Item) -> np.ndarray:
+    def frames(self, item: Item) -> list[np.ndarray]:
         """Decodes up to three frames."""
         if item.kind == "video":
-            return np.stack([hash_of(frame) for frame in _video_frames(item.path)])
+            return _video_frames(item.path)
         found = _frames(item)
-        chosen = [found[int(place * len(found))] for place in PLACES]
+        chosen = dict.fromkeys(found[int(place * len(found))] for place in PLACES)
         try:
-            by_path = {path: hash_of(Image.fromarray(read_picture(path))) for path in dict.fromkeys(chosen)}
+            return [read_picture(path) for path in chosen]
         except PictureError as error:
             raise Unreadable(str(error)) from error
-        return np.stack([by_path[path] for path in chosen])
+
+
+def _profile(picture: Image.Image) -> str:
+    """The description of its ICC profile, or a hash of one that cannot be read."""
+    raw = picture.info.get("icc_profile")
+    if not raw:
+        return ""
+    from PIL import ImageCms
+
+    try:
+        return "ICC " + ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(raw))).strip()[:80]
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return "ICC " + hashlib.sha256(raw).hexdigest()[:16]
+
+
+def _subsampling(picture: Image.Image) -> str:
+    """Of a JPEG's colours."""
+    names = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
+    return names.get(JpegImagePlugin.get_sampling(picture), "") if picture.format == "JPEG" else ""
 
 
 def _frames(item: Item) -> Sequence[Path]:
@@ -142,8 +168,15 @@ def _video_facts(path: Path) -> Facts:
         context = stream.codec_context
         return Facts(
             container.format.name, context.name, context.pix_fmt or "", stream.width, stream.height, frames, rate,
-            os.path.getsize(path),
+            os.path.getsize(path), _video_colours(context),
         )  # fmt: skip
+
+
+def _video_colours(context: VideoCodecContext) -> str:
+    """Range, matrix, transfer and primaries, as FFmpeg numbers them; empty where none is stated."""
+    parts = (context.color_range, context.colorspace, context.color_trc, context.color_primaries)
+    unstated = (0, 2, 2, 2)
+    return "" if parts == unstated else " ".join(map(str, parts))
 
 
 def _seconds(container: av.container.InputContainer, stream: VideoStream) -> float:
@@ -152,7 +185,7 @@ def _seconds(container: av.container.InputContainer, stream: VideoStream) -> flo
     return (container.duration or 0) / 1_000_000
 
 
-def _video_frames(path: Path) -> list[Image.Image]:
+def _video_frames(path: Path) -> list[np.ndarray]:
     """The frames at :data:`PLACES`; the last one where the video ends early.
 
     Up to :data:`EXACT` seconds before a place, frames that no other refers to are skipped, and none is deblocked, which
@@ -178,13 +211,22 @@ def _video_frames(path: Path) -> list[Image.Image]:
                         decoder.skip_frame = "DEFAULT"
                 if frame is None:
                     raise Unreadable("no frame can be decoded")
-                found.append(frame.to_image())
+                found.append(frame.to_ndarray(format="rgb24"))
         except (OSError, ValueError) as error:
             raise Unreadable(in_one_line(error)) from error
     return found
 
 
-def hash_of(picture: Image.Image) -> np.ndarray:
+def hashes_of(frames: Sequence[np.ndarray]) -> np.ndarray:
+    """Perceptual hashes of what was looked at: bool (3, 256).
+
+    A picture has its own hash three times. A frame that is too plain has the hash of nothing: all False.
+    """
+    found = [_hash_of(Image.fromarray(frame)) for frame in frames]
+    return np.stack([found[int(place * len(found))] for place in PLACES])
+
+
+def _hash_of(picture: Image.Image) -> np.ndarray:
     import imagehash
 
     grey = np.asarray(picture.convert("L"), np.float32)

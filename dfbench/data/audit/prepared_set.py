@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dfbench.data.audit import audit
-from dfbench.data.audit.media import PLACES, Facts, Unreadable, hash_of
+from dfbench.data.audit.media import PLACES, Facts, Unreadable
 from dfbench.data.audit.result import Audit, Check, judged
 from dfbench.data.pictures import PictureError
 from dfbench.data.prepare.item import Item
@@ -32,11 +31,11 @@ from dfbench.errors import DataError, StorageError
 from dfbench.files import write_json
 
 FILE = "audit.json"
-VERSION = 1
+VERSION = 2
 """Raised when the checks find something else than before; sets are then audited when they are next opened."""
 NO_FACE = "no face"
 """How the report's reason begins where a video has no face."""
-OF_TREE = ("labels", "missing files")
+OF_TREE = ("labels", "missing files", "file names")
 """Checks that the tree says more of than the set."""
 
 
@@ -55,6 +54,7 @@ def audit_set(
     *,
     second: Mapping[str, int] | None = None,
     missing: Sequence[str] = (),
+    names: str | None = None,
     kept: Sequence[Check] = (),
     workers: int | None = None,
     progress: Progress | None = None,
@@ -65,6 +65,7 @@ def audit_set(
         folder: the set's.
         second: ``video`` → label by a second source, as the reader of its tree found them.
         missing: files that the tree's lists name and that are not there.
+        names: how the tree's own file names state the class, where they do; None where that is not known.
         kept: checks of an earlier audit of this set that take the place of new ones.
         workers: processes that read; by default as many as are worth it.
         progress: called with the number of videos read.
@@ -73,7 +74,8 @@ def audit_set(
         DataError: the folder holds no finished set.
     """
     meta, table = read_meta(folder), _Table(PreparedSource(folder), _report(folder))
-    found = audit(table.items, second=second, missing=missing, media=table, workers=workers, progress=progress)
+    found = audit(table.items, second=second, missing=missing, names=names, media=table, workers=workers,
+                  progress=progress)  # fmt: skip
     lines = table.lines.values()
     faceless = [f"{line['video']}: {line['error']}" for line in lines if line["error"].startswith(NO_FACE)]
     lost = [f"{each['video']}: {each['error']}" for each in lines if each["error"] and NO_FACE not in each["error"]]
@@ -116,7 +118,7 @@ def audit_of(folder: Path, progress: Progress | None = None) -> Audit:
 def kept_checks(folder: Path) -> list[Check]:
     """What the audit of the tree said when this set was made, of what the set alone does not know."""
     before = stored_audit(folder, read_meta(folder).digest, version=None)
-    return [before[name] for name in OF_TREE] if before is not None else []
+    return [check for check in before or () if check.name in OF_TREE and check.status != "not checked"]
 
 
 def unfit(result: Audit) -> list[Check]:
@@ -130,7 +132,7 @@ def unfit(result: Audit) -> list[Check]:
 
 @dataclass(frozen=True)
 class _Table:
-    """A set as the audit's media: facts from its report, hashes from its crops."""
+    """A set as the audit's media: facts from its report, frames from its crops."""
 
     source: PreparedSource
     lines: Mapping[str, Mapping[str, str]]
@@ -170,17 +172,16 @@ class _Table:
         size = round(bits / 8 * frames / rate) if rate else 0
         return Facts(line["container"], line["codec"], line["pixel_format"], width, height, frames, rate, size)
 
-    def hashes(self, item: Item) -> np.ndarray:
-        """Of the crops at the places that are looked at in a video."""
+    def frames(self, item: Item) -> list[np.ndarray]:
+        """The crops at the places that are looked at in a video."""
         rows = self._rows.get(item.video, [])
         if not rows:
             raise Unreadable(self.lines[item.video]["error"])
         chosen = [rows[min(math.floor(place * len(rows)), len(rows) - 1)] for place in PLACES]
         try:
-            by_row = {row: hash_of(Image.fromarray(self.source.read_row(row))) for row in dict.fromkeys(chosen)}
+            return [self.source.read_row(row) for row in dict.fromkeys(chosen)]
         except PictureError as error:
             raise Unreadable(str(error)) from error
-        return np.stack([by_row[row] for row in chosen])
 
 
 def _report(folder: Path) -> dict[str, dict[str, str]]:

@@ -21,6 +21,8 @@ KINDS: dict[str, Kind] = {
     "unreadable files": "hole",
     "faces": "hole",
     "shortcuts": "shortcut",
+    "file names": "shortcut",
+    "traces": "shortcut",
 }
 """Name of a check → what a failure means: test data that training saw, wrong labels, data that are not there or do not
 fit, classes that can be told apart without looking."""

@@ -1,98 +1,118 @@
-"""Can reals and fakes be told apart without looking at them? A logistic regression on what the headers say."""
+"""Can reals and fakes be told apart without looking at faces? By headers, by file names, by traces of processing."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePosixPath
 
 import numpy as np
 
+from dfbench.data.audit.classifier import ENOUGH, LIMIT, Row, cross_validated, independent, single, tells_apart
 from dfbench.data.audit.media import Facts
 from dfbench.data.audit.result import SHOWN, Check
 from dfbench.data.prepare.item import Item
 
-LIMIT = 0.7
-"""AUC from which on headers alone explain what detectors reach across data sets (Xception trained on FaceForensics++
-has .737 on Celeb-DF v2 in DeepfakeBench, NeurIPS 2023, table 3)."""
-
-ENOUGH = 20
-"""Independent reals and fakes below which no AUC is computed."""
-
-FOLDS = 5
+LONGEST_GRAM = 3
+"""Characters of a file name that are looked at together."""
+NAMES, GRAMS = 500, 300
+"""How many names of each class, and how many of their groups of characters, the most frequent ones, are looked at."""
 
 
 def shortcuts(items: Sequence[Item], facts: Mapping[str, Facts]) -> Check:
-    """The cross-validated AUC of all header facts together, over the whole set and for each method.
+    """What all header facts together say of the class."""
+    known = [item for item in items if item.video in facts]
+    return _judged("shortcuts", "headers", known, lambda item: _of_headers(facts[item.video]))
+
+
+def traces(items: Sequence[Item], found: Mapping[str, Row]) -> Check:
+    """What the borders of the pictures say of the class (:mod:`dfbench.data.traces`).
+
+    Args:
+        items: all items.
+        found: ``video`` → its features; items without are left out.
+    """
+    known = [item for item in items if item.video in found]
+    if items and not known:
+        return Check("traces", "not checked", detail="no frames were decoded, or all are too small")
+    return _judged("traces", "the pictures' borders", known, lambda item: found[item.video])
+
+
+def file_names(items: Sequence[Item], scheme: str | None) -> Check:
+    """What the names of the files, without their folders and suffixes, say of the class.
+
+    Args:
+        items: all items.
+        scheme: how the set's own names state the class, where they do; None where that is not known.
+    """
+    name = "file names"
+    if scheme is None:
+        return Check(name, "not checked", detail="the tree that the set was made from says more of them")
+    if scheme:
+        return Check(name, "not checked", detail=f"the set's own names state the class: {scheme}")
+    some = [*_spread(items, 0), *_spread(items, 1)]
+    rows = {item.video: _of_name(item) for item in some}
+    seen = Counter(feature for row in rows.values() for feature in row)
+    kept = {feature for feature, _ in seen.most_common(GRAMS)}
+    return _judged(name, "file names", some, lambda item: {k: v for k, v in rows[item.video].items() if k in kept})
+
+
+def _spread(items: Sequence[Item], label: int) -> list[Item]:
+    """At most :data:`NAMES` items of a class, evenly spread over the whole set in the order of their names."""
+    own = sorted((item for item in items if item.label == label), key=lambda item: item.video)
+    return own[:: max(1, math.ceil(len(own) / NAMES))]
+
+
+def _judged(name: str, what: str, items: Sequence[Item], row: Callable[[Item], Row]) -> Check:
+    """The cross-validated AUC over the whole set and for each method.
 
     A real and its fakes are in one fold, so that a pair's own size or length tells nothing about its partner.
     """
-    name = "shortcuts"
-    known = [item for item in items if item.video in facts]
-    reals = [item for item in known if not item.label]
+    rows = {item.video: row(item) for item in items}
+    reals = [item for item in items if not item.label]
     measured: dict[str, float] = {}
-    methods = sorted({item.method for item in known if item.label})
-    for title, fakes in {"all fakes": None, **{method: method for method in methods}}.items():
-        part = reals + [item for item in known if item.label and fakes in (None, item.method)]
-        if (auc := _auc(part, facts)) is not None:
+    bad: dict[str, float] = {}
+    methods = sorted({item.method for item in items if item.label})
+    for title, chosen in {"all fakes": None, **{method: method for method in methods}}.items():
+        part = reals + [item for item in items if item.label and chosen in (None, item.method)]
+        labels = np.array([item.label for item in part])
+        groups = np.array([item.pair or item.video for item in part])
+        auc = cross_validated([rows[item.video] for item in part], labels, groups) if part else None
+        if auc is not None:
             measured[title] = auc
+            if tells_apart(auc, *independent(labels, groups)):
+                bad[title] = auc
     if not measured:
         return Check(name, "not checked", detail=f"fewer than {ENOUGH} reals or {ENOUGH} fakes")
-    bad = {title: auc for title, auc in measured.items() if auc >= LIMIT}
-    figures = f"AUC of headers alone {measured['all fakes']:.3f}" if "all fakes" in measured else "AUC of headers alone"
+    figures = f"AUC of {what} alone" + (f" {measured['all fakes']:.3f}" if "all fakes" in measured else "")
     if not bad:
         return Check(name, "passed", 0, f"{figures}, at most {max(measured.values()):.3f} for a method")
     examples = [f"{title}: {auc:.3f}" for title, auc in sorted(bad.items(), key=lambda pair: -pair[1])]
-    worst = reals + [item for item in known if item.label]
-    examples[SHOWN - 3 :] = [f"{column} alone: {auc:.3f}" for column, auc in _single(worst, facts)[:3]]
+    alone = single([rows[item.video] for item in items], np.array([item.label for item in items]))
+    examples[SHOWN - 3 :] = [f"{column} alone: {auc:.3f}" for column, auc in alone[:3]]
     return Check(name, "failed", len(bad), f"{figures}: from {LIMIT} on they tell the classes apart", tuple(examples))
 
 
-def _row(facts: Facts) -> dict[str, float | str]:
-    """Features of one item: words for what is a name, logarithms for what is a size."""
+def _of_headers(facts: Facts) -> dict[str, float | str]:
+    """Words for what is a name, logarithms for what is a size."""
     pixels = facts.width * facts.height * facts.frames
     return {
-        "container": facts.container, "codec": facts.codec, "layout": facts.layout,
+        "container": facts.container, "codec": facts.codec, "layout": facts.layout, "colours": facts.colours,
         "resolution": f"{facts.width}×{facts.height}",
         "width": math.log(facts.width), "height": math.log(facts.height), "frames": math.log(facts.frames),
         "rate": facts.rate, "bytes": math.log1p(facts.bytes), "bytes a pixel": math.log(max(facts.bytes, 1) / pixels),
+        "quantiser": facts.quantiser,
     }  # fmt: skip
 
 
-def _auc(items: Sequence[Item], facts: Mapping[str, Facts]) -> float | None:
-    """The AUC over cross-validated predictions; None where there are too few."""
-    from sklearn.feature_extraction import DictVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    labels, groups = np.array([item.label for item in items]), np.array([item.pair or item.video for item in items])
-    if any(len(set(groups[labels == label].tolist())) < ENOUGH for label in (0, 1)):
-        return None
-    rows = [_row(facts[item.video]) for item in items]
-    model = make_pipeline(
-        DictVectorizer(sparse=False), StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000)
-    )
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
-    scores = cross_val_predict(model, rows, labels, groups=groups, cv=folds, method="predict_proba")[:, 1]
-    return float(roc_auc_score(labels, scores))
-
-
-def _single(items: Sequence[Item], facts: Mapping[str, Facts]) -> list[tuple[str, float]]:
-    """Features by how well each tells the classes apart on its own, best first; words by their share of fakes."""
-    from sklearn.metrics import roc_auc_score
-
-    labels = np.array([item.label for item in items])
-    rows = [_row(facts[item.video]) for item in items]
-    found = []
-    for column in rows[0]:
-        values = [row[column] for row in rows]
-        if isinstance(values[0], str):
-            shares = {word: labels[[value == word for value in values]].mean() for word in set(values)}
-            numbers = np.array([shares[value] for value in values])
-        else:
-            numbers = np.array(values, float)
-        auc = float(roc_auc_score(labels, numbers))
-        found.append((column, max(auc, 1 - auc)))
-    return sorted(found, key=lambda pair: -pair[1])
+def _of_name(item: Item) -> dict[str, float | str]:
+    """Groups of characters, the length, and the first number."""
+    stem = PurePosixPath(item.video).name
+    whole = f"^{stem.lower()}$"
+    found: dict[str, float | str] = {
+        f"'{whole[i : i + n]}'": 1.0 for n in range(1, LONGEST_GRAM + 1) for i in range(len(whole) - n + 1)
+    }
+    number = re.search(r"\d{1,9}", stem)
+    return found | {"length": float(len(stem)), "number": math.log1p(int(number[0])) if number else -1.0}

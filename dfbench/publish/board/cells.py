@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dfbench.publish.board.row import BoardRow, Change, Mark
 from dfbench.publish.board.table import BoardTable
 from dfbench.records import text
+from dfbench.records.verdict import Verdict
 
 MARKS: dict[Mark | None, str] = {"best": "★", "tied": "≈", "worse": "", None: ""}
 BOUND, BASELINE = "bound", "as it is"
@@ -21,7 +22,9 @@ NOTES_LEGEND = (
     "Rows that store more samples than the stream allows are compared with those that store as much. Comparisons take "
     "people (videos where people are not known) and seeds into account and are corrected for the number of rows. Bytes "
     "are of stored samples and all other state, such as a teacher's weights; compute is in passes of plain training of "
-    "the same detector; no time is given where seeds ran on different processors or numbers of threads."
+    "the same detector; no time is given where seeds ran on different processors or numbers of threads; checks count "
+    "the controls that passed, of six, and name those that failed (leaks, processing, reals against reals, seeds, a "
+    "threshold carried on, unseen sets)."
 )
 TEXT_COLUMNS = 3
 """How many of the columns come before the first number."""
@@ -71,6 +74,10 @@ class Cells:
     times: tuple[str, ...]
     """Seconds on each of several processors; empty where there is one."""
     steps: str
+    checks: str
+    """How many of the checks passed, and which failed."""
+    checks_words: str
+    """All checks and their results."""
     seeds: tuple[tuple[int, str], ...]
     """(seed, run) of each run."""
     status: str
@@ -92,6 +99,7 @@ class Cells:
             self.held_bytes,
             self.compute,
             self.seconds,
+            self.checks,
             ", ".join(str(seed) for seed, _ in self.seeds),
             self.status,
         ]
@@ -117,7 +125,7 @@ def columns(table: BoardTable) -> list[str]:
     """The headings of :meth:`Cells.line`."""
     further = [*(["generalisation"] if table.unseen else []), *(["robustness"] if table.degraded else [])]
     return ["", "detector", "strategy", f"average {text.METRICS[table.headline]}", "95 % interval", "forgetting", "AF",
-            "learning", *further, "stored", "bytes", "compute", "seconds", "seeds", "status"]  # fmt: skip
+            "learning", *further, "stored", "bytes", "compute", "seconds", "checks", "seeds", "status"]  # fmt: skip
 
 
 def cells(table: BoardTable, row: BoardRow) -> Cells:
@@ -125,6 +133,7 @@ def cells(table: BoardTable, row: BoardRow) -> Cells:
     spec, average = row.first.spec, row.average
     prefix = "strategy."
     samples, sample_bytes, state_bytes = row.stored
+    verdicts = table.verdicts(row)
 
     def mean_and_spread(name: str) -> tuple[str, str]:
         return written(row, name)
@@ -154,9 +163,18 @@ def cells(table: BoardTable, row: BoardRow) -> Cells:
         seconds=text.NONE if row.seconds is None else text.count(row.seconds),
         times=tuple(f"{text.seconds(s)} on {where}" for where, s in row.times.items()) if row.seconds is None else (),
         steps=text.count(row.steps) if row.steps else text.NONE,
+        checks=_checks(verdicts),
+        checks_words="; ".join(f"{each.name}: {each.status}, {each.detail}" for each in verdicts),
         seeds=tuple((record.spec.seed, record.run) for record in row.records),
         status=row.status,
     )
+
+
+def _checks(verdicts: Sequence[Verdict]) -> str:
+    """``5/6``, or ``4/6 ✗ unseen`` where one failed; what was not checked counts as not passed."""
+    failed = [each.name for each in verdicts if each.status == "failed"]
+    passed = sum(each.status == "passed" for each in verdicts)
+    return f"{passed}/{len(verdicts)}" + (f" ✗ {', '.join(failed)}" if failed else "")
 
 
 def written(row: BoardRow, name: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from dfbench.publish.board.row import BoardRow
 from dfbench.publish.board.table import Board, BoardTable
 from dfbench.records.command import command
 from dfbench.records.record import Record
+from dfbench.records.verdict import NAMES, QUESTIONS
 
 DIGITS = 4
 HEX = 16
@@ -32,11 +33,12 @@ def table_data(
     """A benchmark and its rows. Environments stand in their runs, or in ``environments`` (JSON → number) if given."""
     return {
         "key": table.key,
+        "checks": [[name, QUESTIONS[name]] for name in NAMES],
         "benchmark": table.benchmark,
         "fingerprint": table.fingerprint,
         "headline": table.headline,
         "experiences": list(table.experiences),
-        "rows": [row_data(row, environments) | _cost(table, row) for row in rows],
+        "rows": [row_data(row, environments) | _cost(table, row) | _checks(table, row) for row in rows],
     }
 
 
@@ -114,6 +116,11 @@ def _cost(table: BoardTable, row: BoardRow) -> dict[str, Any]:
         "stability": row.first.stability,
     }
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _checks(table: BoardTable, row: BoardRow) -> dict[str, Any]:
+    """What was checked of a row, in the order of the table's ``checks``: results and details."""
+    return {"checks": [[each.status, each.detail] for each in table.verdicts(row)]}
 
 
 def run_data(record: Record, environments: dict[str, int] | None) -> dict[str, Any]:

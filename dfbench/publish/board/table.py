@@ -1,4 +1,5 @@
-"""The leaderboard as data: a pure function of ``results/*.json``, ``reported/*.yaml`` and ``imported/*.json``.
+"""The leaderboard as data: a pure function of what is in the folders ``results``, ``reported``, ``imported`` and
+``controls``.
 
 A *row* is what was run but for the seed: detector, preset, strategy, their options, budget, benchmark. Rows of one
 benchmark and data fingerprint are compared with one another; anything else never is.
@@ -13,7 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dfbench.errors import DataError
+from pydantic import ValidationError
+
+from dfbench.benchmarks.controls import Controls
+from dfbench.documents import read_json
+from dfbench.errors import DataError, first_problem
 from dfbench.publish.board.imported import ImportedTable, imported_tables, read_imported
 from dfbench.publish.board.ranking import compared, with_seeds
 from dfbench.publish.board.reported import Reported, read_reported
@@ -23,6 +28,10 @@ from dfbench.records.imported import FOLDER, ImportedRow
 from dfbench.records.record import Record
 from dfbench.records.seeds import by_seed
 from dfbench.records.spec import DETECTOR_BUDGET
+from dfbench.records.verdict import Verdict, verdicts
+
+CONTROLS = "controls"
+"""The folder of what ``dfbench data controls --to`` wrote."""
 
 ONE_BUDGET, LARGEST_BUDGET = 1.1, 0.95
 """Compute up to this many times that of plain training is one budget; from this share of the costliest row's on, the
@@ -40,6 +49,12 @@ class BoardTable:
     headline: str
     experiences: tuple[str, ...]
     rows: tuple[BoardRow, ...]
+    controls: Controls | None = None
+    """Of these data; None where the board has none."""
+
+    def verdicts(self, row: BoardRow) -> list[Verdict]:
+        """What was checked of a row."""
+        return verdicts(row.records, self.controls)
 
     @property
     def runs(self) -> int:
@@ -110,7 +125,7 @@ class Board:
 
 
 def read_board(folder: Path) -> Board:
-    """The board of a folder that holds ``results/``, ``reported/`` and ``imported/``.
+    """The board of a folder that holds ``results/``, ``reported/``, ``imported/`` and ``controls/``.
 
     Raises:
         DataError: The folder is not a leaderboard, or a file in it breaks the schema; the file is named.
@@ -127,11 +142,22 @@ def read_board(folder: Path) -> Board:
             )
         records.append(record)
     reported = [read_reported(path) for path in sorted((folder / "reported").glob("*.yaml"))]
-    return make_board(records, reported, read_imported(folder))
+    controls = [_read_controls(path) for path in sorted((folder / CONTROLS).glob("*.json"))]
+    return make_board(records, reported, read_imported(folder), controls)
+
+
+def _read_controls(path: Path) -> Controls:
+    try:
+        return Controls.model_validate(read_json(path))
+    except ValidationError as error:
+        raise DataError(f"{path}: {first_problem(error)}; 'dfbench data controls --to' writes such files") from None
 
 
 def make_board(
-    records: Sequence[Record], reported: Sequence[Reported] = (), imported: Sequence[ImportedRow] = ()
+    records: Sequence[Record],
+    reported: Sequence[Reported] = (),
+    imported: Sequence[ImportedRow] = (),
+    controls: Sequence[Controls] = (),
 ) -> Board:
     """Group records to rows and tables, and compare the rows; imported rows are grouped and not compared.
 
@@ -149,10 +175,11 @@ def make_board(
         seen.add(training)
         groups.setdefault((record.data.benchmark, record.data.fingerprint), []).append(record)
     several = {name for name, _ in groups if sum(other == name for other, _ in groups) > 1}
+    by_data = {each.fingerprint: each for each in controls if each.split == "test"}
     tables = []
     for (name, fingerprint), members in groups.items():
         key = f"{name}-{fingerprint[:8]}" if name in several else name
-        tables.append(_table(key, members))
+        tables.append(replace(_table(key, members), controls=by_data.get(fingerprint)))
     tables.sort(key=lambda table: (-len(table.rows), table.key))  # the page opens on the first
     papers = tuple(sorted(reported, key=lambda r: (r.protocol, r.paper, r.table)))
     return Board(tuple(tables), papers, imported_tables(imported))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from dfbench.publish import about
 from dfbench.publish.board.row import BoardRow
 from dfbench.publish.board.table import Board, BoardTable
 from dfbench.records import text
+from dfbench.records.verdict import NAMES, Verdict
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def columns(table: BoardTable) -> list[Column]:
         Column("memory", "Memory", "ascending", "Samples held at the end; bytes of them and of all other state"),
         Column("compute", "Compute", "ascending", "Relative to plain training of the same detector (1 ×)"),
         Column("seeds", "Seeds", title="Runs that differ in the seed alone, and how far they were checked"),
+        Column("checks", "Checks", title=f"How many of these passed: {', '.join(NAMES)}; ✗: one failed"),
         Column("limits", "Interval ends", title="The 95 % interval in figures", shown=False),
         *scalars(table),
         *([degraded] if table.degraded else []),
@@ -79,13 +81,16 @@ def columns(table: BoardTable) -> list[Column]:
     ]  # fmt: skip
 
 
-def sort_values(row: BoardRow, rank: int | None, relative: float | None) -> dict[str, str | float]:
+def sort_values(
+    row: BoardRow, rank: int | None, relative: float | None, verdicts: Sequence[Verdict] = ()
+) -> dict[str, str | float]:
     """Column → what it is sorted by; an empty text sorts last.
 
     Args:
         row: A row.
         rank: Its place among the continual rows; None of a bound.
         relative: Its compute relative to plain training; None where that was not counted.
+        verdicts: What was checked of it.
     """
     spec, low = row.first.spec, row.average.low if row.average else None
     values: dict[str, Any] = {
@@ -103,6 +108,7 @@ def sort_values(row: BoardRow, rank: int | None, relative: float | None) -> dict
         "generalisation": row.generalisation and row.generalisation.mean,
         "robustness": row.robustness and row.robustness.mean,
         "seeds": len(row.records),
+        "checks": sum({"passed": 1, "failed": -1, "not checked": 0}[each.status] for each in verdicts),
         **{name: row.metric(name)[0] for name in ("forgetting", *(each.key for each in SCALARS))},
     }
     return {k: "" if v is None else round(v, 6) if isinstance(v, float) else v for k, v in values.items()}

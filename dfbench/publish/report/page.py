@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 SCALE = 1.75
 """Pixels on a screen for a point of print."""
 
+SUMMARY = (tables.methods, tables.final_values, tables.checked_methods)
+"""The tables of several methods."""
+
 FEW_RUNS = 4
 """Up to so many, what each kept of the experience that one forgot most fits in a sentence."""
 
@@ -97,7 +100,7 @@ def render(methods: Sequence[Method], figures: Sequence[Shown]) -> str:
             cards=_cards(methods) if len(methods) == 1 else [],
             notes=list(dict.fromkeys(note for run in runs for note in run.record.notes)),
             dirty=[run.record.run for run in runs if run.record.git and run.record.git.dirty],
-            summary=[tables.methods(methods), tables.final_values(methods)] if not single else [],
+            summary=[] if single else [make(methods) for make in SUMMARY],
             figures=figures,
             sections=[section(run, single) for run in runs],
             style=_asset("report.css"),
@@ -109,7 +112,9 @@ def section(run: Run, whole: bool) -> Section:
     """The tables of one run; ``whole``: of a page that is about it alone."""
     record = run.record
     found = [tables.per_experience(run), tables.metrics(run)]
-    if not whole:
+    if whole:
+        found.append(tables.checked(run))
+    else:
         found.append(tables.matrix(f"R: {run.metric}", run.names, run.matrix))
     found.append(tables.cost(run))
     memory, peak = record.memory, record.peak_memory

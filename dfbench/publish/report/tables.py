@@ -14,6 +14,7 @@ from dfbench.publish.report.comparison import Difference, differences
 from dfbench.publish.report.runs import Method, Run
 from dfbench.records.seeds import flat
 from dfbench.records.text import METRICS, NONE, UNITS, interval, number, seconds, signed, size, with_spread
+from dfbench.records.verdict import NAMES, QUESTIONS, verdicts
 
 HIGHER_IS_WORSE = {"forgetting", "af"}
 
@@ -29,6 +30,19 @@ class Table:
 
 def _table(caption: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     return Table(caption, tuple(columns), tuple(tuple(row) for row in rows))
+
+
+def checked(run: Run) -> Table:
+    """What was checked of a run, in questions; *processing* only a leaderboard knows."""
+    rows = ([QUESTIONS[each.name], f"{each.status}: {each.detail}"] for each in verdicts([run.record]))
+    return _table("What was checked", ["", ""], rows)
+
+
+def checked_methods(methods: Sequence[Method]) -> Table:
+    """The same of several, a row per method."""
+    found = [(method, verdicts([run.record for run in method.runs])) for method in methods]
+    rows = ([method.label, *(f"{each.status}: {each.detail}" for each in checks)] for method, checks in found)
+    return _table("What was checked", ["method", *NAMES], rows)
 
 
 def matrix(

@@ -127,12 +127,14 @@ def _further(name: str, record: Record, scores: Scores, registry: Registry) -> F
 
 
 def _further_tests(record: Record, recomputed: Mapping[str, Any], parts: Parts) -> list[Finding]:
-    """The figures on unseen sets, on degraded copies and of carried thresholds; nothing where there are none."""
+    """Those on unseen sets, on degraded copies, of carried thresholds, between reals; nothing where there are none."""
     found = []
     for name in ("generalisation", "robustness", "operating"):
         part = getattr(record, name)
         if part is not None or recomputed[name] is not None:
             found.append(_same(name, part and part.model_dump(), recomputed[name], _REPLICATES))
+    if record.between_reals is not None:  # earlier records do not state it
+        found.append(_same("between_reals", record.between_reals.model_dump(mode="json"), recomputed["between_reals"]))
     if (stated := record.data.perturbed) is not None:
         counted = [
             {name: int((group.labels == k).sum()) for k, name in enumerate(record.data.classes)}

@@ -12,8 +12,9 @@ import pytest
 
 from dfbench.publish.board.build import pages
 from dfbench.publish.board.page import embedded, page
-from dfbench.publish.board.table import Board, make_board
+from dfbench.publish.board.table import Board, make_board, read_board
 from dfbench.records.record import Record
+from dfbench.records.verdict import QUESTIONS
 from tests.publish.board.seen import HOSTILE, Seen
 from tests.publish.board_runs import make_run, read_record
 
@@ -112,6 +113,19 @@ def test_a_row_has_a_page_of_its_own(seen: Seen, board: Path) -> None:
     assert detail.get_by_role("link", name="seed 1").get_attribute("href") == f"results/{seed['run']}.json"
 
 
+def test_a_row_s_page_says_what_was_checked(seen: Seen, board: Path) -> None:
+    (table,) = [each for each in read_board(board).tables if each.key == "three"]
+    row = next(each for each in table.rows if each.first.spec.strategy == "replay" and each.kind[0] != "xception")
+    expected = [[QUESTIONS[each.name], each.status, each.detail] for each in table.verdicts(row)]
+    assert {status for _, status, _ in expected} >= {"passed", "not checked"}
+    line = seen.page.locator(f'tr[data-id="{row.id}"] [data-c="checks"]')
+    assert line.get_attribute("title") == "; ".join(f"{e.name}: {e.status}, {e.detail}" for e in table.verdicts(row))
+    seen.page.goto(f"{seen.url}#row={row.id}")
+    card = seen.page.locator("section.card", has=seen.page.get_by_role("heading", name="What was checked"))
+    lines = card.locator("tbody tr")
+    assert [lines.nth(n).locator("th, td").all_inner_texts() for n in range(lines.count())] == expected
+
+
 def test_intervals_of_each_source_are_shown_for_a_seed(seen: Seen, board: Path) -> None:
     seen.row("ewc").get_by_role("link").click()
     section = seen.page.locator("#detail section", has_text="Each source, at the end")
@@ -197,7 +211,7 @@ def test_the_structure_is_there_for_screen_readers(seen: Seen) -> None:
     assert page.locator("table:not(:has(caption))").count() == 0
     assert page.locator("th:not([scope])").count() == 0
     assert page.get_by_role("tab", selected=True).count() == 1
-    assert page.get_by_role("columnheader").count() == 10  # the others of 16 are not shown, so not read either
+    assert page.get_by_role("columnheader").count() == 11  # the others of 17 are not shown, so not read either
     assert page.locator("#panel-1").get_by_role("row").count() == 8
     unlabelled = "els => els.filter(e => !e.labels?.length && !e.getAttribute('aria-label')).length"
     assert page.locator("select, input").evaluate_all(unlabelled) == 0

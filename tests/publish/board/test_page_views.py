@@ -120,6 +120,7 @@ def test_words_of_our_own_are_not_on_the_page() -> None:
 
 def test_columns_are_chosen(seen: Seen) -> None:
     usual = ["rank", "strategy", "detector", "average", "interval", "forgetting", "memory", "compute", "seeds"]
+    usual.append("checks")
     assert heads(seen) == usual
     seen.page.locator("#panel-1 .picker summary").click()
     seen.page.locator('#panel-1 [data-pick="bwt"]').check()

@@ -349,3 +349,31 @@ def test_carried_thresholds_are_columns_of_the_page_where_a_row_has_them(tmp_pat
     assert rows["naive"].metric("fpr_drift") == (None, None)
     (plain,) = make_board(records(*runs[1:])).tables
     assert "fpr_drift" not in {column.key for column in view.columns(plain)}
+
+
+def controls(fingerprint: str, auc: float) -> dict[str, Any]:
+    one = {"name": "a", "auc": auc, "reals": 80, "fakes": 80}
+    return {"version": 1, "benchmark": "three", "fingerprint": fingerprint, "split": "test", "experiences": [one]}
+
+
+def test_controls_of_a_board_s_data_are_part_of_what_was_checked(runs: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "controls").mkdir()
+    known = records(*runs)
+    for record in known:
+        record.write(tmp_path / "results" / f"{record.run}.json")
+    (row, *_), (table,) = read_board(tmp_path).tables[0].rows, read_board(tmp_path).tables
+    before = {each.name: each for each in table.verdicts(row)}
+    assert before["processing"].status == "not checked"
+    passed = sum(each.status == "passed" for each in before.values())
+    assert cells(table, row).checks == f"{passed}/6"
+    file = tmp_path / "controls" / "three.json"
+    file.write_text(json.dumps(controls(known[0].data.fingerprint, 0.9)))
+    (table,) = read_board(tmp_path).tables
+    assert {each.name: each for each in table.verdicts(row)}["processing"].status == "failed"
+    assert cells(table, row).checks == f"{passed}/6 ✗ processing"
+    file.write_text(json.dumps(controls("0" * 64, 0.9)))  # of other data
+    assert read_board(tmp_path).tables[0].controls is None
+    file.write_text(json.dumps(controls(known[0].data.fingerprint, 2.0)))
+    with pytest.raises(DataError, match=r"three\.json: experiences\.0\.auc.*data controls --to"):
+        read_board(tmp_path)

@@ -18,6 +18,7 @@ from dfbench.publish.report.runs import load_runs
 from dfbench.publish.report.write import Report, write_report
 from dfbench.records.command import command
 from dfbench.records.record import Record
+from dfbench.records.verdict import QUESTIONS
 from tests.conftest import ROOT
 from tests.publish.browser import browser
 from tests.publish.report_runs import NAMES, make_run, read_record, write_record
@@ -218,6 +219,19 @@ def test_the_first_sentences_say_where_each_method_ends_and_by_how_much_they_dif
     low, value, high = (float(found[n].replace("−", "-")) for n in (2, 1, 3))
     assert low < value < high
     assert "Each method has one seed" not in text
+
+
+def test_what_was_checked_is_said_of_one_run_and_of_each_method(
+    one: tuple[Path, Report], several: tuple[list[Path], Report]
+) -> None:
+    page = Page(one[1].page.read_text(encoding="utf-8"))
+    (checks,) = (t for t in page.tables if [row[0] for row in t] == [*QUESTIONS.values()])
+    assert checks[3][1] == "failed: 1 of at least 3"
+    assert checks[1][1] == "not checked: no controls of these data are here"
+    page = Page(several[1].page.read_text(encoding="utf-8"))
+    (methods,) = (t for t in page.tables if t[0] == ["method", *QUESTIONS])
+    seeds = {row[0]: row[methods[0].index("seeds")] for row in methods[1:]}
+    assert seeds == {"naive": "failed: 2 of at least 3", "replay": "failed: 1 of at least 3"}
 
 
 def test_one_seed_each_compares_networks_and_is_said_to(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def forged(finished: Path, to: Path, change: Callable[[Group], Group]) -> Finish
     names, key = [e["name"] for e in record["data"]["experiences"]], data_key(record["data"]["fingerprint"], "test")
     record |= evaluate(scores, names, "auc", 2)
     record |= {"uncertainty": uncertainty(scores, names, "auc", 2, key), "scores_sha256": scores.digest()}
-    del record["operating"]
+    del record["operating"], record["between_reals"]
     write_record(folder, record)
     return FinishedRun.open(folder)
 

@@ -33,6 +33,7 @@ def test_an_honest_record_is_right(tmp_path: Path) -> None:
     findings = verify(FinishedRun.open(make_run(tmp_path)), registry())
     assert {f.what for f in findings if f.ok} == {
         "identity", "run", "data", "scores_sha256", "matrix", "metrics", "per_experience", "uncertainty",
+        "between_reals",
     }  # fmt: skip
     assert [f.what for f in findings if f.ok is None] == ["weights_sha256"]  # not there
     assert not failures(findings)
@@ -57,7 +58,7 @@ def test_a_tampered_score_is_caught_by_its_hash_and_by_every_figure(tmp_path: Pa
     folder = make_run(tmp_path)
     tampered_scores(folder)
     wrong = found_wrong(folder)
-    assert set(wrong) == {"scores_sha256", "matrix", "metrics", "per_experience", "uncertainty"}
+    assert set(wrong) == {"scores_sha256", "matrix", "metrics", "per_experience", "uncertainty", "between_reals"}
     assert "matrix.auc[2][0]: the record says" in wrong["matrix"]
 
 
@@ -67,7 +68,7 @@ def test_tampered_scores_with_their_new_hash_are_caught_by_the_figures(tmp_path:
     record = read_record(folder)
     record["scores_sha256"] = Scores.read(folder / "scores.parquet").digest()
     write_record(folder, record)
-    assert set(found_wrong(folder)) == {"matrix", "metrics", "per_experience", "uncertainty"}
+    assert set(found_wrong(folder)) == {"matrix", "metrics", "per_experience", "uncertainty", "between_reals"}
 
 
 def raise_metric(record: dict[str, Any]) -> None:
@@ -99,6 +100,10 @@ def other_replicates(record: dict[str, Any]) -> None:
     record["uncertainty"]["replicates"] = text[8:] + text[:8]
 
 
+def calm_reals(record: dict[str, Any]) -> None:
+    record["between_reals"]["auc"] = 0.5
+
+
 def change_hash(record: dict[str, Any]) -> None:
     record["scores_sha256"] = "0" * 64
 
@@ -125,6 +130,7 @@ def change_fingerprint(record: dict[str, Any]) -> None:
         (change_experience, {"per_experience"}),
         (narrow_interval, {"uncertainty"}),
         (other_replicates, {"uncertainty"}),
+        (calm_reals, {"between_reals"}),
         (change_hash, {"scores_sha256"}),
         (change_spec, {"identity", "run"}),
         (change_seed, {"identity", "run"}),

@@ -36,6 +36,7 @@ glow, stargan_gf, stylegan, whichfaceisreal, san
 CLASS: only in cyclegan, glow, stargan_gf and stylegan""",
         splits="official: train trains, val is the test set; val=SHARE makes this share of the training pictures, by "
         "the SHA-256 of 'cddb/NAME', the validation set",
+        names="each generator has a numbering of its own",
         traps=(
             "the pictures are used whole: no face is looked for",
             "each source has reals of its own: the column source says whose, and where: {source: gaugan} takes them",

@@ -47,6 +47,7 @@ A folder videos/ within each of the three is accepted.""",
         "'data audit' names the people that are in both parts. splits=identity: people by the SHA-256 of "
         "'celeb-df/idA' (test below .15, validation below .30), a YouTube video by its name, alike in both "
         "versions; a swap between people of two splits is left out",
+        names="a fake is idA_idB_NNNN, an original idA_NNNN",
         traps=(
             "in the list 1 is real and 0 is fake: the other way round than everywhere else",
             "others leave the listed test videos in the training set, or lose one of the two folders of reals",

@@ -28,6 +28,7 @@ class About:
         citation: the paper.
         tree: the files that the reader expects below the root, one a line.
         splits: where training, validation and test sets come from.
+        names: how the set's own file names state the class; empty where they do not.
         traps: what others got wrong with this set, and how the reader treats it.
     """
 
@@ -39,6 +40,7 @@ class About:
     tree: str
     splits: str
     traps: tuple[str, ...] = ()
+    names: str = ""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ VARIANT: end_to_end, reenact_postprocess, end_to_end_random_level,
 end_to_end_level_{1..5}, end_to_end_mix_{2,3,4}_distortions""",
         splits="splits=official: the set's own lists, in which no actor is in two splits; a real is in its fake's "
         "split. splits=ffpp: the target's split in FaceForensics++, for streams that have both sets",
+        names="a fake is TTT_ACTOR, an original TTT",
         traps=(
             "the reals are the c23 originals of FaceForensics++, not source_videos: those actors lend their faces only",
             "others use all of source_videos as reals, in training, validation and test at once",

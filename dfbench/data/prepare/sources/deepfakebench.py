@@ -53,6 +53,7 @@ dataset_json/SET.json, here, in preprocessing/, or one level up
 SET/…/frames/VIDEO/*.png""",
         splits="those of the JSON, in which a video of several splits tests, or else trains; official ones for "
         "FaceForensics++. splits=identity: Celeb-DF by person, as for celeb-df-v2 (its list has people in both parts)",
+        names="those of its sets",
         traps=(
             "in its JSON files Celeb-DF's test videos are in training too, and one of the two folders of reals is "
             "lost: they are taken out, and read from the folders",

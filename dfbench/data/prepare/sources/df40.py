@@ -41,6 +41,7 @@ DF40/METHOD/{{fake,real}}/…   (nine methods have reals of their own)
         splits="domain=ff: DF40_train trains and DF40 tests, and people who validate in FaceForensics++'s official "
         "lists validate; a fake that the two assign differently is left out; reals by the official lists. "
         "domain=cdf and domain=own: everything tests, with the reals of Celeb-DF's list of testing videos",
+        names="those of its sets",
         traps=(
             "the download has fakes only, for 31 of the methods: the reals are those of FaceForensics++ and Celeb-DF",
             "the pictures are face crops: no face is looked for",

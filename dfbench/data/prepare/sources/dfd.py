@@ -41,6 +41,7 @@ NAME: TT_SS__scene__XXXXXXXX   (target_source)""",
         splits="none official. splits=identity: 16, 6 and 6 of the 28 actors, in the order of the SHA-256 of 'dfd/NN'; "
         "a fake whose two actors are in different splits is left out. splits=test: everything tests, for a set that "
         "is never trained on",
+        names="a fake is TT_SS__scene__XXXXXXXX, an original NN__scene",
         traps=(
             "others use the whole set for training, validation and test at once",
             "several people are often in view, and the forged face is not always the largest: the masks tell",

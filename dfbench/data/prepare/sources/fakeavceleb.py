@@ -31,6 +31,7 @@ meta_data.csv   (source,target1,target2,method,category,type,race,gender,
                  file,folder)""",
         splits="none official. splits=identity: by the SHA-256 of 'fakeavceleb/idNNNNN' (test below .15, validation "
         "below .30); a fake whose two people are in different splits is left out. splits=test: everything tests",
+        names="a fake names two people and its method",
         traps=(
             "the pictures of RealVideo-FakeAudio are real, and those of RealVideo-RealAudio once more: they are left "
             "out unless audio_fakes=true, and then they are reals",

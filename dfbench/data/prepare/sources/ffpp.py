@@ -53,6 +53,7 @@ TTT_SSS: target_source
 METHOD: Deepfakes, Face2Face, FaceSwap, NeuralTextures, FaceShifter""",
         splits="official: 360, 70 and 70 pairs of originals, shipped with dfbench; both fakes of a pair, a_b and b_a, "
         "are in the pair's split",
+        names="a fake is TTT_SSS, an original NNN",
         traps=(
             "the fakes of one pair by several methods have one file name; their names here have the method's folder, "
             "so that their scores are not averaged as one video",

@@ -28,6 +28,7 @@ class GenImage(DataSet):
 GENERATOR/[FOLDER/]{train,val}/{ai,nature}/*""",
         splits="official: train trains, val is the test set; val=SHARE makes this share of the training pictures, by "
         "the SHA-256 of 'genimage/NAME', the validation set",
+        names="those of ImageNet, and those of each generator",
         traps=(
             "the pictures are used whole: no face is looked for",
             "in GenImage reals and fakes differ in format and size, which alone can tell them apart: 'data audit' "

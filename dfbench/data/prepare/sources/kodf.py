@@ -33,6 +33,7 @@ synthesized_videos/…/TARGET_SOURCE_CODE_NNNN.mp4
 CODE: 1 dfl, 2 dffs, 3 fsgan, 4 fo, 5 audio-driven""",
         splits="none official. splits=identity: by the SHA-256 of 'kodf/PERSON' (test below .15, validation below "
         ".30); a fake whose two people are in different splits is left out. splits=test: everything tests",
+        names="a fake is TARGET_SOURCE_CODE_NNNN, an original PERSON_NNN",
         traps=("the layout is public in parts only: files with other names are left out, with a note",),
     )
 

@@ -10,6 +10,7 @@
     memory: [["stored_samples", (row) => row.stored[0]], ["stored_bytes", (row) => row.stored[1]], ["state_bytes", (row) => row.stored[2]]],
     compute: [["relative_compute", (row) => row.relative_compute]], passes: [["passes", (row) => row.passes]],
     steps: [["steps", (row) => row.steps]], seconds: [["seconds", (row) => row.seconds]],
+    checks: [["checks_passed", (row) => row.checks.filter(([status]) => status === "passed").length], ["checks_failed", (row) => row.checks.flatMap(([status], k) => (status === "failed" ? [rows.get(row.id).table.checks[k][0]] : [])).join(" ")]],
     seeds: [["seeds", (row) => row.runs.map((run) => run.seed).join(" ")], ["status", (row) => row.status]],
   };
   FIELDS.limits = FIELDS.interval;

@@ -91,6 +91,11 @@
     });
     return full(card("Each source, at the end", "The final model on every test set. Choose a seed for its intervals.", choice, place));
   }
+  function checked({ row, table }) {
+    const lines = row.checks.map(([status, detail], k) => [table.checks[k][1], make("span", { class: `outcome ${status.replace(" ", "-")}` }, status), detail]);
+    return full(card("What was checked", "A high figure can have other reasons than detection. None of these changes a rank.",
+      make("div", { class: "checked" }, plain("What was checked", [["question", ""], ["", ""], ["", ""]], lines))));
+  }
   function seedTable({ row, table }) {
     const lines = row.runs.map((run) => [
       make("a", { href: `results/${encodeURIComponent(run.run)}.json` }, `seed ${run.seed}`), num(run.average), ends(run.interval), num(run.forgetting), ends(run.forgetting_interval),
@@ -191,7 +196,7 @@
       make("a", { class: "back", href: viewOf(table.key) }, `← All rows of ${table.key}`), title, sub, ...subjectLine(found).filter(Boolean), figures(found),
       make("p", { class: "verdict" }, verdict(found)),
       row.notes.length ? make("div", { class: "notes", role: "note" }, make("b", {}, "About these data"), row.notes.map((note) => make("p", {}, note))) : "",
-      make("div", { class: "grid" }, matrixCards(found), furtherCards(found), sources(found), seedTable(found), commands(found), specification(found), environments(found), checkpoints(found)));
+      make("div", { class: "grid" }, matrixCards(found), furtherCards(found), sources(found), checked(found), seedTable(found), commands(found), specification(found), environments(found), checkpoints(found)));
     document.title = `${row.strategy} with ${row.detector} · dfbench leaderboard`;
     return title;
   }
