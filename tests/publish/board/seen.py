@@ -26,7 +26,7 @@ class Seen:
     def __init__(self, chromium: Any, board: Path, **options: Any) -> None:
         self.context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         self.page = self.context.new_page()
-        self.page.set_default_timeout(10_000)
+        self.page.set_default_timeout(30_000)  # a busy machine needs a while
         self.wrong: list[str] = []
         self.requests: list[str] = []
         self.page.on("console", lambda m: self.wrong.append(m.text) if m.type in ("error", "warning") else None)
@@ -42,3 +42,8 @@ class Seen:
 
     def row(self, strategy: str, detector: str = "simple_cnn") -> Any:
         return self.page.locator(f'#panel-1 tr[data-strategy="{strategy}"][data-detector="{detector}"]')
+
+    def open(self, strategy: str, detector: str = "simple_cnn") -> None:
+        """Open a row's page; clicking comes back before it is there."""
+        self.row(strategy, detector).get_by_role("link").click()
+        self.page.locator("#detail h2").wait_for()

@@ -90,7 +90,7 @@ def test_marks_bounds_and_notes_are_on_the_rows(seen: Seen) -> None:
 
 
 def test_a_row_has_a_page_of_its_own(seen: Seen, board: Path) -> None:
-    seen.row("replay").get_by_role("link").click()
+    seen.open("replay")
     detail = seen.page.locator("#detail")
     assert detail.get_by_role("heading", level=2).inner_text() == "replay with simple_cnn"
     assert not seen.page.locator("#board").is_visible()
@@ -127,7 +127,7 @@ def test_a_row_s_page_says_what_was_checked(seen: Seen, board: Path) -> None:
 
 
 def test_intervals_of_each_source_are_shown_for_a_seed(seen: Seen, board: Path) -> None:
-    seen.row("ewc").get_by_role("link").click()
+    seen.open("ewc")
     section = seen.page.locator("#detail section", has_text="Each source, at the end")
     section.get_by_label("seed 0").check(force=True)
     record = read_json(next((board / "results").glob("simple_cnn-default-ewc-three-s0-*")))
@@ -155,7 +155,7 @@ def test_addresses_and_the_back_button_lead_to_rows(seen: Seen) -> None:
 
 def test_commands_are_copied(seen: Seen) -> None:
     seen.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    seen.row("naive").get_by_role("link").click()
+    seen.open("naive")
     seen.page.get_by_role("button", name="Copy").first.click()
     seen.page.get_by_role("button", name="Copied").wait_for()
     assert seen.page.evaluate("navigator.clipboard.readText()") == seen.page.locator("pre").first.inner_text()
@@ -239,8 +239,7 @@ def test_a_phone_needs_no_sideways_scrolling(chromium: Any, board: Path, address
     page.goto(phone.url + "#tab=three")
     page.locator("#panel-1 table").wait_for()
     if address == "#row":
-        phone.row("replay").get_by_role("link").click()
-        page.locator("#detail h2").wait_for()
+        phone.open("replay")
     elif address:
         page.goto(phone.url + address)
         page.locator("#panel-1 svg a" if "chart" in address else "#panel-3 table").first.wait_for()
@@ -291,7 +290,7 @@ def test_text_is_legible_by_day_and_by_night(chromium: Any, board: Path, scheme:
         "#panel-1 .option, .tag",
     ):
         assert contrast(page, selector) >= 4.5, selector
-    seen.row("naive").get_by_role("link").click()
+    seen.open("naive")
     page.locator("#detail h2").wait_for()
     for selector in (
         "table.heat td:not(.empty)",

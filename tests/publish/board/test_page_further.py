@@ -103,7 +103,7 @@ def test_rows_are_sorted_and_saved_by_further_tests(seen: Seen, runs: list[Path]
 
 
 def test_a_row_shows_unseen_sets_after_each_training_and_copies_by_level(wide: Seen, runs: list[Path]) -> None:
-    wide.row("replay").get_by_role("link").click()
+    wide.open("replay")
     record = Record.read(runs[1])
     cards = {name: wide.page.locator(".card", has=wide.page.get_by_role("heading", name=name, exact=True))
              for name in ("Generalisation", "Robustness")}  # fmt: skip
@@ -124,7 +124,7 @@ def test_a_row_shows_unseen_sets_after_each_training_and_copies_by_level(wide: S
 
 
 def test_a_row_and_a_table_without_further_tests_do_not_speak_of_them(wide: Seen, runs: list[Path]) -> None:
-    wide.row("ewc").get_by_role("link").click()
+    wide.open("ewc")
     assert wide.page.get_by_role("heading", name="Generalisation").count() == 0
     assert "unseen" not in wide.page.locator("#detail").inner_text()
     plain = pages(make_board([Record.read(runs[-1])]))
