@@ -18,6 +18,7 @@ from .errors import IncompatibleError as IncompatibleError
 from .errors import PluginError as PluginError
 from .errors import StorageError as StorageError
 from .errors import UsageError as UsageError
+from .files import cache_root as cache_root
 from .hookspecs import BenchmarkEntry as BenchmarkEntry
 from .hookspecs import CommandEntry as CommandEntry
 from .hookspecs import DataSetEntry as DataSetEntry
@@ -54,6 +55,8 @@ from .training.detector import Detector as Detector
 from .training.detector import DetectorConfig as DetectorConfig
 from .training.detector import EpochConfig as EpochConfig
 from .training.detector import Task as Task
+from .training.frozen import EncoderMark as EncoderMark
+from .training.frozen import FrozenEncoder as FrozenEncoder
 from .training.loop import Loop as Loop
 from .training.modeling import copy_network as copy_network
 from .training.modeling import lift_one_logit as lift_one_logit

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
-import itertools
 import json
 import os
 import signal
@@ -13,9 +11,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+
+from dfbench.testing import write_stream
 
 ROOT = Path(__file__).parent.parent
 ODD = Path(__file__).parent / "plugins" / "odd"
@@ -60,48 +58,6 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared data: {folder} (set DFBENCH_SHARED_DATA)")
     return folder
-
-
-def write_stream(
-    folder: Path, experiences: int = 3, pairs: int = 12, tests: int = 6, size: int = 32, frames: int = 1
-) -> Path:
-    """A stream of aligned real–fake pairs: pictures, a manifest and the YAML file, whose path is returned.
-
-    The cue of a fake moves to other rows of the picture with each experience. A pair has ``frames`` frames,
-    which are brighter one after the other.
-    """
-    rng = np.random.default_rng(3)
-    rows = []
-    for e in range(experiences):
-        for split, count in (("train", pairs), ("val", tests), ("test", tests)):
-            for n in range(count):
-                base = rng.integers(40, 200, (size, size, 3), dtype=np.uint8)
-                key = f"e{e}-{split}{n}"
-                (folder / split).mkdir(parents=True, exist_ok=True)
-                for label, frame in itertools.product((0, 1), range(frames)):
-                    picture = base + np.uint8(2 * frame)
-                    if label:
-                        picture[4 * e : 4 * e + 8, :, e % 3] //= 2
-                    number = f"-{frame}" if frames > 1 else ""
-                    path = f"{split}/{key}-{label}{number}.png"
-                    Image.fromarray(picture).save(folder / path)
-                    method = "fake" if label else "real"
-                    rows.append([path, label, f"s{e}", method, key, f"{key}-{label}", frame, key + number, split])
-    with (folder / "manifest.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "label", "source", "method", "identity", "video", "frame", "pair", "split"])
-        writer.writerows(rows)
-    lines = [
-        "name: tiny",
-        "metric: auc",
-        f"memory: {12 * frames}",
-        "defaults: {source: folder, root: ., manifest: manifest.csv}",
-        "experiences:",
-    ]
-    lines += [f"  - {{name: s{e}, where: {{source: s{e}}}}}" for e in range(experiences)]
-    path = folder / "tiny.yaml"
-    path.write_text("\n".join(lines) + "\n")
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ FLOORS = [
     {"training", "evaluation"},
     {"records"},
     {"runs"},
-    {"publish"},
+    {"publish", "scaffold", "testing"},
     {"cli", "api"},
 ]
 ANYWHERE = {"__init__", "__main__", "builtin"}
@@ -132,7 +132,8 @@ def test_the_public_api_is_there() -> None:
 
 
 def test_the_core_knows_no_detector_and_no_strategy_by_name() -> None:
-    known = {*registry().detectors, *registry().strategies} - {"none"}  # a strategy, and a word for other things
+    # "none" is a strategy, and a word for other things; "timm" a detector, and the library that it is made of.
+    known = {*registry().detectors, *registry().strategies} - {"none", "timm"}
     for path in CORE:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         found = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}

@@ -184,11 +184,12 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All plugins of the pages, installed."""
     folder = tmp_path_factory.mktemp("shown")
     detectors = files("detectors.md")
-    assert list(detectors) == ["dfbench_tiny.py", "dfbench_loops.py"]
+    assert list(detectors) == ["dfbench_tiny.py", "dfbench_loops.py", "dfbench_probe.py"]
     project: dict[str, Any] = tomllib.loads(blocks("detectors.md", "toml")[0])["project"]
     ((entry, target),) = project["entry-points"]["dfbench"].items()
     install(folder, project["name"].replace("-", "_"), detectors, target=target, entry=entry)
     install(folder, "dfbench_loops", {})
+    install(folder, "dfbench_probe", {})
     install(folder, "dfbench_anchor", files("strategies.md"))
     return folder
 
@@ -203,6 +204,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("moving", "lwf", ["length=1", "epochs=1"]),
         ("lifted", "cwr_star", ["epochs=1"]),
         ("taught", "replay", []),
+        ("probe", "gem", ["epochs=1"]),
         ("foreign", "replay", []),
         ("tiny", "anchor", ["epochs=1", "batch_size=8"]),
     ],
@@ -236,6 +238,7 @@ def test_the_plugins_in_the_docs_work(
 
 @pytest.mark.parametrize("page", [*sorted(DOCS.glob("*.md")), ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)#\s]+)", prose):
         if "://" not in link:
             assert (page.parent / link).exists(), link

@@ -38,6 +38,7 @@ from dfbench.runs.mid_training import MidTrainingEval
 from dfbench.runs.prediction import TestSets, experience_units
 from dfbench.runs.prepare import Prepared
 from dfbench.runs.randomness import restored, seed_everything
+from dfbench.runs.validation_data import ValidationData
 from dfbench.training.compatibility import check_pair
 from dfbench.training.dataset import experiences_of, unit_dataset
 from dfbench.training.detector import Detector
@@ -95,6 +96,8 @@ class Session:
         model = self._checked(prepared.network)
         self.template = self._template(model)
         self.fast = TunedForward.attach(self.template)
+        self.validation = ValidationData(self.template, self.stream, self.pixels, self.events, self.spec.split)
+        self.template.validation = self.validation.of
         self.mid_training: MidTrainingEval | None = None
         if (every := self.spec.eval_every) is not None:
             self.mid_training = MidTrainingEval(
@@ -106,7 +109,7 @@ class Session:
         for e in stream.experiences:
             if len(e.rows[split]) == 0:
                 raise DataError(f"experience {e.name!r} of {stream.name!r} has no {split} split to score")
-        pixels = stream.pixels(detector.image_size, progress=self.events.data)
+        self.pixels = pixels = stream.pixels(detector.image_size, progress=self.events.data)
         notices = self._read_training(pixels) if self.strategy.trains else []
         self.tests = TestSets(detector, stream, pixels, self.device, split)
         self.further = FurtherTests(self.tests, stream, pixels, self.device, split, self.events.data)
@@ -170,6 +173,7 @@ class Session:
             needs=strategy.needs,
             whole_stream=strategy.whole_stream,
             tuned=self.spec.tuned,
+            repeated_passes=strategy.repeated_passes,
         )
 
     @property
@@ -342,6 +346,7 @@ class Session:
         """End what runs next to the training."""
         self.loader.close()
         self.tests.loader.close()
+        self.validation.close()
         if self.further.unseen is not None:
             self.further.unseen.loader.close()
 

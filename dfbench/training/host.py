@@ -12,6 +12,7 @@ from dfbench.data.loader import Batch, UnitLoader
 from dfbench.training.compute import ComputeCounter
 from dfbench.training.protocol import Training
 from dfbench.training.strategies import Need
+from dfbench.training.validation import ValidationSet
 
 
 class Progress(Protocol):
@@ -42,6 +43,7 @@ class LoopHost(Training, Protocol):
             step and after each; may be None.
         needs: what the strategy needs of the detector.
         experiences_at_once: number of experiences that the training set holds.
+        repeated_passes: whether the strategy allows several evaluations of the loss in a step.
     """
 
     mbatch: list[torch.Tensor]
@@ -55,6 +57,7 @@ class LoopHost(Training, Protocol):
     mid_training: Callable[[nn.Module, int], None] | None
     needs: frozenset[Need]
     experiences_at_once: int
+    repeated_passes: bool
 
     @property
     def opaque(self) -> bool: ...
@@ -68,7 +71,11 @@ class LoopHost(Training, Protocol):
 
     def backward(self) -> None: ...
 
-    def optimizer_step(self) -> None: ...
+    def optimizer_step(self, closure: Callable[[], torch.Tensor] | None = None) -> None: ...
+
+    def validation_set(self) -> ValidationSet | None:
+        """The validation units of what is trained now; None where the benchmark has none."""
+        ...
 
     def _make_empty_loss(self) -> torch.Tensor: ...
 

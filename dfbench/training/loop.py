@@ -9,15 +9,17 @@ every Avalanche callback fires once per iteration, in Avalanche's own order::
                before_update · optimizers · after_update
     batches()  after_training_iteration
 
-With gradient accumulation an iteration is one optimizer step. The callbacks around forward and ``before_backward`` fire
-for each of its micro-batches, so that penalties on the data see all of it and are averaged like the loss. The others
-fire once. An iteration without a step counts neither as one nor in the strategy's effects.
+An optimizer that evaluates the loss again within its step (SAM, L-BFGS) has the callbacks from ``before_forward`` to
+``after_backward`` fired for each evaluation. With gradient accumulation an iteration is one optimizer step. The
+callbacks around forward and ``before_backward`` fire for each of its micro-batches, so that penalties on the data see
+all of it and are averaged like the loss. The others fire once. An iteration without a step counts neither as one nor in
+the strategy's effects.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +33,9 @@ from dfbench.training.calls import check_loss
 from dfbench.training.host import LoopHost
 from dfbench.training.modeling import copy_network
 from dfbench.training.optimizers import Optimizers, check_optimizers
+from dfbench.training.passes import Passes, ids_of
 from dfbench.training.step_pass import StepPass, Turn
+from dfbench.training.validation import BestWeights, Validation, ValidationSet
 from dfbench.training.watch import Watch, check_scale
 
 
@@ -86,6 +90,9 @@ class _Count:
         return self.limit is not None and self.done >= self.limit
 
 
+_ONCE = "loop.step(loss) goes once with each batch of loop.batches() or loop.steps(), and of loop.again()"
+
+
 class Loop:
     """Drives the training of one experience; a detector's ``train`` receives it.
 
@@ -108,6 +115,9 @@ class Loop:
         self._dealing = False
         self._in_phase = False
         self._averaged: AveragedModel | None = None
+        self._best = BestWeights()
+        self._batch: Batch | None = None
+        self._again: Callable[[], torch.Tensor] | None = None
         # In eval mode already: frozen by the strategy (CWR*), and not to be woken by a detector's model.train().
         self._frozen = [m for m in host.model.modules() if not m.training]
 
@@ -227,7 +237,7 @@ class Loop:
             accumulate: batches per optimizer step.
 
         Raises:
-            PluginError: there is no optimizer, or one that evaluates the loss several times per step (LBFGS, SAM).
+            PluginError: there is no optimizer, or something that is none.
         """
         check_optimizers(optimizers, self._host.detector_name)
         self._host.optimizer = Optimizers(optimizers, self.model)
@@ -284,17 +294,97 @@ class Loop:
         )
         return self._averaged.module
 
-    def step(self, loss: torch.Tensor) -> None:
+    def again(self) -> Batch:
+        """The batch last dealt out once more, for another optimizer step on it, which is an iteration of its own.
+
+        Raises:
+            PluginError: no step was made on it, or gradients are accumulated over batches.
+        """
+        if self._step_pass.turn is not Turn.STEPPED or self._batch is None:
+            raise self._fault("loop.again() goes after a loop.step(loss) on the batch")
+        if self._group.size > 1:
+            raise self._fault("loop.again() goes without accumulate: a group of batches makes one step")
+        self._end_of_batch()
+        self._open_group(1)
+        self._deal(self._batch)
+        return self._batch
+
+    # Validation data.
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether the benchmark has validation data of what is trained now."""
+        return self._host.validation_set() is not None
+
+    def validation_batches(self) -> Iterator[Batch]:
+        """The validation data of what is trained now, as units to predict, once; augmentation is left out.
+
+        Raises:
+            PluginError: there are none; see :attr:`has_validation`.
+        """
+        return self._validation_set().batches()
+
+    def validate(self) -> Validation:
+        """Score the network that would predict now on the validation data of what is trained now.
+
+        That is the ``val`` split of the experience; under strategies that train on several whole experiences at once
+        (joint, cumulative), of each of them. Random numbers, modes and gradients are as before.
+
+        Raises:
+            PluginError: there are none; see :attr:`has_validation`.
+        """
+        return self._validation_set().score(self._predicting)
+
+    def keep_best(self, value: float, larger: bool = True) -> bool:
+        """Keep the present weights if this value is the best of the experience so far; they are put back at its end.
+
+        With :meth:`average`, both the weights and their average are kept.
+
+        Args:
+            value: of the present weights, as in ``loop.keep_best(loop.validate().auc)``.
+            larger: whether larger values are better.
+
+        Returns:
+            Whether it is the best so far.
+        """
+        return self._best.offer(float(value), larger, self._networks)
+
+    @property
+    def since_best(self) -> int:
+        """Calls of :meth:`keep_best` since the best one, for early stopping."""
+        return self._best.since
+
+    @property
+    def _networks(self) -> list[nn.Module]:
+        return [self.model] if self._averaged is None else [self.model, self._averaged]
+
+    def _validation_set(self) -> ValidationSet:
+        found = self._host.validation_set()
+        if found is None:
+            raise self._fault(
+                "it asks for validation data, and what is trained now has none: give the benchmark a val split, or ask "
+                "loop.has_validation first"
+            )
+        return found
+
+    def step(self, loss: torch.Tensor | Callable[[], torch.Tensor]) -> None:
         """Backward, the strategy's callbacks and, at the end of an accumulation group, the optimizer.
 
         Args:
-            loss: scalar, the mean loss of the batch last dealt out.
+            loss: scalar, the mean loss of the batch last dealt out; or a function that computes it, which an optimizer
+                that evaluates the loss several times per step (SAM, L-BFGS) needs.
 
         Raises:
-            PluginError: it is not a scalar with a gradient, there is no optimizer, or no batch to step on; or the
-                strategy's penalty has no gradient.
+            PluginError: it is not a scalar with a gradient, there is no optimizer, or no batch to step on; the
+                optimizer needs a function; or the strategy's penalty has no gradient.
             DfbenchError: it is not finite.
         """
+        self._again = None
+        if not isinstance(loss, torch.Tensor) and callable(loss):
+            if not self._armed:
+                raise self._fault(_ONCE)
+            self._again = loss
+            loss = loss()
         self._check_step(loss)
         host, group, progress = self._host, self._group, self._count
         if self._step_pass.turn is Turn.DEALT:
@@ -331,13 +421,27 @@ class Loop:
 
     def _check_step(self, loss: Any) -> None:
         if not self._armed:
-            raise self._fault("loop.step(loss) goes once with each batch of loop.batches() or loop.steps()")
+            raise self._fault(_ONCE)
         if not self._recipe.given:
             raise self._fault("call loop.optimize(optimizer) before the first loop.step(loss)")
         check_loss(loss, self._host.detector_name, "train", "passed", "to loop.step()")
         if not self._recipe.checked:  # once: it waits for the device
             check_scale(loss, self._host.detector_name)
+            self._check_evaluations()
             self._recipe.checked = True
+
+    def _check_evaluations(self) -> None:
+        """Whether the optimizers may evaluate the loss as often as they need."""
+        assert isinstance(self._host.optimizer, Optimizers)
+        if (member := self._host.optimizer.evaluating) is None:
+            return
+        several = f"{type(member).__name__} evaluates the loss several times per step"
+        if self._again is None:
+            raise self._fault(f"{several}: pass a function, as in loop.step(lambda: self.loss(model, batch))")
+        if self._recipe.accumulate > 1:
+            raise self._fault(f"{several}, which goes without accumulate")
+        if not self._host.repeated_passes:
+            raise self._fault(f"{several}, and this strategy needs one evaluation per step")
 
     def _fault(self, what: str, method: str = "") -> Fault:
         return Fault(self._host.detector_name, method, what)
@@ -356,7 +460,10 @@ class Loop:
         host._before_update()
         groups = () if self._trains else host.optimizer.param_groups
         self._trains |= any(p.grad is not None and id(p) in self._weights for g in groups for p in g["params"])
-        host.optimizer_step()
+        optimizers = host.optimizer
+        assert isinstance(optimizers, Optimizers)
+        evaluating = self._again is not None and optimizers.evaluating is not None
+        host.optimizer_step(self._evaluations() if evaluating else None)
         host._after_update()
         for scheduler in recipe.schedulers:
             scheduler.step()
@@ -368,33 +475,80 @@ class Loop:
         if host.mid_training is not None:
             host.mid_training(self._predicting, progress.done)
 
+    def _evaluations(self) -> Callable[[], torch.Tensor]:
+        """What an optimizer that evaluates the loss several times calls; the step has evaluated it once already."""
+        first, seen = self._host.loss.detach(), self._versions()
+
+        def evaluate() -> torch.Tensor:
+            if seen == self._versions():  # L-BFGS begins where the gradient is known
+                return first
+            with torch.enable_grad():
+                return self._evaluate()
+
+        return evaluate
+
+    def _versions(self) -> list[int]:
+        return [p._version for p in self.model.parameters()]
+
+    def _evaluate(self) -> torch.Tensor:
+        """Compute loss and gradient of the batch once more, the strategy's part included; counters stay."""
+        host, closure = self._host, self._again
+        assert closure is not None
+        effects = dict(host.effects.counts)
+        host.optimizer.zero_grad()
+        self._step_pass.turn = Turn.DEALT
+        own = closure()
+        check_loss(own, host.detector_name, "train", "passed", "to loop.step()")
+        if self._step_pass.turn is Turn.DEALT:
+            self._step_pass.without_forward()
+        self._step_pass.turn = Turn.STEPPED
+        host.loss = host._make_empty_loss() + own
+        host._before_backward()
+        host.backward()
+        host._after_backward()
+        if self._recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self._recipe.clip_norm)
+        host.effects.counts = effects
+        return host.loss.detach()
+
     def _iterations(self) -> Iterator[Batch]:
         """The batches of one pass. Groups open before their first batch and close in :meth:`_end_of_batch`."""
         host, group = self._host, self._group
         total = len(host.dataloader)  # for which UnitOrder draws the order that it then deals out
-        for index, batch in enumerate(host.loader.stream(_ids(host.dataloader))):
+        for index, batch in enumerate(host.loader.stream(ids_of(host.dataloader))):
             if self._count.exhausted:
                 return
             if group.left == 0:
                 # The last group of a pass may be smaller; its size is the divisor of its losses.
-                group.size = group.left = min(self._recipe.accumulate, total - index)
-                group.stepped = False
-                self._before_iteration = dict(host.effects.counts), dict(vars(host.clock))
-                host._before_training_iteration()
-                # After the callback: a reference pass in it may leave gradients behind.
-                host.optimizer.zero_grad()
-                self.model.zero_grad()  # an optimizer may be set only after the batch is dealt out
-            self.enforce_modes()
-            host.mbatch = [batch.pixels, batch.labels, torch.zeros_like(batch.units)]
-            host.units = batch.units
-            host.mb_output = None
-            host.loss = host._make_empty_loss()
-            self._replayed = host.replayed(batch)
-            self._step_pass.turn = Turn.DEALT
+                self._open_group(min(self._recipe.accumulate, total - index))
+            self._deal(batch)
             try:
                 yield batch
             finally:  # also if the detector leaves the pass here
                 self._end_of_batch()
+
+    def _open_group(self, size: int) -> None:
+        """Begin an iteration of so many batches."""
+        host, group = self._host, self._group
+        group.size = group.left = size
+        group.stepped = False
+        self._before_iteration = dict(host.effects.counts), dict(vars(host.clock))
+        host._before_training_iteration()
+        # After the callback: a reference pass in it may leave gradients behind.
+        host.optimizer.zero_grad()
+        self.model.zero_grad()  # an optimizer may be set only after the batch is dealt out
+
+    def _deal(self, batch: Batch) -> None:
+        """What callbacks may read of a batch."""
+        host = self._host
+        self.enforce_modes()
+        host.mbatch = [batch.pixels, batch.labels, torch.zeros_like(batch.units)]
+        host.units = batch.units
+        host.mb_output = None
+        host.loss = host._make_empty_loss()
+        self._batch = batch
+        self._replayed = host.replayed(batch)
+        self._step_pass.turn = Turn.DEALT
 
     def _end_of_batch(self) -> None:
         """The detector asks for the next batch, or leaves."""
@@ -442,27 +596,6 @@ class Loop:
             what = "it never read loop.data" if host.opaque else "no weight in its optimizers got a gradient"
             raise self._fault(f"did not train loop.model, the network that predicts: {what}", "train")
         self._watch.finish(host.effects)
+        self._best.restore(self._networks)
         if self._averaged is not None:
             host.averaged = self._averaged.module
-
-
-class Passes:
-    """What an opaque detector reads: each iteration is one pass in a new order."""
-
-    def __init__(self, host: LoopHost) -> None:
-        self._host = host
-
-    def __len__(self) -> int:
-        return len(self._host.dataloader)
-
-    def __iter__(self) -> Iterator[Batch]:
-        host = self._host
-        for batch in host.loader.stream(_ids(host.dataloader)):
-            host.effects.add("replayed_units", host.replayed(batch))
-            yield batch
-
-
-def _ids(order: Iterable[Any]) -> Iterator[torch.Tensor]:
-    """Unit ids of each batch, from our own order or from an Avalanche data loader over unit data sets."""
-    for item in order:
-        yield item if isinstance(item, torch.Tensor) else item[0]

@@ -39,6 +39,11 @@ class Optimizers(torch.optim.Optimizer):
         """All state of all members."""
         return {key: value for member in self.members for key, value in member.state.items()}
 
+    @property
+    def evaluating(self) -> torch.optim.Optimizer | None:
+        """A member that evaluates the loss several times per step; None if there is none."""
+        return next((member for member in self.members if _evaluates(member)), None)
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Reset the gradients of every member's parameters and of the whole network."""
         for member in self.members:
@@ -47,15 +52,18 @@ class Optimizers(torch.optim.Optimizer):
             self.model.zero_grad(set_to_none)
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Step every member.
+        """Step every member; those that evaluate the loss several times get the closure.
 
         Raises:
-            PluginError: There is a closure, or a member requires one.
+            PluginError: A member requires a closure and there is none, or there is one that no member wants.
         """
-        if closure is not None:
-            raise PluginError(f"a step takes no closure, since the loss is computed once: {_INSTEAD}")
+        if closure is not None and self.evaluating is None:
+            raise PluginError("a step of these optimizers takes no closure, since they evaluate the loss once")
         for member in self.members:
             try:
+                if closure is not None and _evaluates(member):
+                    _step_again(member, closure)
+                    continue
                 member.step()
             except Exception as error:
                 if "closure" not in str(error):
@@ -112,9 +120,6 @@ def _emptied(optimizer: torch.optim.Optimizer, groups: list[dict[str, Any]]) -> 
     return other
 
 
-_INSTEAD = "use an optimizer that steps on one gradient, or declare the detector opaque"
-
-
 def check_optimizers(members: Sequence[Any], detector: str) -> None:
     """Refuse what :meth:`Optimizers.step` cannot step.
 
@@ -123,19 +128,38 @@ def check_optimizers(members: Sequence[Any], detector: str) -> None:
         detector: Name of its class.
 
     Raises:
-        Fault: There is none, one is not an optimizer, or one evaluates the loss several times per step (LBFGS,
-            SAM).
+        Fault: There is none, or one is not an optimizer.
     """
     if not members:
         raise Fault(detector, "", "loop.optimize() needs an optimizer")
     for member in members:
         if not isinstance(member, torch.optim.Optimizer):
             raise Fault(detector, "", f"loop.optimize() takes optimizers of torch, not a {type(member).__name__}")
-        closure = inspect.signature(member.step).parameters.get("closure")
-        required = closure is not None and closure.default is inspect.Parameter.empty
-        if required or all(hasattr(member, name) for name in ("first_step", "second_step")):
-            raise Fault(detector, "", _needs_closure(member))
+
+
+def _evaluates(member: torch.optim.Optimizer) -> bool:
+    """Whether an optimizer evaluates the loss several times per step: it requires a closure, or steps in two parts."""
+    closure = inspect.signature(member.step).parameters.get("closure")
+    required = closure is not None and closure.default is inspect.Parameter.empty
+    return required or _has_two_parts(member)
+
+
+def _has_two_parts(member: Any) -> bool:
+    return all(callable(getattr(member, name, None)) for name in ("first_step", "second_step"))
+
+
+def _step_again(member: Any, closure: Any) -> None:
+    """Step an optimizer whose gradient is there, with a closure that computes it at other weights."""
+    if not _has_two_parts(member):
+        member.step(closure)
+        return
+    member.first_step()  # uphill
+    closure()
+    member.second_step()  # back, and a step with the gradient from there
 
 
 def _needs_closure(member: torch.optim.Optimizer) -> str:
-    return f"{type(member).__name__} evaluates the loss several times per step, which loop.step() cannot do: {_INSTEAD}"
+    return (
+        f"{type(member).__name__} evaluates the loss several times per step: pass a function, as in "
+        "loop.step(lambda: self.loss(model, batch))"
+    )

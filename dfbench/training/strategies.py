@@ -107,6 +107,9 @@ class Strategy:
         needs: what a detector must offer.
         whole_stream: True if it sees all experiences at once, as one (an upper bound, not a continual strategy).
         trains: False if nothing is trained: the network is evaluated as it is (a baseline, not a continual strategy).
+        repeated_passes: True if its callbacks from ``before_forward`` to ``after_backward`` may be called several times
+            in a step, as optimizers that evaluate the loss again (SAM, L-BFGS) need; those of the last time count.
+            Strategies without such callbacks need not say so.
         config: the validated options, a ``Config``.
         effects: counters of what it did, for the record.
     """
@@ -115,6 +118,7 @@ class Strategy:
     needs: ClassVar[frozenset[Need]] = frozenset()
     whole_stream: ClassVar[bool] = False
     trains: ClassVar[bool] = True
+    repeated_passes: ClassVar[bool] = False
 
     def __init__(self, config: StrategyConfig) -> None:
         self.config: Any = config

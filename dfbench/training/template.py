@@ -28,6 +28,7 @@ from dfbench.training.host import Progress
 from dfbench.training.loop import Loop
 from dfbench.training.optimizers import Followers, Optimizers
 from dfbench.training.strategies import Effects, Need
+from dfbench.training.validation import ValidationSet
 
 if TYPE_CHECKING:
     from dfbench.training.avalanche_types import SupervisedTemplate
@@ -36,6 +37,9 @@ else:
 
 
 log = logging.getLogger("dfbench.training")
+
+PASS = ("before_forward", "after_forward", "before_backward", "after_backward")
+"""Callbacks around each evaluation of a loss."""
 
 
 def _no_evaluator() -> EvaluationPlugin:
@@ -84,6 +88,7 @@ class LoopTemplate(SupervisedTemplate):
         needs: what the strategy needs of the detector.
         whole_stream: whether the one experience holds the whole stream.
         tuned: speed settings, see :mod:`dfbench.training.tuned_forward`.
+        repeated_passes: whether the strategy allows several evaluations of the loss in a step.
 
     Attributes:
         averaged: the averaged network of the last experience, where the detector keeps one.
@@ -95,6 +100,7 @@ class LoopTemplate(SupervisedTemplate):
         mid_training: called with the network that would predict now and the number of steps made, before the first
             step and after each.
         units: ids of the units in the batch last dealt out, int64 (B,).
+        validation: makes the validation set of what is trained, from the ids of the training set's units.
     """
 
     def __init__(
@@ -110,6 +116,7 @@ class LoopTemplate(SupervisedTemplate):
         needs: frozenset[Need] = frozenset(),
         whole_stream: bool = False,
         tuned: tuple[str, ...] = (),
+        repeated_passes: bool = False,
     ) -> None:
         super().__init__(
             model=model,
@@ -130,6 +137,7 @@ class LoopTemplate(SupervisedTemplate):
         self.needs = needs
         self.whole_stream = whole_stream
         self.tuned = tuned
+        self.repeated_passes = repeated_passes or not any(map(_takes_part_in_passes, plugins))
         self.generator = torch.Generator()
         self.loop: Loop | None = None
         self.is_training = False
@@ -138,6 +146,7 @@ class LoopTemplate(SupervisedTemplate):
         self.compute.watch(model)
         self.mid_training: Callable[[nn.Module, int], None] | None = None
         self.experiences_at_once = 1
+        self.validation: Callable[[torch.Tensor], ValidationSet | None] | None = None
         self.units = torch.empty(0, dtype=torch.int64)
 
     @property
@@ -189,6 +198,14 @@ class LoopTemplate(SupervisedTemplate):
                 self.detector.train(self.loop)
         self.loop.finish()
         self.loop = None
+
+    def optimizer_step(self, closure: Callable[[], torch.Tensor] | None = None) -> None:
+        """Step the detector's optimizers; those that evaluate the loss again call the closure."""
+        self.optimizer.step(closure)  # type: ignore[arg-type]
+
+    def validation_set(self) -> ValidationSet | None:
+        """The validation units of what is trained now; None where the benchmark has none."""
+        return None if self.validation is None else self.validation(unit_ids(self.adapted_dataset))
 
     def observe(self, plugins: Sequence[Any]) -> None:
         """Call these Avalanche plugins too, after the strategy's own. They must watch and change nothing."""
@@ -274,3 +291,9 @@ def _changing(model: nn.Module, detector: Detector) -> Iterator[None]:
     yield
     if before and all(torch.equal(before[name], value) for name, value in model.state_dict().items() if name in before):
         log.warning("%s.train changed no weight of loop.model, the network that predicts", type(detector).__name__)
+
+
+def _takes_part_in_passes(plugin: Any) -> bool:
+    """Whether an Avalanche plugin has a callback between ``before_forward`` and ``after_backward`` of its own."""
+    callbacks = (getattr(type(plugin), name, None) for name in PASS)
+    return any(found is not None and not found.__module__.startswith("avalanche.core") for found in callbacks)

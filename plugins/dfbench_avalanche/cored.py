@@ -107,6 +107,7 @@ class CoReD(Strategy):
     """
 
     Config: ClassVar = CoReDConfig
+    repeated_passes: ClassVar[bool] = True
     needs: ClassVar[frozenset[Need]] = frozenset(
         {Need.GRADIENTS, Need.LOGITS, Need.LINEAR_HEAD, Need.UNIT_LOGITS, Need.INPUTS}
     )

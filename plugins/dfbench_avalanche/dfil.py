@@ -80,6 +80,7 @@ class DFIL(Strategy):
     """
 
     Config: ClassVar = DFILConfig
+    repeated_passes: ClassVar[bool] = True
     needs: ClassVar[frozenset[Need]] = frozenset(
         {Need.GRADIENTS, Need.LOGITS, Need.LINEAR_HEAD, Need.UNIT_LOGITS, Need.INPUTS}
     )

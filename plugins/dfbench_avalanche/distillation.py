@@ -61,6 +61,7 @@ class LwF(Strategy):
     """Learning without Forgetting (Li & Hoiem 2016)."""
 
     Config: ClassVar = LwFConfig
+    repeated_passes: ClassVar[bool] = True
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.LOGITS, Need.INPUTS})
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
@@ -134,6 +135,7 @@ class LFL(Strategy):
     """Less-forgetting learning (Jung et al. 2016): penalises changes of the features, the input of the final layer."""
 
     Config: ClassVar = LFLConfig
+    repeated_passes: ClassVar[bool] = True
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.LOGITS, Need.LINEAR_HEAD, Need.INPUTS})
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:

@@ -63,6 +63,7 @@ def draw(dataset: Any, count: int) -> torch.Tensor:
 class GradientMemory(Strategy):
     """Base of strategies that store equally many units of each experience, for reference gradients."""
 
+    repeated_passes: ClassVar[bool] = True
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS})
 
     def patterns(self, context: StrategyContext) -> int:
@@ -214,6 +215,9 @@ class UnitAGEMPlugin(SupervisedPlugin):
             amount = torch.where(against, dot / norm, torch.zeros_like(dot))
             for gradient, r in pairs:
                 gradient.addcmul_(r, amount.to(r.dtype), value=-1)
+
+    def after_update(self, training: Training, **kwargs: Any) -> None:
+        """Free the reference gradient: an optimizer may have asked for several projections until now."""
         self.reference = []
 
     def after_training_exp(self, training: Training, **kwargs: Any) -> None:

@@ -100,6 +100,7 @@ class MAS(Strategy):
     """Memory Aware Synapses (Aljundi et al. 2018): penalises moving weights to which the logits are sensitive."""
 
     Config: ClassVar = MASConfig
+    repeated_passes: ClassVar[bool] = True
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.LOGITS})
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:

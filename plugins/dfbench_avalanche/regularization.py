@@ -86,6 +86,7 @@ class EWC(Strategy):
     """
 
     Config: ClassVar = EWCConfig
+    repeated_passes: ClassVar[bool] = True
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS})
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:

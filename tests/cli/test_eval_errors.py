@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from dfbench.errors import DataError, IncompatibleError, StorageError, UsageError
+from dfbench.testing import write_stream
 from tests.cli.harness import plugins_of, run_cli, the_error
-from tests.conftest import ODD, Done, dfbench, write_stream
+from tests.conftest import ODD, Done, dfbench
 
 Capture = pytest.CaptureFixture[str]
 Row = dict[str, str]

@@ -16,8 +16,9 @@ from dfbench.errors import DataError, UsageError
 from dfbench.files import sha256_of
 from dfbench.records.command import command
 from dfbench.records.record import Record
+from dfbench.testing import write_stream
 from tests.cli.harness import run_cli, the_error
-from tests.conftest import Done, write_stream
+from tests.conftest import Done
 from tests.runs.test_runner import write_cifar10
 
 Capture = pytest.CaptureFixture[str]

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from dfbench.cli.output import Grid, table
+from dfbench.testing import write_stream
 from tests.cli.harness import run_cli
-from tests.conftest import write_stream
 
 Capture = pytest.CaptureFixture[str]
 

@@ -12,8 +12,9 @@ import yaml
 
 from dfbench.plugins import load_plugins
 from dfbench.publish.reproduction.recipe import read_recipe
+from dfbench.testing import write_stream
 from tests.cli.harness import install, run_cli, the_error
-from tests.conftest import ODD, Done, dfbench, write_stream
+from tests.conftest import ODD, Done, dfbench
 from tests.data.test_cifar10 import write_batches, write_parquet
 
 

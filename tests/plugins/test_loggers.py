@@ -19,8 +19,9 @@ from dfbench.runs import events
 from dfbench.runs.events import Listener
 from dfbench.runs.prepare import Request
 from dfbench.runs.runner import run
+from dfbench.testing import write_stream
 from tests.cli.harness import install, plugins_of, run_cli
-from tests.conftest import ODD, dfbench, write_stream
+from tests.conftest import ODD, dfbench
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -17,8 +17,9 @@ from dfbench.errors import PluginError
 from dfbench.plugins import load_plugins
 from dfbench.runs.prepare import Request
 from dfbench.runs.runner import run
+from dfbench.testing import write_stream
 from tests.cli.harness import detectors, install, plugins_of, run_cli, the_error
-from tests.conftest import Done, dfbench, python_path_of, write_stream
+from tests.conftest import Done, dfbench, python_path_of
 
 Capture = pytest.CaptureFixture[str]
 

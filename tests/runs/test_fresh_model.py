@@ -12,7 +12,7 @@ from dfbench.records.finished import FinishedRun
 from dfbench.records.record import Record
 from dfbench.runs.prepare import Request
 from dfbench.runs.runner import run
-from tests.conftest import write_stream
+from dfbench.testing import write_stream
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,9 @@ from dfbench.records.record import RECORD, SCORES, WEIGHTS, Record
 from dfbench.runs.events import Evaluated, Event, Listener, Notice
 from dfbench.runs.prepare import Request
 from dfbench.runs.runner import run
+from dfbench.testing import write_stream
 from tests.benchmarks.test_stream import write_cifar
-from tests.conftest import ODD, dfbench, write_stream
+from tests.conftest import ODD, dfbench
 
 FURTHER = """
 unseen:

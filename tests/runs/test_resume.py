@@ -16,7 +16,8 @@ from dfbench.evaluation.scores import Scores
 from dfbench.plugins import Registry
 from dfbench.runs.prepare import Request
 from dfbench.runs.runner import run
-from tests.conftest import ODD, Done, dfbench, write_stream
+from dfbench.testing import write_stream
+from tests.conftest import ODD, Done, dfbench
 from tests.training.harness import ALL
 
 

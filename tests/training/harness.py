@@ -185,6 +185,7 @@ def train(
         effects=strategy.effects,
         needs=strategy.needs,
         whole_stream=strategy.whole_stream,
+        repeated_passes=strategy.repeated_passes,
     )
     groups = [list(range(EXPERIENCES))] if strategy.whole_stream else [[i] for i in range(EXPERIENCES)]
     datasets = []

@@ -37,6 +37,8 @@ SETTINGS = {
         "batch_size=4",
         "epochs=2",
     ],
+    "timm": ["network=test_resnet", "pretrained=false", "image_size=32", "epochs=2", "batch_size=8", "lr=0.001"],
+    "mesonet": ["network=meso4", "image_size=32", "epochs=2", "batch_size=8"],
     "odd": [],
     "opaque": ["batch_size=8"],
     "one_logit": ["epochs=2", "batch_size=8"],
@@ -214,6 +216,7 @@ def record_bytes(detector: str) -> int:
 
 
 def test_every_registered_pair_is_covered(with_odd: Registry) -> None:
-    """``none`` trains nothing: tests/runs/test_untrained.py."""
+    """``none`` trains nothing: tests/runs/test_untrained.py. ``univfd`` is one linear layer, and needs the
+    weights of a CLIP: a probe of its kind is in test_frozen.py."""
     assert {*ALL, "none"} == set(with_odd.strategies)
-    assert set(SETTINGS) | {"mortal"} == set(with_odd.detectors)
+    assert set(SETTINGS) | {"mortal", "univfd"} == set(with_odd.detectors)

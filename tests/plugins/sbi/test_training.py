@@ -22,7 +22,7 @@ from dfbench.plugins import registry
 from dfbench.records.record import Record
 from dfbench.runs.prepare import Request
 from dfbench.runs.runner import run
-from tests.conftest import write_stream
+from dfbench.testing import write_stream
 
 SMALL = {
     "body": "tinynet_e", "pretrained": False, "image_size": 64, "train_size": None, "batch_size": 4, "epochs": 2,

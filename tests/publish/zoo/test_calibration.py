@@ -22,7 +22,7 @@ from dfbench.publish.zoo.from_run import entry_from_run, package_run
 from dfbench.publish.zoo.resolve import resolve
 from dfbench.records.finished import FinishedRun
 from dfbench.records.record import SCORES
-from tests.conftest import write_stream
+from dfbench.testing import write_stream
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def test_without_the_benchmark_the_scores_are_skipped(located: LocatedEntry, kno
 
 
 def test_other_data_are_found_out(located: LocatedEntry, known: Registry, tmp_path: Path) -> None:
-    from tests.conftest import write_stream
+    from dfbench.testing import write_stream
 
     other = tmp_path / "other"
     other.mkdir()

@@ -1,0 +1,49 @@
+"""Every first-party detector keeps the contract; ``-m slow`` has the larger ones, and all strategies."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+
+from dfbench.testing import DetectorContract
+
+OUTPUTS = ("der", "dfil", "cored", "hdp", "sur_lid", "slda")
+"""Strategies that keep outputs of single units."""
+
+
+class TestSimpleCNN(DetectorContract):
+    detector = "simple_cnn"
+    settings: ClassVar = {"epochs": 1}
+    strategies: ClassVar = ("naive", "replay", "gem", "lwf", "cwr_star", "dfil")
+
+
+@pytest.mark.slow
+class TestSimpleCNNUnderAll(TestSimpleCNN):
+    strategies = None
+
+
+@pytest.mark.slow
+class TestXception(DetectorContract):
+    detector = "xception"
+    preset = "lite"
+    settings: ClassVar = {"pretrained": False, "image_size": 71, "middle_blocks": 0, "epochs": 1}
+    frames = 2
+
+
+@pytest.mark.slow
+class TestDFDC3(DetectorContract):
+    detector = "dfdc3"
+    preset = "lite"
+    settings: ClassVar = {"steps": 12}
+    refused: ClassVar = OUTPUTS
+    pairs, frames, size = 4, 16, 96
+
+
+@pytest.mark.slow
+class TestSBI(DetectorContract):
+    detector = "sbi"
+    settings: ClassVar = {"pretrained": False, "body": "tf_efficientnet_lite0", "image_size": 96, "epochs": 1}
+    refused: ClassVar = OUTPUTS
+    rounds = 0  # it makes its fakes itself
+    frames = 1
