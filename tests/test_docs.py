@@ -145,7 +145,7 @@ def test_every_strategy_is_in_the_docs_with_its_options_and_paper(name: str) -> 
 
 
 def public(kind: type) -> set[str]:
-    return {name for name in vars(kind) if not name.startswith("_")}
+    return {name for each in kind.__mro__[:-1] for name in vars(each) if not name.startswith("_")}
 
 
 def test_everything_a_detector_may_use_is_in_the_docs() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-import shutil
+import tempfile
 from pathlib import Path
 
 from dfbench.errors import StorageError, UsageError
@@ -59,14 +59,15 @@ def new_plugin(name: str, folder: Path, known: Registry) -> list[Path]:
         texts = {
             path.format(**facts): environment.get_template(template).render(facts) for path, template in FILES.items()
         }
-        part = folder.with_name(folder.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
-        for path, text in texts.items():
-            (part / path).parent.mkdir(parents=True, exist_ok=True)
-            (part / path).write_text(text, encoding="utf-8")
-        if folder.exists():
-            folder.rmdir()
-        part.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
+            part = Path(temporary) / folder.name
+            for path, text in texts.items():
+                (part / path).parent.mkdir(parents=True, exist_ok=True)
+                (part / path).write_text(text, encoding="utf-8")
+            if folder.exists():
+                folder.rmdir()
+            part.rename(folder)
     except OSError as error:
         raise StorageError(f"cannot write {folder}: {error.strerror or error}") from error
     return [Path(path) for path in texts]

@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import torch
 
+from dfbench.plugins import Plugin
 from dfbench.records.spec import detector_config
 from dfbench.testing.outcome import Broken
 from dfbench.testing.subject import Workbench
@@ -20,7 +22,9 @@ HEAVY = (
     "open_clip", "pandas", "peft", "PIL", "scipy", "skimage", "sklearn", "tensorflow", "timm", "torch", "torchaudio",
     "torchvision", "transformers",
 )  # fmt: skip
-"""Libraries that take a tenth of a second or more to import."""
+"""Libraries that take a tenth of a second or more to import, some of them with few modules of their own name."""
+MANY = 50
+"""Modules from which on any other library counts as large, too."""
 
 
 def imports(bench: Workbench) -> str:
@@ -38,13 +42,19 @@ def imports(bench: Workbench) -> str:
     )
     if done.returncode:
         raise Broken(f"importing {plugin.module} alone fails: {done.stderr.strip().splitlines()[-1]}")
-    found = {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
-    if heavy := sorted(found & set(HEAVY)):
+    modules = Counter(name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1]))
+    if heavy := sorted(name for name, count in modules.items() if name in HEAVY or _is_large(name, count, plugin)):
         raise Broken(
             f"importing {plugin.module} imports {', '.join(heavy)}, for which every command then waits: keep the hooks "
             "in a module that imports dfbench alone, and the class in another one"
         )
     return f"{plugin.module} imports nothing heavy"
+
+
+def _is_large(name: str, modules: int, plugin: Plugin) -> bool:
+    """Whether a package of somebody else brings many modules."""
+    own = {plugin.module.partition(".")[0], "dfbench"}
+    return modules >= MANY and name not in own and name not in sys.stdlib_module_names
 
 
 def presets(bench: Workbench) -> str:

@@ -71,7 +71,6 @@ class Trained:
     Attributes:
         probabilities: of all test units, float32 (N, classes).
         weights: of the network that predicts.
-        kept: names of the detector's attributes that hold tensors.
     """
 
     probabilities: np.ndarray

@@ -7,9 +7,10 @@ in any run, any stream and any process. The encoder is no part of the network th
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,7 +72,7 @@ class FrozenEncoder:
             StorageError: the cache folder cannot be written.
         """
         flat = pixels.reshape(-1, *pixels.shape[-3:])
-        keys = [hashlib.blake2b(picture, digest_size=16).digest() for picture in flat.cpu().contiguous().numpy()]
+        keys = [_key(picture) for picture in flat.cpu().contiguous().numpy()]
         self._look_up([key for key in keys if key not in self._known])
         if len(self._known) > LIMIT:
             self._known = {}
@@ -98,35 +99,41 @@ class FrozenEncoder:
         """The file of this encoder's features; opened again where the cache is another folder now."""
         file = cache_root() / "features" / f"{self.identity}.sqlite"
         if self._base is None or file != self._file:
-            with writing(file):
-                file.parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    # check_same_thread: loaders may read in a thread; calls do not overlap.
-                    self._base = sqlite3.connect(file, timeout=WAIT, check_same_thread=False)
-                    self._base.execute("PRAGMA journal_mode=WAL")
-                    self._base.execute("CREATE TABLE IF NOT EXISTS features (key BLOB PRIMARY KEY, value BLOB)")
-                except sqlite3.Error as error:
-                    raise OSError(f"{file}: {error}; remove the file") from error
             self._file = file
+            with self._guarded():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                # check_same_thread: loaders may read in a thread; calls do not overlap.
+                base = sqlite3.connect(file, timeout=WAIT, check_same_thread=False)
+                base.execute("PRAGMA journal_mode=WAL")
+                base.execute("CREATE TABLE IF NOT EXISTS features (key BLOB PRIMARY KEY, value BLOB)")
+            self._base = base
         return self._base
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """A context in which what the file refuses is a :class:`StorageError`."""
+        file = self._file or cache_root()
+        with writing(file):
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise OSError(f"{file}: {error}; remove the file") from error
 
     def _look_up(self, keys: list[bytes]) -> None:
         for start in range(0, len(keys), 500):  # SQLite's parameters are limited
             part = keys[start : start + 500]
             marks = ",".join("?" * len(part))
-            found = self._open().execute(f"SELECT key, value FROM features WHERE key IN ({marks})", part)
+            base = self._open()
+            with self._guarded():
+                found = base.execute(f"SELECT key, value FROM features WHERE key IN ({marks})", part).fetchall()
             for key, value in found:
                 self._known[key] = torch.from_numpy(np.frombuffer(value, np.float16).copy())
 
     def _keep(self, keys: list[bytes], features: torch.Tensor) -> None:
         rows = [(key, row.numpy().tobytes()) for key, row in zip(keys, features, strict=True)]
         base = self._open()
-        with writing(self._file or cache_root()):
-            try:
-                with base:  # each part is whole, or not there
-                    base.executemany("INSERT OR IGNORE INTO features VALUES (?, ?)", rows)
-            except sqlite3.Error as error:
-                raise OSError(f"{self._file}: {error}") from error
+        with self._guarded(), base:  # each part is whole, or not there
+            base.executemany("INSERT OR IGNORE INTO features VALUES (?, ?)", rows)
         self._known.update(zip(keys, features, strict=True))
 
 
@@ -151,6 +158,13 @@ class EncoderMark(nn.Module):
                 f"{_hex(self.identity)}…): use the encoder's weights that the record names"
             )
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _key(picture: np.ndarray) -> bytes:
+    """The hash of a picture, its shape and its type: the same bytes may be another picture."""
+    digest = hashlib.blake2b(f"{picture.shape} {picture.dtype}".encode(), digest_size=16)
+    digest.update(picture.data)
+    return digest.digest()
 
 
 def _hex(identity: torch.Tensor) -> str:

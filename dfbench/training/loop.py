@@ -28,14 +28,13 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dfbench.data.loader import Batch
-from dfbench.plugin_faults import Fault
 from dfbench.training.calls import check_loss
 from dfbench.training.host import LoopHost
+from dfbench.training.loop_validation import ValidationPart
 from dfbench.training.modeling import copy_network
 from dfbench.training.optimizers import Optimizers, check_optimizers
 from dfbench.training.passes import Passes, ids_of
 from dfbench.training.step_pass import StepPass, Turn
-from dfbench.training.validation import BestWeights, Validation, ValidationSet
 from dfbench.training.watch import Watch, check_scale
 
 
@@ -93,7 +92,7 @@ class _Count:
 _ONCE = "loop.step(loss) goes once with each batch of loop.batches() or loop.steps(), and of loop.again()"
 
 
-class Loop:
+class Loop(ValidationPart):
     """Drives the training of one experience; a detector's ``train`` receives it.
 
     Attributes:
@@ -102,7 +101,7 @@ class Loop:
     """
 
     def __init__(self, host: LoopHost, experience: int) -> None:
-        self._host = host
+        super().__init__(host)
         self.experience: int = experience
         self.epoch = 0
         self._recipe = _Recipe()
@@ -114,8 +113,6 @@ class Loop:
         self._trains = False
         self._dealing = False
         self._in_phase = False
-        self._averaged: AveragedModel | None = None
-        self._best = BestWeights()
         self._batch: Batch | None = None
         self._again: Callable[[], torch.Tensor] | None = None
         # In eval mode already: frozen by the strategy (CWR*), and not to be woken by a detector's model.train().
@@ -309,64 +306,6 @@ class Loop:
         self._deal(self._batch)
         return self._batch
 
-    # Validation data.
-
-    @property
-    def has_validation(self) -> bool:
-        """Whether the benchmark has validation data of what is trained now."""
-        return self._host.validation_set() is not None
-
-    def validation_batches(self) -> Iterator[Batch]:
-        """The validation data of what is trained now, as units to predict, once; augmentation is left out.
-
-        Raises:
-            PluginError: there are none; see :attr:`has_validation`.
-        """
-        return self._validation_set().batches()
-
-    def validate(self) -> Validation:
-        """Score the network that would predict now on the validation data of what is trained now.
-
-        That is the ``val`` split of the experience; under strategies that train on several whole experiences at once
-        (joint, cumulative), of each of them. Random numbers, modes and gradients are as before.
-
-        Raises:
-            PluginError: there are none; see :attr:`has_validation`.
-        """
-        return self._validation_set().score(self._predicting)
-
-    def keep_best(self, value: float, larger: bool = True) -> bool:
-        """Keep the present weights if this value is the best of the experience so far; they are put back at its end.
-
-        With :meth:`average`, both the weights and their average are kept.
-
-        Args:
-            value: of the present weights, as in ``loop.keep_best(loop.validate().auc)``.
-            larger: whether larger values are better.
-
-        Returns:
-            Whether it is the best so far.
-        """
-        return self._best.offer(float(value), larger, self._networks)
-
-    @property
-    def since_best(self) -> int:
-        """Calls of :meth:`keep_best` since the best one, for early stopping."""
-        return self._best.since
-
-    @property
-    def _networks(self) -> list[nn.Module]:
-        return [self.model] if self._averaged is None else [self.model, self._averaged]
-
-    def _validation_set(self) -> ValidationSet:
-        found = self._host.validation_set()
-        if found is None:
-            raise self._fault(
-                "it asks for validation data, and what is trained now has none: give the benchmark a val split, or ask "
-                "loop.has_validation first"
-            )
-        return found
-
     def step(self, loss: torch.Tensor | Callable[[], torch.Tensor]) -> None:
         """Backward, the strategy's callbacks and, at the end of an accumulation group, the optimizer.
 
@@ -442,14 +381,6 @@ class Loop:
             raise self._fault(f"{several}, which goes without accumulate")
         if not self._host.repeated_passes:
             raise self._fault(f"{several}, and this strategy needs one evaluation per step")
-
-    def _fault(self, what: str, method: str = "") -> Fault:
-        return Fault(self._host.detector_name, method, what)
-
-    @property
-    def _predicting(self) -> nn.Module:
-        """The network that would predict now."""
-        return self.model if self._averaged is None else self._averaged.module
 
     def _update(self) -> None:
         """The optimizer step of a group, and everything that happens once per step."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import timm
 import torch
@@ -103,8 +101,6 @@ def test_the_tool_refuses_another_file(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(SystemExit, match="is not the file that this tool knows"):
         clip_weights.main()
     assert not (tmp_path / "x.safetensors").exists()
-    assert len(clip_weights.SHA256) == len(hashlib.sha256().hexdigest())
-    assert onnx.__version__
 
 
 def test_pictures_are_prepared_as_clip_has_them() -> None:

@@ -113,4 +113,8 @@ def test_nothing_of_the_users_is_overwritten(tmp_path: Path, capsys: pytest.Capt
     error = the_error(run_cli(capsys, "plugins", "new", "mine", "--to", tmp_path / "file" / "p"), 6)
     assert error.startswith(f"cannot write {tmp_path}/file/p")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.part").mkdir()
+    (tmp_path / "empty.part" / "notes.txt").write_text("mine, too")
     assert run_cli(capsys, "plugins", "new", "mine", "--to", tmp_path / "empty").code == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "empty.part", "file", "p"]
+    assert (tmp_path / "empty.part" / "notes.txt").exists()

@@ -73,7 +73,7 @@ def test_a_sound_detector_passes_every_check(detector: str) -> None:
 @pytest.mark.parametrize(
     ("detector", "check", "said"),
     [
-        ("heavy", "import", "imports PIL, numpy, torch, for which every command then waits"),
+        ("heavy", "import", "numpy, torch, for which every command then waits"),
         ("misnamed", "presets", "names the presets paper, lite, and the class has default"),
         ("cached", "build", "weights that an earlier call has returned"),
         ("unseeded", "build", "gives two networks (head.weight differs)"),

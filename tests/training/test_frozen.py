@@ -168,6 +168,24 @@ def test_a_damaged_file_is_one_line(cache: Path) -> None:
         encoder(pictures(2))
 
 
+def test_a_file_that_is_damaged_in_use_is_one_line(cache: Path) -> None:
+    encoder = made()
+    encoder(pictures(2))
+    encoder._open().execute("DROP TABLE features")
+    for again in (pictures(4, seed=5), pictures(4, seed=6)):
+        with pytest.raises(StorageError, match=r"no such table: features; remove the file"):
+            encoder(again)
+
+
+def test_the_same_bytes_in_another_shape_are_another_picture() -> None:
+    encoder = FrozenEncoder(nn.AdaptiveAvgPool2d((1, 2)), scaled, "0 to 1")
+    encoder.network.register_parameter("w", nn.Parameter(torch.zeros(1)))
+    flat = pictures(1)
+    lying, standing = flat.reshape(1, 8, 32, 3), flat.reshape(1, 32, 8, 3)
+    assert not torch.equal(encoder(lying), encoder(standing))
+    assert encoder.computed == 2
+
+
 def test_weights_load_next_to_their_encoder_alone() -> None:
     state = EncoderMark(made()).state_dict()
     EncoderMark(made()).load_state_dict(state)
