@@ -68,5 +68,7 @@ from .training.strategies import Need as Need
 from .training.strategies import Strategy as Strategy
 from .training.strategies import StrategyConfig as StrategyConfig
 from .training.strategies import StrategyContext as StrategyContext
+from .training.unit_outputs import UnitOutputs as UnitOutputs
+from .training.unit_outputs import UnitRows as UnitRows
 
 __version__: str

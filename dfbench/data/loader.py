@@ -32,6 +32,9 @@ class Batch:
         units: int64, shape (N,), on the CPU: ids of the units in the stream's training set.
         experience: int64, shape (N,), on the CPU: the experience that each unit came from.
         rows: int64, shape (N, …), on the CPU: the samples of each unit in the stream's table; None outside of a stream.
+        mix: float, shape (N, …): how the detector's loss mixed what is inside each unit (real and fake of a pair). The
+            loss draws it and puts it here, and uses what it finds here, so that a unit can be met again as it was. None
+            until then, and where nothing is mixed.
     """
 
     pixels: torch.Tensor
@@ -39,6 +42,7 @@ class Batch:
     units: torch.Tensor
     experience: torch.Tensor
     rows: torch.Tensor | None = None
+    mix: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.units)

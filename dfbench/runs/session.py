@@ -137,7 +137,7 @@ class Session:
         names = (self.spec.detector, self.spec.strategy)
         with restored(), self._where("before any training"):
             check_pair(self.detector, self.strategy, model, probe, names)
-            if Need.UNIT_LOGITS in self.strategy.needs:
+            if self.strategy.needs & {Need.UNIT_LOGITS, Need.UNIT_ROWS}:
                 self.loader.seed(self.spec.seed)
                 check_unit_logits(self.detector, model, self.loader.fetch(self._few_units()), names)
         return model

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from dfbench.data.samples import Samples
     from dfbench.plugins import Registry
     from dfbench.training.loop import Loop
+    from dfbench.training.unit_outputs import UnitRows
 
 
 class DetectorConfig(BaseModel):
@@ -84,7 +85,8 @@ class Detector:
         opaque: True if :meth:`train` hides its steps because it hands the model to another trainer. Then only
             strategies that choose the data can be used, and the loop reads ``loop.data``, not ``loop.batches()``.
         mixes: True if :meth:`loss` mixes the units of a batch (mixup) or puts them into another order, which cannot
-            always be seen from outside. Strategies that keep outputs of single units are then refused.
+            always be seen from outside. Strategies that keep outputs of single units are then refused. What is mixed
+            inside a unit is another matter: see :meth:`unit_rows`.
         start_options: options that say nothing but which weights :meth:`build` starts from. They are off (False or
             None) where the weights come from a checkpoint, and ``facts`` of their names are then left out.
         config: the validated configuration, a ``Config``.
@@ -163,6 +165,30 @@ class Detector:
         depend on ``model`` and ``batch`` alone. It is always called with gradients enabled.
         """
         return F.cross_entropy(model(self.inputs(batch, model.training)), batch.labels)
+
+    def unit_rows(self, model: nn.Module, batch: Batch) -> UnitRows | None:
+        """Which training unit each row of ``model(x)`` belongs to, after :meth:`loss` on this batch.
+
+        For detectors whose units have several rows (the frames of a clip, the networks of an ensemble), or soft labels
+        because the loss mixes what is inside a unit. Strategies that keep outputs of units can then train them
+        (``Need.UNIT_ROWS``). A loss that mixes at random leaves its draws in ``batch.mix``, and uses what it finds
+        there.
+
+        Args:
+            model: the network.
+            batch: as the loss left it.
+
+        Returns:
+            The rows; None: row i is unit i, and has its label.
+        """
+        return None
+
+    def unmixed(self, batch: Batch) -> list[torch.Tensor]:
+        """Values of ``batch.mix`` with which the loss mixes nothing: one for each thing inside a unit, (N, …) each.
+
+        Strategies that choose which units to store look at each of them. Empty where nothing is mixed.
+        """
+        return []
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """The optimizer of the default loop."""

@@ -33,6 +33,7 @@ class LoopHost(Training, Protocol):
     """What a :class:`Loop` needs of the training that it runs in, beyond what strategies may use.
 
     Attributes:
+        batch: the batch last dealt out.
         opaque: whether the detector hides its steps.
         detector_name: for error messages.
         loader: turns unit ids into batches.
@@ -50,6 +51,7 @@ class LoopHost(Training, Protocol):
     mb_output: Any
     units: torch.Tensor
     averaged: nn.Module | None
+    batch: Batch | None
     loader: UnitLoader
     dataloader: Any
     compute: ComputeCounter

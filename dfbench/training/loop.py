@@ -473,6 +473,8 @@ class Loop(ValidationPart):
         """What callbacks may read of a batch."""
         host = self._host
         self.enforce_modes()
+        batch.mix = None  # dealt out again, it is mixed anew
+        host.batch = batch
         host.mbatch = [batch.pixels, batch.labels, torch.zeros_like(batch.units)]
         host.units = batch.units
         host.mb_output = None

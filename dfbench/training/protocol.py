@@ -14,6 +14,7 @@ from torch import nn
 
 if TYPE_CHECKING:
     from dfbench.training.strategies import Effects
+    from dfbench.training.unit_outputs import UnitOutputs
 
 
 class Experience(Protocol):
@@ -84,8 +85,8 @@ class Training(Protocol):
     def mb_output(self) -> torch.Tensor:
         """What ``model(x)`` returned for the batch, with its graph; from ``after_forward`` to ``after_update``.
 
-        It is the one call with gradients in this step: others are refused with ``Need.LOGITS`` or
-        ``Need.UNIT_LOGITS``, and those without gradients are not seen.
+        It is the one call with gradients in this step: others are refused with ``Need.LOGITS``,
+        ``Need.UNIT_LOGITS`` or ``Need.UNIT_ROWS``, and those without gradients are not seen.
         """
         ...
 
@@ -144,6 +145,33 @@ class Training(Protocol):
 
         Raises:
             PluginError: the detector's loss does not call the network itself, or twice with gradients.
+        """
+        ...
+
+    def step_outputs(self) -> UnitOutputs:
+        """What ``model(x)`` returned for the batch, by unit, with its graph.
+
+        From ``after_forward`` to ``after_update``.
+
+        For strategies that declare ``Need.UNIT_ROWS``. Where the detector does not define ``unit_rows``, each unit has
+        one row, and ``mix`` is None.
+        """
+        ...
+
+    def reference_outputs(self, ids: torch.Tensor, mix: torch.Tensor | None = None) -> UnitOutputs:
+        """As :meth:`reference_logits`, by unit. For strategies that declare ``Need.UNIT_ROWS``.
+
+        Args:
+            ids: int64 (N,), N ≥ 1.
+            mix: (N, …), what is mixed inside each unit, as outputs of these units had it, or of :meth:`unmixed`. None:
+                the detector draws it.
+        """
+        ...
+
+    def unmixed(self, ids: torch.Tensor) -> list[torch.Tensor]:
+        """Values of ``mix`` with which nothing is mixed inside these units, int64 (N,): one for each thing in a unit.
+
+        Empty where the detector mixes nothing inside its units.
         """
         ...
 

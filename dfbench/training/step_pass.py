@@ -70,7 +70,7 @@ class StepPass:
         if not self._is_of_the_step():
             return
         host = self._host
-        if self.turn is Turn.FORWARDED and host.needs & {Need.LOGITS, Need.UNIT_LOGITS}:
+        if self.turn is Turn.FORWARDED and host.needs & {Need.LOGITS, Need.UNIT_LOGITS, Need.UNIT_ROWS}:
             raise Fault(
                 host.detector_name,
                 "",

@@ -27,6 +27,7 @@ class Need(enum.Enum):
     LOGITS = "reads the logits that model(x) gives, one column per class"
     LINEAR_HEAD = "works on the rows of a final linear layer with one row per class"
     UNIT_LOGITS = "keeps the outputs of single training units, one row of logits each"
+    UNIT_ROWS = "keeps the outputs of single training units"
     INPUTS = "passes the network's input to an earlier network"
 
 

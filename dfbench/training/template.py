@@ -11,6 +11,7 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +22,7 @@ from torch import nn
 from dfbench.data.loader import Batch, UnitLoader, epoch_order, replay_order
 from dfbench.plugin_faults import Fault, calling
 from dfbench.training.calls import check_loss, graded_outputs
+from dfbench.training.compatibility import has_unit_rows
 from dfbench.training.compute import ComputeCounter
 from dfbench.training.dataset import unit_ids
 from dfbench.training.detector import Detector
@@ -28,6 +30,7 @@ from dfbench.training.host import Progress
 from dfbench.training.loop import Loop
 from dfbench.training.optimizers import Followers, Optimizers
 from dfbench.training.strategies import Effects, Need
+from dfbench.training.unit_outputs import UnitOutputs, unit_outputs
 from dfbench.training.validation import ValidationSet
 
 if TYPE_CHECKING:
@@ -92,6 +95,7 @@ class LoopTemplate(SupervisedTemplate):
 
     Attributes:
         averaged: the averaged network of the last experience, where the detector keeps one.
+        batch: the batch last dealt out.
         compute: counts the passes of the trainings.
         experiences_at_once: number of experiences that the present training set holds.
         generator: random numbers of the order of batches.
@@ -142,6 +146,7 @@ class LoopTemplate(SupervisedTemplate):
         self.loop: Loop | None = None
         self.is_training = False
         self.averaged: nn.Module | None = None
+        self.batch: Batch | None = None
         self.compute = ComputeCounter()
         self.compute.watch(model)
         self.mid_training: Callable[[nn.Module, int], None] | None = None
@@ -248,6 +253,11 @@ class LoopTemplate(SupervisedTemplate):
         """
         with graded_outputs(self.model) as outputs:
             self.reference_loss(ids)
+        output = self._only(outputs)
+        return output if torch.is_grad_enabled() else output.detach()
+
+    def _only(self, outputs: list[Any]) -> Any:
+        """The output of the one pass that a loss made."""
         if len(outputs) != 1:
             called = "called model(x) twice with gradients" if outputs else "never called model(x)"
             raise Fault(
@@ -255,7 +265,28 @@ class LoopTemplate(SupervisedTemplate):
                 "loss",
                 f"{called}, whose logits this strategy reads: call the model itself, not its parts, and once",
             )
-        return outputs[0] if torch.is_grad_enabled() else outputs[0].detach()
+        return outputs[0]
+
+    def reference_outputs(self, ids: torch.Tensor, mix: torch.Tensor | None = None) -> UnitOutputs:
+        """Outputs of the network for some units, int64 (N,), mixed inside as ``mix`` says; see ``reference_logits``."""
+        batch = self.loader.fetch(ids)
+        batch.mix = mix
+        with graded_outputs(self.model) as outputs:
+            self.batch_loss(batch)
+        found = unit_outputs(self.detector, self.model, batch, self._only(outputs))
+        return found if torch.is_grad_enabled() else replace(found, logits=found.logits.detach())
+
+    def step_outputs(self) -> UnitOutputs:
+        """Outputs of the network for the present batch."""
+        assert self.batch is not None
+        return unit_outputs(self.detector, self.model, self.batch, self.mb_output)
+
+    def unmixed(self, ids: torch.Tensor) -> list[torch.Tensor]:
+        """Values of ``mix`` with which nothing is mixed in these units, int64 (N,); empty where nothing ever is."""
+        if not has_unit_rows(self.detector):
+            return []
+        with calling(self.detector, "unmixed"):
+            return self.detector.unmixed(self.loader.fetch(ids))
 
     def batch_loss(self, batch: Batch) -> torch.Tensor:
         """The detector's own loss on a batch, a scalar, in the precision of training.

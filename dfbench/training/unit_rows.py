@@ -1,4 +1,5 @@
-"""Whether row i of a network's output is training unit i, which strategies that keep outputs of units rely on."""
+"""Whether the rows of a network's output belong to the units that they should, which strategies that keep outputs of
+units rely on: row i to unit i, or to the unit that the detector's ``unit_rows`` says."""
 
 from __future__ import annotations
 
@@ -16,8 +17,10 @@ from dfbench.data.loader import Batch
 from dfbench.errors import IncompatibleError
 from dfbench.plugin_faults import calling
 from dfbench.training.calls import graded_outputs
+from dfbench.training.compatibility import has_unit_rows
 from dfbench.training.detector import Detector
 from dfbench.training.strategies import Need
+from dfbench.training.unit_outputs import UnitRows, unit_outputs
 
 DRAWS = 8
 """Seeds with which a training batch is looked at: a batch may be mixed with some probability only."""
@@ -26,11 +29,11 @@ STATEFUL = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
 
 def check_unit_logits(detector: Detector, model: nn.Module, batch: Batch, names: tuple[str, str]) -> None:
-    """Check that ``model(x)`` returns one row per training unit, in order, for strategies with ``Need.UNIT_LOGITS``.
+    """Check that each row of ``model(x)`` is of its training unit, for strategies that keep outputs of units.
 
-    The loss is computed on the batch and on copies of it in which some units have other pixels. With the same random
-    numbers, exactly the rows of those units may change: in the network's input in both modes, and in its output in
-    train mode.
+    That is one row per unit, in order, unless the detector defines ``unit_rows``. The loss is computed on the batch and
+    on copies of it in which some units have other pixels. With the same random numbers, exactly the rows of those units
+    may change: in the network's input in both modes, and in its output in train mode.
 
     Args:
         detector: Made for the task of the run.
@@ -40,52 +43,80 @@ def check_unit_logits(detector: Detector, model: nn.Module, batch: Batch, names:
 
     Raises:
         IncompatibleError: The number of rows is another, two passes in eval mode differ, or a row is not of its unit.
+        Fault: What ``unit_rows`` returns does not fit the output.
     """
-    pair = f"strategy {names[1]} cannot train detector {names[0]}: it {Need.UNIT_LOGITS.value}, and"
+    pair = f"strategy {names[1]} cannot train detector {names[0]}: it {Need.UNIT_ROWS.value}, and"
     with _restored(model), torch.enable_grad(), calling(detector, "loss"):
         model.eval()
         _check_rows(detector, model, batch, pair)
+        known = _known_rows(detector, model, batch)
         for mode in ("eval", "train"):
             model.train(mode == "train")
             _check_origin(lambda b, seed: _inputs(detector, model, b, seed), batch, DRAWS, f"{pair} its loss", mode)
         for module in model.modules():
             module.training = module.training and not isinstance(module, STATEFUL)
-        _check_origin(lambda b, seed: _outputs(detector, model, b, seed), batch, 1, f"{pair} its network", "train")
+        _check_origin(
+            lambda b, seed: _outputs(detector, model, b, seed), batch, 1, f"{pair} its network", "train", known
+        )
 
 
 def _check_rows(detector: Detector, model: nn.Module, batch: Batch, pair: str) -> None:
     passes: list[Any] = []
-    for _ in range(2):
+    batch = replace(batch, mix=None)
+    for _ in range(2):  # the second with what the first mixed inside the units
         with graded_outputs(model) as outputs:
             detector.loss(model, batch)
         passes += outputs
     if len(passes) != 2 or not isinstance(passes[0], torch.Tensor):
         raise IncompatibleError(f"{pair} its loss does not call model(x) exactly once")
-    if passes[0].dim() == 0 or len(passes[0]) != len(batch):
+    if has_unit_rows(detector):
+        unit_outputs(detector, model, batch, passes[0])
+    elif passes[0].dim() == 0 or len(passes[0]) != len(batch):
         raise IncompatibleError(f"{pair} model(x) gives {tuple(passes[0].shape)} for {len(batch)} training units")
     if not torch.equal(passes[0], passes[1]):
         raise IncompatibleError(f"{pair} its loss mixes or cuts the same units differently at each pass")
 
 
+def _known_rows(detector: Detector, model: nn.Module, batch: Batch) -> UnitRows | None:
+    """The unit of each row, where the detector says so."""
+    if not has_unit_rows(detector):
+        return None
+    batch = replace(batch, mix=None)
+    with graded_outputs(model) as outputs:
+        detector.loss(model, batch)
+    return unit_outputs(detector, model, batch, outputs[0]).rows
+
+
 def _check_origin(
-    rows: Callable[[Batch, int], list[torch.Tensor]], batch: Batch, draws: int, who: str, mode: str
+    rows: Callable[[Batch, int], list[torch.Tensor]],
+    batch: Batch,
+    draws: int,
+    who: str,
+    mode: str,
+    known: UnitRows | None = None,
 ) -> None:
-    """Change half of the units, then the other half, in two ways of halving: exactly their rows may change."""
+    """Change half of the units, then the other half, in two ways of halving: exactly their rows may change.
+
+    ``known`` has the unit of each row; None: row i is of unit i.
+    """
     number = torch.arange(len(batch))
     halves = [number % 2 == 0, number % 2 == 1, number // 2 % 2 == 0, number // 2 % 2 == 1]
     for seed in range(draws):
-        plain = rows(batch, seed)
+        plain = rows(replace(batch, mix=None), seed)
         for changed in halves:
             if not changed.any():
                 continue
             other = rows(_noisy(batch, changed), seed)
             for before, after in zip(plain, other, strict=True):
-                change = (after.float() - before.float()).abs().reshape(len(batch), -1).amax(1).cpu()
-                # Relative to the largest: an untrained network may hardly react at all.
-                if change.max() > 0 and not torch.equal(change > 1e-3 * change.max(), changed):
-                    raise IncompatibleError(
-                        f"{who} mixes units or puts them into another order in {mode} mode: row i is not unit i alone"
-                    )
+                change = (after.float() - before.float()).abs().reshape(len(before), -1).amax(1).cpu()
+                expected = changed if known is None else changed[known.units]
+                parts = [len(change)] if known is None else list(known.parts)
+                # Relative to the largest of a network: an untrained one may hardly react at all.
+                for found, right in zip(change.split(parts), expected.split(parts), strict=True):
+                    if len(found) and found.max() > 0 and not torch.equal(found > 1e-3 * found.max(), right):
+                        row = "row i is not unit i alone" if known is None else "unit_rows names another unit for a row"
+                        what = "mixes units or puts them into another order"
+                        raise IncompatibleError(f"{who} {what} in {mode} mode: {row}")
 
 
 def _noisy(batch: Batch, changed: torch.Tensor) -> Batch:

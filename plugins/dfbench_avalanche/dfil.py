@@ -5,7 +5,7 @@ Pan et al., ACM MM 2023, arXiv:2309.09526, with the weights of the authors' code
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import torch
@@ -15,21 +15,20 @@ from pydantic import Field
 
 from dfbench import Memory, Need, Strategy, StrategyContext, Training, UsageError
 from dfbench_avalanche.storage_policies import PolicyReplayPlugin, Ranked, to_centre
-from dfbench_avalanche.teacher import FeaturePlugin, Rows, check_copy, measure, soft_labels, supervised_contrast
+from dfbench_avalanche.teacher import FeaturePlugin, Measured, check_copy, measured, soft_labels, supervised_contrast
 
 
-def hard_and_central(rows: Rows) -> torch.Tensor:
+def hard_and_central(units: Measured) -> torch.Tensor:
     """Positions, alternately of the largest entropy and of the feature nearest to the mean of all.
 
     Args:
-        rows: N rows of one class.
+        units: N units of one class.
 
     Returns:
         int64 (N,), the position to keep longest first.
     """
-    log_p = F.log_softmax(rows.logits.double(), dim=1)
-    hard = (-(log_p.exp() * log_p).sum(1)).argsort(descending=True, stable=True)
-    central = to_centre(rows.features.double())
+    hard = units.entropy.argsort(descending=True, stable=True)
+    central = to_centre(units.features)
     turns = torch.stack([hard, central], dim=1).flatten().tolist()
     return torch.tensor(list(dict.fromkeys(turns)), dtype=torch.int64)
 
@@ -43,15 +42,24 @@ class DFILPlugin(FeaturePlugin):
 
     def before_backward(self, training: Training, **kwargs: Any) -> None:
         """Add the terms; in the first experience the contrastive loss alone."""
-        c, rows, labels = self.config, self.rows(training), training.mbatch[1]
-        contrast = supervised_contrast(rows.features, labels, c.contrast_temperature)
+        c, present = self.config, self.labelled(training)
+        contrasts = [supervised_contrast(rows.features, rows.classes, c.contrast_temperature) for rows in present]
         if self.previous is None:
-            training.loss = training.loss + c.first_contrast * contrast
+            training.loss = training.loss + c.first_contrast * total(contrasts)
             return
-        before = self.of_previous(training, training.mbatch[0])
-        kept = F.mse_loss(F.normalize(rows.features, dim=1), F.normalize(before.features, dim=1))
-        soft = soft_labels(rows.logits, before.logits, c.temperature)
-        training.loss = (2 - c.alpha) * training.loss + c.alpha * soft + c.features * kept + c.contrast * contrast
+        pairs = list(zip(present, self.of_previous_labelled(training, training.mbatch[0]), strict=True))
+        kept = total(
+            F.mse_loss(F.normalize(now.features, dim=1), F.normalize(before.features, dim=1)) for now, before in pairs
+        )
+        soft = total(soft_labels(now.logits, before.logits, c.temperature) for now, before in pairs)
+        training.loss = (
+            (2 - c.alpha) * training.loss + c.alpha * soft + c.features * kept + c.contrast * total(contrasts)
+        )
+
+
+def total(terms: Iterable[torch.Tensor]) -> torch.Tensor:
+    """The sum over the networks of an ensemble, each of which is trained by its own terms."""
+    return torch.stack(list(terms)).sum()
 
 
 class DFILConfig(Memory):
@@ -76,13 +84,14 @@ class DFIL(Strategy):
     Differences from the authors' code: the detector's own loss replaces cross-entropy; stored units follow each
     batch as in ``replay``, where theirs are added to the training set; the budget is shared by all experiences,
     where theirs is 500 for each; a unit is stored once, even if it is both hard and central. Their ``KLDivLoss``
-    takes logarithms for probabilities; this one does not.
+    takes logarithms for probabilities; this one does not. Of an ensemble each network has its own terms, and a mixed
+    row is of its likelier class (:meth:`dfbench.Detector.unit_rows`).
     """
 
     Config: ClassVar = DFILConfig
     repeated_passes: ClassVar[bool] = True
     needs: ClassVar[frozenset[Need]] = frozenset(
-        {Need.GRADIENTS, Need.LOGITS, Need.LINEAR_HEAD, Need.UNIT_LOGITS, Need.INPUTS}
+        {Need.GRADIENTS, Need.LOGITS, Need.LINEAR_HEAD, Need.UNIT_ROWS, Need.INPUTS}
     )
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
@@ -94,7 +103,7 @@ class DFIL(Strategy):
             )
         self._model = context.model
         check_copy(context.model)
-        self._memory = Ranked(size, lambda training, ids: ids[hard_and_central(measure(training, ids, heads))])
+        self._memory = Ranked(size, lambda training, ids: ids[hard_and_central(measured(training, ids, heads))])
         self._plugin = DFILPlugin(heads, self.config)
         return [PolicyReplayPlugin(self._memory, self.config.batch_size, context.targets), self._plugin]
 

@@ -11,7 +11,7 @@ from avalanche.core import SupervisedPlugin
 from avalanche.training.storage_policy import ClassBalancedBuffer, ReservoirSamplingBuffer
 from pydantic import Field
 
-from dfbench import Effects, Memory, Need, PluginError, Strategy, StrategyContext, Training, UsageError, unit_ids
+from dfbench import Effects, Memory, Need, Strategy, StrategyContext, Training, UsageError, unit_ids
 
 
 class DERPlugin(SupervisedPlugin):
@@ -20,9 +20,16 @@ class DERPlugin(SupervisedPlugin):
     As in the paper, and unlike Avalanche's: units are stored while they are trained on, with the logits of that step;
     stored units have forward passes of their own; the two terms draw separately.
 
+    A unit may have several rows of logits, and be mixed inside (:meth:`dfbench.Detector.unit_rows`). Its mix is stored
+    with them and used again, so that both are of the same picture. The squared distance is then the mean over the rows
+    of each network that both passes have, and summed over the networks of an ensemble, as their losses are.
+
     Attributes:
         ids: stored units, int64 (M,).
-        logits: float32 (M, classes), on the training device.
+        kept: what is stored with them, on the training device: logits of each network of the ensemble, float32
+            (M, K, classes), and after them what was mixed in the units, (M, …), if ``mixed``.
+        mixed: whether the detector mixes what is inside a unit.
+        partial: whether some networks see some units only; NaN stands for the rows of the others.
         seen: number of units offered to the reservoir.
     """
 
@@ -32,16 +39,19 @@ class DERPlugin(SupervisedPlugin):
         self.alpha, self.beta = alpha, beta
         self.effects = effects
         self.ids = torch.empty(0, dtype=torch.int64)
-        self.logits = torch.empty(0)
+        self.kept: list[torch.Tensor] = []
+        self.mixed = self.partial = False
         self.seen = 0
-        self._passed: tuple[torch.Tensor, torch.Tensor] | None = None  # units and logits of the last forward pass
-        self._new: list[tuple[torch.Tensor, torch.Tensor]] = []  # of this iteration's batches that were stepped on
+        self._passed: tuple[torch.Tensor, list[torch.Tensor]] | None = None  # units and outputs of the last pass
+        self._new: list[tuple[torch.Tensor, list[torch.Tensor]]] = []  # of this iteration's batches, stepped on
 
     def after_forward(self, training: Training, **kwargs: Any) -> None:
         """Remember the logits of the new units."""
-        if len(training.mb_output) != len(training.units):
-            raise PluginError(f"model(x) gave {len(training.mb_output)} rows for {len(training.units)} units")
-        self._passed = training.units, training.mb_output.detach().float()
+        outputs = training.step_outputs()
+        self.mixed = outputs.mix is not None
+        self.partial |= not outputs.complete
+        mix = [] if outputs.mix is None else [outputs.mix]
+        self._passed = training.units, [*(part.detach() for part in outputs.by_part()), *mix]
 
     def before_backward(self, training: Training, **kwargs: Any) -> None:
         """Add both terms on the memory. The detector steps on this batch, so that its units may be stored."""
@@ -52,8 +62,7 @@ class DERPlugin(SupervisedPlugin):
         if count < min(2, training.train_mb_size):  # batch normalisation cannot train on one
             return
         chosen = self.draw(count)
-        outputs = training.reference_logits(self.ids[chosen]).float()
-        training.loss = training.loss + self.alpha * F.mse_loss(outputs, self.logits[chosen.to(self.logits.device)])
+        training.loss = training.loss + self.alpha * self.distance(training, chosen)
         if self.beta:
             training.loss = training.loss + self.beta * training.reference_loss(self.ids[self.draw(count)])
         self.effects.add("replayed_units", count * (2 if self.beta else 1))
@@ -64,16 +73,26 @@ class DERPlugin(SupervisedPlugin):
             self.offer(ids, logits)
         self._new = []
 
+    def distance(self, training: Training, chosen: torch.Tensor) -> torch.Tensor:
+        """Squared distance of stored units' logits (positions, int64 (N,)) to the stored ones, a scalar."""
+        before = [kept[chosen.to(kept.device)] for kept in self.kept]
+        mix = before.pop() if self.mixed else None
+        outputs = training.reference_outputs(self.ids[chosen], mix)
+        self.partial |= not outputs.complete
+        distance = partial_distance if self.partial else F.mse_loss
+        pairs = zip(outputs.by_part(), before, strict=True)
+        return torch.stack([distance(now, stored) for now, stored in pairs]).sum()
+
     def draw(self, count: int) -> torch.Tensor:
         """Positions of ``count`` stored units, int64 (count,), at random without repetition."""
         return torch.randperm(len(self.ids))[:count]
 
-    def offer(self, ids: torch.Tensor, logits: torch.Tensor) -> None:
+    def offer(self, ids: torch.Tensor, outputs: list[torch.Tensor]) -> None:
         """Reservoir sampling (Vitter 1985): all units offered so far are stored with the same probability.
 
         Args:
             ids: int64 (N,).
-            logits: float32 (N, classes).
+            outputs: what is stored with them, (N, …) each; see ``kept``.
         """
         places: dict[int, int] = {}
         for row, chance in enumerate(torch.rand(len(ids), dtype=torch.float64).tolist()):
@@ -86,11 +105,20 @@ class DERPlugin(SupervisedPlugin):
         grown = min(self.seen, self.size) - len(self.ids)
         if grown:
             self.ids = torch.cat([self.ids, self.ids.new_zeros(grown)])
-            more = logits.new_zeros(grown, *logits.shape[1:])
-            self.logits = torch.cat([self.logits, more]) if len(self.logits) else more
+            more = [output.new_zeros(grown, *output.shape[1:]) for output in outputs]
+            self.kept = [torch.cat(both) for both in zip(self.kept, more, strict=True)] if self.kept else more
         where, rows = torch.tensor(list(places)), torch.tensor(list(places.values()))
         self.ids[where] = ids[rows]
-        self.logits[where.to(logits.device)] = logits[rows.to(logits.device)]
+        for kept, output in zip(self.kept, outputs, strict=True):
+            kept[where.to(kept.device)] = output[rows.to(output.device)]
+
+
+def partial_distance(now: torch.Tensor, stored: torch.Tensor) -> torch.Tensor:
+    """The mean squared distance of what both have, NaN being what one has not; 0 if they have nothing in common."""
+    both = ~(now.isnan() | stored.isnan())
+    # Nothing that is NaN may enter the difference: its gradient would be NaN however it is masked afterwards.
+    difference = torch.where(both, now, 0.0) - torch.where(both, stored, 0.0)
+    return difference.square().sum() / both.sum().clamp(min=1)
 
 
 class DERConfig(Memory):
@@ -105,7 +133,7 @@ class DER(Strategy):
     """Dark Experience Replay, DER and DER++ (Buzzega et al. 2020)."""
 
     Config: ClassVar = DERConfig
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.LOGITS, Need.UNIT_LOGITS})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.LOGITS, Need.UNIT_ROWS})
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
         size, c = context.units_in_memory(self.config), self.config
@@ -120,12 +148,16 @@ class DER(Strategy):
         return self._plugin.ids
 
     def state_dict(self) -> dict[str, Any]:
-        """The reservoir, and the number of units offered to it."""
-        return {"ids": self._plugin.ids, "logits": self._plugin.logits, "seen": self._plugin.seen}
+        """The reservoir, what is stored with its units, and the number of units offered to it."""
+        plugin = self._plugin
+        flags = {"mixed": plugin.mixed, "partial": plugin.partial}
+        return {"ids": plugin.ids, "kept": plugin.kept, "seen": plugin.seen, **flags}
 
     def load_state_dict(self, state: dict[str, Any], rebuild: Callable[[torch.Tensor], Any]) -> None:
-        self._plugin.ids, self._plugin.seen = state["ids"], state["seen"]
-        self._plugin.logits = state["logits"].to(self._device)
+        plugin = self._plugin
+        plugin.ids, plugin.seen = state["ids"], state["seen"]
+        plugin.mixed, plugin.partial = state["mixed"], state["partial"]
+        plugin.kept = [kept.to(self._device) for kept in state["kept"]]
 
 
 class GDumbPlugin(SupervisedPlugin):

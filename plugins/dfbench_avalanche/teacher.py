@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from avalanche.core import SupervisedPlugin
 from torch import nn
 
-from dfbench import PluginError, Training, copy_network
+from dfbench import PluginError, Training, UnitOutputs, copy_network
 from dfbench_avalanche.features import HeadInputs
 
 
@@ -27,6 +27,20 @@ class Rows:
 
     features: torch.Tensor
     logits: torch.Tensor
+
+
+class Labelled(NamedTuple):
+    """Rows of one network of an ensemble.
+
+    Attributes:
+        features: float32 (R, D), the inputs of its head.
+        logits: float32 (R, classes).
+        classes: int64 (R,): the class of each row; of a soft label the likeliest.
+    """
+
+    features: torch.Tensor
+    logits: torch.Tensor
+    classes: torch.Tensor
 
 
 class FeaturePlugin(SupervisedPlugin):
@@ -71,6 +85,32 @@ class FeaturePlugin(SupervisedPlugin):
         if labels.dim() != 1:
             raise PluginError(f"this strategy needs one label per unit, not labels of shape {tuple(labels.shape)}")
         return joined(self.caught(), self.heads, training.mb_output, len(units))
+
+    def labelled(self, training: Training) -> list[Labelled]:
+        """This step's features, logits and classes with the graph, for each network of an ensemble that trains alone.
+
+        One entry, with the features of all heads, where the detector has a row for each unit; see
+        :meth:`dfbench.Detector.unit_rows`.
+        """
+        outputs = training.step_outputs()
+        return self._labelled(self.caught(), outputs, outputs.logits)
+
+    def of_previous_labelled(self, training: Training, x: torch.Tensor) -> list[Labelled]:
+        """The same of the previous network for the step's network inputs ``x``, without a graph."""
+        assert self.previous is not None
+        with torch.no_grad(), HeadInputs(self.previous, self.heads) as inputs, training.autocast():
+            logits = self.previous(x)
+        return self._labelled(inputs.caught, training.step_outputs(), logits)
+
+    def _labelled(self, caught: dict[str, torch.Tensor], outputs: UnitOutputs, logits: torch.Tensor) -> list[Labelled]:
+        classes, parts = outputs.rows.targets.argmax(1), outputs.rows.parts
+        if len(parts) == 1:
+            rows = joined(caught, self.heads, logits, len(classes))
+            return [Labelled(rows.features, rows.logits, classes)]
+        features = by_network(caught, self.heads, parts)
+        return [
+            Labelled(*part) for part in zip(features, logits.float().split(parts), classes.split(parts), strict=True)
+        ]
 
     def of_previous(self, training: Training, x: torch.Tensor) -> Rows:
         """Outputs of the previous network for network inputs (N, …), without a graph."""
@@ -131,6 +171,70 @@ def joined(features: dict[str, torch.Tensor], heads: tuple[str, ...], logits: to
         if len(part) != units:
             raise PluginError(f"this strategy needs one row per unit, not {len(part)} for {units} units")
     return Rows(torch.cat(parts, dim=1), logits.float())
+
+
+def by_network(caught: dict[str, torch.Tensor], heads: tuple[str, ...], parts: tuple[int, ...]) -> list[torch.Tensor]:
+    """The features of each network of an ensemble, float32 (R, D) each.
+
+    Raises:
+        PluginError: a network did not pass through its head, or gives other rows than the detector says.
+    """
+    features = [complete(caught, heads)[head].float().flatten(1) for head in heads]
+    if [len(f) for f in features] != list(parts):
+        raise PluginError(f"this strategy needs the rows {parts} of the networks' heads, not {[*map(len, features)]}")
+    return features
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the network makes of each of N units, for a choice among them.
+
+    Attributes:
+        features: float64 (N, D).
+        entropy: float64 (N,), of its output, in nats.
+    """
+
+    features: torch.Tensor
+    entropy: torch.Tensor
+
+
+def measured(training: Training, ids: torch.Tensor, heads: tuple[str, ...]) -> Measured:
+    """Features and entropy of these units, int64 (N,), on the CPU, by the present network in its present mode.
+
+    Of a unit with several rows, or with several things inside that training mixes, it is looked at each of them by
+    itself (:meth:`dfbench.Detector.unmixed`): features are their means over the rows of a network, one after another,
+    and the entropy is the mean of all. Networks of an ensemble that see some units only take no part.
+    """
+    found = []
+    with torch.no_grad():
+        for batch in ids.split(training.train_mb_size):
+            mixes: list[torch.Tensor | None] = [*training.unmixed(batch)] or [None]
+            looks = [_look(training, batch, mix, heads) for mix in mixes]
+            features = torch.cat([look.features for look in looks], dim=1)
+            found.append(Measured(features, torch.stack([look.entropy for look in looks]).mean(0)))
+    return Measured(torch.cat([m.features for m in found]), torch.cat([m.entropy for m in found]))
+
+
+def _look(training: Training, ids: torch.Tensor, mix: torch.Tensor | None, heads: tuple[str, ...]) -> Measured:
+    with HeadInputs(training.model, heads) as inputs:
+        outputs = training.reference_outputs(ids, mix)
+    parts = outputs.rows.parts
+    if len(parts) == 1:
+        rows = joined(inputs.caught, heads, outputs.logits, len(outputs.logits))
+        networks = [(rows.features, rows.logits)]
+    else:
+        networks = list(zip(by_network(inputs.caught, heads, parts), outputs.logits.split(parts), strict=True))
+    features: list[torch.Tensor] = []
+    entropies: list[torch.Tensor] = []
+    for (f, logits), units in zip(networks, outputs.rows.units.split(parts), strict=True):
+        counts = torch.bincount(units, minlength=len(ids))
+        if not counts.all():
+            continue
+        log_p = F.log_softmax(logits.double().cpu(), dim=1)
+        for values, kept in ((f.double().cpu(), features), (-(log_p.exp() * log_p).sum(1, keepdim=True), entropies)):
+            total = values.new_zeros(len(ids), values.shape[1]).index_add(0, units, values)
+            kept.append(total / counts[:, None])
+    return Measured(torch.cat(features, dim=1), torch.cat(entropies, dim=1).mean(1))
 
 
 def measure(training: Training, ids: torch.Tensor, heads: tuple[str, ...]) -> Rows:

@@ -21,7 +21,7 @@ from dfbench_imagenet import load_packaged
 from timm.data.random_erasing import RandomErasing
 from torch import nn
 
-from dfbench import Batch, DataError, Detector, Loop, Samples, Task, Units, UsageError, clip_pairs
+from dfbench import Batch, DataError, Detector, Loop, Samples, Task, UnitRows, Units, UsageError, clip_pairs
 from dfbench import normalize as normalized
 from dfbench_dfdc3.augmentation import View, augment_pair
 from dfbench_dfdc3.config import PRESETS, DFDC3Config
@@ -49,7 +49,6 @@ class DFDC3(Detector):
     Config: ClassVar = DFDC3Config
     presets: ClassVar[dict[str, dict[str, Any]]] = PRESETS
     head: ClassVar[tuple[str, ...]] = Ensemble.heads
-    mixes: ClassVar[bool] = True
     start_options: ClassVar[tuple[str, ...]] = ("pretrained", "weights")
 
     def __init__(self, config: DFDC3Config, task: Task) -> None:
@@ -181,7 +180,7 @@ class DFDC3(Detector):
         """Mix real and fake, x = (1 − t)·real + t·fake with t ~ Beta(½, ½).
 
         Args:
-            batch: of augmented pairs.
+            batch: of augmented pairs; its ``mix``, if it has one, is t of each image of A and B and of each clip of C.
             training: erase rectangles of B's pictures first, the same of real and fake, each with noise of its own.
 
         Returns:
@@ -191,10 +190,11 @@ class DFDC3(Detector):
         c, x = self.config, normalized(batch.pixels, MEAN, STD)
         if training and c.erase:
             x = self._erased(x)
-        # Beta(½, ½) is the arcsine distribution: sin²(πU/2) with U uniform.
-        uniform = torch.rand(len(x), 2 * c.frames + 1, device=x.device)
-        share = torch.sin(uniform * (math.pi / 2)).square()
-        share = torch.cat([share[:, :-1], share[:, -1:].expand(-1, c.sequence)], dim=1)
+        if batch.mix is None:
+            # Beta(½, ½) is the arcsine distribution: sin²(πU/2) with U uniform.
+            uniform = torch.rand(len(x), 2 * c.frames + 1, device=x.device)
+            batch.mix = torch.sin(uniform * (math.pi / 2)).square()
+        share = self._over_images(batch.mix)
         return torch.lerp(x[:, 0], x[:, 1], share[:, :, None, None, None]), share
 
     def _erased(self, x: torch.Tensor) -> torch.Tensor:
@@ -213,17 +213,37 @@ class DFDC3(Detector):
 
         Their parameters are disjoint, so each is trained by its own term alone.
         """
-        c = self.config
         assert isinstance(model, Ensemble)
         x, share = self.mix(batch, model.training)
-        targets = list(share.split([c.frames, c.frames, c.sequence], dim=1))
-        targets[2] = targets[2][model.clips_of(len(x))]
+        targets = self._seen(model, share)
         logits = model(x).split([t.numel() for t in targets])
-        terms = [
-            F.cross_entropy(z, torch.stack([1 - t.flatten(), t.flatten()], dim=1))
-            for z, t in zip(logits, targets, strict=True)
-        ]
+        terms = [F.cross_entropy(z, _soft(t)) for z, t in zip(logits, targets, strict=True)]
         return torch.stack(terms).sum()
+
+    def _seen(self, model: Ensemble, of_images: torch.Tensor) -> list[torch.Tensor]:
+        """What (N, A + B + C) holds for the images that A, B and C see: C takes some of the clips only."""
+        parts = list(of_images.split([self.config.frames, self.config.frames, self.config.sequence], dim=1))
+        parts[2] = parts[2][model.clips_of(len(of_images))]
+        return parts
+
+    def unit_rows(self, model: nn.Module, batch: Batch) -> UnitRows:
+        """The pair and the share of fake of each image, network by network."""
+        assert isinstance(model, Ensemble)
+        assert batch.mix is not None
+        share = self._seen(model, self._over_images(batch.mix))
+        pair = torch.arange(len(batch))[:, None].expand(-1, 2 * self.config.frames + self.config.sequence)
+        units = torch.cat([part.flatten() for part in self._seen(model, pair)])
+        targets = torch.cat([_soft(part) for part in share])
+        return UnitRows(units, targets, tuple(part.numel() for part in share))
+
+    def unmixed(self, batch: Batch) -> list[torch.Tensor]:
+        """All real, and all fake."""
+        shape = (len(batch), 2 * self.config.frames + 1)
+        return [torch.full(shape, share, device=batch.pixels.device) for share in (0.0, 1.0)]
+
+    def _over_images(self, mix: torch.Tensor) -> torch.Tensor:
+        """The shares (N, A + B + 1) with that of C's clip repeated over its frames: (N, A + B + C)."""
+        return torch.cat([mix[:, :-1], mix[:, -1:].expand(-1, self.config.sequence)], dim=1)
 
     def optimizer(self, model: nn.Module, heads_alone: bool = False) -> torch.optim.Optimizer:
         """SGD with Nesterov momentum.
@@ -280,3 +300,8 @@ class DFDC3(Detector):
         firsts = [-1] * len(batch) if batch.rows is None else batch.rows[:, 0].tolist()
         scores = video_scores(network, batch.pixels, [self._tracks.get(first, whole) for first in firsts], self.config)
         return torch.stack([1 - scores, scores], dim=1)
+
+
+def _soft(share: torch.Tensor) -> torch.Tensor:
+    """Shares of fake of any shape as labels (R, 2): (real, fake)."""
+    return torch.stack([1 - share.flatten(), share.flatten()], dim=1)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from dfbench_imagenet import load_packaged
 from torch import nn
 
-from dfbench import Batch, DataError, Detector, Loop, Samples, Units, UsageError, frames
+from dfbench import Batch, DataError, Detector, Loop, Samples, UnitRows, Units, UsageError, frames
 from dfbench_sbi.augmentation import Augmentation
 from dfbench_sbi.blending import self_blended
 from dfbench_sbi.config import PRESETS, SBIConfig
@@ -134,6 +134,12 @@ class SBI(Detector):
         counts = torch.stack([(1 - fake).sum(), fake.sum()])
         present = counts.clamp(max=1).sum()  # 1 where a batch has one class alone
         return (each / (counts[labels] * present)).sum()
+
+    def unit_rows(self, model: nn.Module, batch: Batch) -> UnitRows:
+        """A picture and its blends, one after another."""
+        labels = batch.labels.flatten()
+        units = torch.arange(len(batch)).repeat_interleave(len(labels) // len(batch))
+        return UnitRows(units, F.one_hot(labels, 2).float(), (len(labels),))
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """SGD with momentum, also below SAM; or AdamW."""

@@ -9,7 +9,7 @@ import pytest
 import torch
 from dfbench_avalanche.cored import means, members
 from dfbench_avalanche.dfil import hard_and_central
-from dfbench_avalanche.teacher import Rows, soft_labels, supervised_contrast
+from dfbench_avalanche.teacher import Measured, soft_labels, supervised_contrast
 from torch import nn
 
 from dfbench import PluginError, StrategyContext, Task, UsageError
@@ -54,7 +54,9 @@ def test_hard_and_central_by_hand() -> None:
     logits = torch.tensor([[0.2, 0.0], [0.3, 0.0], [0.1, 0.0], [0.0, 0.4], [0.0, 0.0]])
     features = torch.tensor([[0.0], [1.0], [2.0], [4.0], [8.0]])
     # in turn 4 and 2; 2 is taken, so 3; 0 and 1; the rest are there
-    assert hard_and_central(Rows(features, logits)).tolist() == [4, 2, 3, 0, 1]
+    log_p = logits.double().log_softmax(1)
+    entropy = -(log_p.exp() * log_p).sum(1)
+    assert hard_and_central(Measured(features.double(), entropy)).tolist() == [4, 2, 3, 0, 1]
 
 
 def test_members_by_hand() -> None:

@@ -80,7 +80,7 @@ def recorded(strategy: Strategy, problem: Problem) -> tuple[Trained, list[Any]]:
         def callback(template: Any, **kwargs: Any) -> None:
             step.clear()
             before(template, **kwargs)
-            drawn.append((plugin.ids[step[0]], plugin.logits[step[0]]) if step else None)
+            drawn.append((plugin.ids[step[0]], plugin.kept[0][step[0], 0]) if step else None)
 
         plugin.draw, plugin.before_backward = shared, callback
 
@@ -140,7 +140,8 @@ def test_der_stores_the_logits_of_the_step_at_which_a_unit_came_in(problem: Prob
     ours = train(problem, strategy, Noting(PlainConfig(), Task()))
     plugin = strategy._plugin  # type: ignore[attr-defined]
     assert torch.equal(plugin.ids, torch.cat([ids for part in ours.detector.seen for ids in part]))
-    assert torch.equal(plugin.logits, torch.cat(outputs))
+    (logits,) = plugin.kept
+    assert torch.equal(logits[:, 0], torch.cat(outputs))
 
 
 def test_ders_reservoir_is_uniform_over_all_that_was_offered() -> None:
@@ -153,8 +154,8 @@ def test_ders_reservoir_is_uniform_over_all_that_was_offered() -> None:
     for _ in range(2000):
         plugin = DERPlugin(10, None, 0.1, 0.5, Effects())
         for part in torch.arange(40).split(16):
-            plugin.offer(part, part[:, None].float())
-        assert torch.equal(plugin.ids.float(), plugin.logits[:, 0])  # each unit keeps its own logits
+            plugin.offer(part, [part[:, None].float()])
+        assert torch.equal(plugin.ids.float(), plugin.kept[0][:, 0])  # each unit keeps its own logits
         assert len(plugin.ids.unique()) == 10
         counts[plugin.ids] += 1
     assert float((counts / 2000 - 0.25).abs().max()) < 0.04  # 4 standard deviations of 2000 draws
