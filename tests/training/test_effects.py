@@ -132,8 +132,8 @@ def test_the_strategy_has_an_effect_or_is_refused(
             assert effects["replayed_units"] > 0
             assert effects["penalty"] > 0
             assert all(0 < count <= stored[0] for count in memory["samples"])
-            kept = 6 * (8 + (8 + 8 + 7) * 2 * 4) if detector in CLIPS else 12 * (8 + 2 * 4)  # ids, logits of each row
-            assert memory["state_bytes"] >= kept
+            rows = 1 + 1 + 7 if detector in CLIPS else 1
+            assert memory["state_bytes"] >= stored[0] // unit * (8 + rows * 2 * 4)  # ids and logits
         case "gdumb":
             assert effects["replayed_units"] > 0
             if detector in CLIPS:
