@@ -139,10 +139,10 @@ class Session:
             check_pair(self.detector, self.strategy, model, probe, names)
             if self.strategy.needs & {Need.UNIT_LOGITS, Need.UNIT_ROWS}:
                 self.loader.seed(self.spec.seed)
-                check_unit_logits(self.detector, model, self.loader.fetch(self._few_units()), names)
+                check_unit_logits(self.detector, model, self.loader.fetch(self.few_units()), names)
         return model
 
-    def _few_units(self) -> torch.Tensor:
+    def few_units(self) -> torch.Tensor:
         """Ids of up to four training units of two classes, which take turns, the later class first."""
         target = self.loader.units.target
         by_class = [np.flatnonzero(target == k)[:2] for k in np.unique(target)[1::-1]]

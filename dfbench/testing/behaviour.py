@@ -9,13 +9,15 @@ import torch
 from torch import nn
 
 from dfbench.data.loader import Batch
+from dfbench.errors import IncompatibleError
 from dfbench.runs.detector_state import kept_tensors
 from dfbench.runs.randomness import restored, seed_everything
 from dfbench.testing.outcome import Broken, NotChecked
 from dfbench.testing.subject import Workbench
-from dfbench.training.compatibility import probe
+from dfbench.training.compatibility import has_unit_rows, probe
 from dfbench.training.detector import Detector
 from dfbench.training.modeling import copy_network, linear_heads
+from dfbench.training.unit_rows import check_unit_logits
 
 CLOSE = 1e-4
 """Largest difference of two probabilities that are to be equal, in float32; rounding depends on the batch."""
@@ -165,6 +167,26 @@ def head(bench: Workbench) -> str:
                 "on the head would work on something else"
             )
     return " and ".join(heads)
+
+
+def rows(bench: Workbench) -> str:
+    """Each row of the network's output is of the unit that unit_rows names."""
+    session = bench.looked_at
+    detector = session.detector
+    if not has_unit_rows(detector):
+        raise NotChecked("no unit_rows() of its own: row i is unit i, or strategies that keep outputs refuse it")
+    session.loader.seed(0)
+    batch = session.loader.fetch(session.few_units())
+    model = copy_network(session.template.model)
+    try:
+        with restored():
+            check_unit_logits(detector, model, batch, (bench.subject.detector, "that keeps outputs"))
+    except IncompatibleError as error:
+        raise Broken(str(error)) from None
+    for number, mix in enumerate(mixes := detector.unmixed(batch)):
+        if len(mix) != len(batch):
+            raise Broken(f"unmixed() returns {len(mix)} rows for {len(batch)} units (tensor {number})")
+    return f"{len(mixes)} things mixed inside a unit" if mixes else "nothing is mixed inside a unit"
 
 
 def _loss(bench: Workbench, model: nn.Module, batch: Batch, seed: int) -> torch.Tensor:

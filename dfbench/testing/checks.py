@@ -60,6 +60,7 @@ CHECKS = (
     Check("augment", behaviour.augment),
     Check("predict", behaviour.predict),
     Check("head", behaviour.head),
+    Check("rows", behaviour.rows),
     Check("learn", trainings.learns),
     Check("load", trainings.loads),
     Check("repeat", trainings.repeats),

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dfbench import Batch, Detector, EpochConfig, Loop, Samples, Units
+from dfbench import Batch, Detector, EpochConfig, Loop, Samples, UnitRows, Units
 
 
 class Network(nn.Module):
@@ -255,6 +255,14 @@ class Mixing(Sound):
         x = self.inputs(batch, model.training)
         logits = model((x + x.flip(0)) / 2)
         return (F.cross_entropy(logits, batch.labels) + F.cross_entropy(logits, batch.labels.flip(0))) / 2
+
+
+class Displaced(Sound):
+    """Takes each row of the network's output for that of the unit before."""
+
+    def unit_rows(self, model: nn.Module, batch: Batch) -> UnitRows:
+        units = torch.arange(len(batch)).roll(1)
+        return UnitRows(units, F.one_hot(batch.labels[units], 2).float(), (len(batch),))
 
 
 class Failing(Sound):
