@@ -12,9 +12,10 @@ import click
 
 from dfbench import __version__
 from dfbench.cli.examples import examples
-from dfbench.errors import DfbenchError, PluginError, StorageError, UsageError
+from dfbench.errors import DfbenchError, FirstFailed, PluginError, StorageError, UsageError
 from dfbench.plugin_faults import named
 from dfbench.plugins import registry
+from dfbench.processes import speaker
 
 _PREDICT = "dfbench predict judges pictures and videos (dfbench predict --help)"
 _TRAIN = "dfbench eval trains and scores (dfbench eval --help)"
@@ -84,6 +85,8 @@ def main(args: list[str] | None = None) -> None:
     try:
         with named(registry):
             code = cli.main(args=arguments, prog_name="dfbench", standalone_mode=False)
+    except FirstFailed as error:
+        sys.exit(error.exit_code)
     except DfbenchError as error:
         _fail(str(error), error.exit_code, debug)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -106,8 +109,12 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _fail(message: str, code: int, debug: bool) -> None:
+    distributed = sys.modules.get("torch.distributed")
+    who = speaker(joined=bool(distributed and distributed.is_initialized()))
+    if who is None:
+        sys.exit(code)
     if debug:
         traceback.print_exc()
     word = "error:" if os.environ.get("NO_COLOR") else click.style("error:", fg="red", bold=True)
-    click.echo(f"{word} {' '.join(message.split())}", err=True)
+    click.echo(f"{word} {who}{' '.join(message.split())}", err=True)
     sys.exit(code)

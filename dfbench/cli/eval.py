@@ -85,6 +85,7 @@ def command(as_json: bool, quiet: bool, publish: bool, push_to: str | None, **op
     from dfbench.cli.progress import watching
     from dfbench.errors import Interrupted, UsageError
     from dfbench.plugins import registry
+    from dfbench.processes import reports
 
     if push_to and not publish:
         raise UsageError("--push-to goes with --publish")
@@ -100,6 +101,7 @@ def command(as_json: bool, quiet: bool, publish: bool, push_to: str | None, **op
             known.benchmarks[options["benchmark"]]
         except UsageError as error:
             raise UsageError(f"{error} (or give the path of a .yaml file)") from None
+    quiet = quiet or not reports()
     # What detectors and loggers print while a run goes on is not its result.
     with watching(quiet=quiet) as watcher, contextlib.redirect_stdout(sys.stderr):
         if not quiet:
@@ -114,6 +116,8 @@ def command(as_json: bool, quiet: bool, publish: bool, push_to: str | None, **op
             record = run(Request(**options), known, watcher)
         except KeyboardInterrupt as error:
             raise Interrupted("interrupted; the same command goes on from the last finished experience") from error
+    if not reports():
+        return
     published = _publish(record, push_to) if publish else {}
     if as_json:
         print_json({**_document(record), **published})

@@ -124,6 +124,10 @@ class UnitLoader:
         """How many experiences these units come from."""
         return len(torch.unique(self._experience[ids]))
 
+    def outside(self, ids: torch.Tensor, experience: int) -> int:
+        """How many of these units, int64 (N,), come from another experience."""
+        return int((self._experience[ids] != experience).sum())
+
     def by_experience(self, ids: torch.Tensor, count: int) -> list[torch.Tensor]:
         """These units, parted by the experience that they came from."""
         origin = self._experience[ids]

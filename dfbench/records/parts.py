@@ -179,6 +179,8 @@ class Environment(Part):
     device_name: str = ""
     cores: Count | None = None
     threads: Count | None = None
+    processes: Count = 1
+    """Processes that shared the run, each with so many threads."""
     packages: dict[str, str | None] = {}
     plugins: dict[str, str] = {}
     code: dict[str, str] = {}

@@ -46,7 +46,7 @@ def facts_of(session: Session, registry: Registry, code: dict[str, str]) -> dict
         "seconds": ledger.seconds,
         "peak_memory": peak_memory(session.device),
         "resumed": ledger.resumed,
-        "environment": {**where, "code": code},
+        "environment": {**where, "code": code, "processes": session.ranks.size},
         "git": git_state(),
     }
 

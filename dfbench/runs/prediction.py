@@ -19,6 +19,7 @@ from dfbench.data.videos import video_keys
 from dfbench.errors import DfbenchError
 from dfbench.evaluation.scores import Scores
 from dfbench.training.detector import Detector
+from dfbench.training.ranks import ALONE, Ranks
 
 EVAL_BATCH = 128
 
@@ -42,6 +43,7 @@ class TestSets:
         device: Where predictions are made.
         split: ``test``, or ``val`` to choose hyperparameters.
         what: What errors call an experience.
+        ranks: The processes that share the work: each predicts some of the batches.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks
@@ -54,7 +56,9 @@ class TestSets:
         device: torch.device,
         split: str,
         what: str = "experience",
+        ranks: Ranks = ALONE,
     ) -> None:
+        self.ranks = ranks
         parts, self.notices = experience_units(detector, stream, split, False, what)
         self.detector = detector
         self.names = stream.samples.texts("sample")
@@ -79,9 +83,18 @@ class TestSets:
         progress: Callable[[int, int], None] | None = None,
     ) -> np.ndarray:
         """Class probabilities, float32 (units, classes); see :func:`class_probabilities`."""
-        batches = self.batches
+        batches = self.batches[self.ranks.rank :: self.ranks.size]
         done = None if progress is None else lambda count: progress(count, len(batches))
-        return class_probabilities(self.detector, model, self.loader.stream(batches), autocast, done)
+        loaded = self.loader.stream(batches)
+        if self.ranks.alone:
+            return class_probabilities(self.detector, model, loaded, autocast, done)
+        classes = self.detector.task.num_classes
+        own = class_probabilities(self.detector, model, loaded, autocast, done) if batches else np.empty((0, classes))
+        found = np.empty((len(self.units), classes), dtype=np.float32)
+        for rank, part in enumerate(self.ranks.gathered(own)):
+            if len(part):
+                found[torch.cat(self.batches[rank :: self.ranks.size]).numpy()] = part
+        return found
 
     @property
     def batches(self) -> list[torch.Tensor]:

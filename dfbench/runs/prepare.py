@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from dfbench.benchmarks.stream import Stream, load_stream
 from dfbench.errors import PluginError, UsageError
 from dfbench.plugin_faults import calling
 from dfbench.plugins import Registry
+from dfbench.processes import started_by_torchrun
 from dfbench.records import spec as specs
 from dfbench.records.record import Metric
 from dfbench.records.spec import RunSpec
@@ -23,8 +25,9 @@ from dfbench.runs.environment import choose_device
 from dfbench.runs.events import EventStream, Listener
 from dfbench.runs.initial import Initial
 from dfbench.runs.randomness import seed_everything
-from dfbench.training.compatibility import build_network, check_declared
+from dfbench.training.compatibility import build_network, check_declared, check_distributed
 from dfbench.training.detector import Detector, Task, load_detector
+from dfbench.training.ranks import ALONE, Ranks, joined
 from dfbench.training.strategies import Strategy
 
 DEFAULT_BENCHMARK = "forge5"
@@ -91,6 +94,8 @@ class Prepared:
     """How the speed settings were found, for the record; None where none were asked for."""
     init: Initial | None = None
     """The checkpoint that the network's weights are from."""
+    ranks: Ranks = ALONE
+    """The processes that share the run."""
 
 
 def prepare(request: Request, registry: Registry, listener: Listener | None = None) -> Prepared:
@@ -99,7 +104,7 @@ def prepare(request: Request, registry: Registry, listener: Listener | None = No
     Raises:
         DfbenchError: A name, an option, the device or the data are wrong.
     """
-    device = choose_device(request.device)
+    device = choose_device(local_device(request.device))
     detector_type = load_detector(registry, request.detector)
     strategy_type: type[Strategy] = registry.strategies.load(request.strategy, Strategy)
     metrics = {name: registry.metrics.load(name) for name in registry.metrics}
@@ -128,6 +133,8 @@ def prepare(request: Request, registry: Registry, listener: Listener | None = No
     if not strategy.trains:
         _refuse_idle(request.strategy, {"--eval-every": request.eval_every, "--tune": request.tune})
     check_declared(detector_type, strategy, (request.detector, request.strategy))
+    if several := started_by_torchrun():
+        _check_distributed(request, detector_type, strategy, tuned)
     events = EventStream(listener)
     benchmark = request.benchmark or registry.detectors[request.detector].benchmark or DEFAULT_BENCHMARK
     stream = open_stream(
@@ -180,7 +187,34 @@ def prepare(request: Request, registry: Registry, listener: Listener | None = No
         events.notice("nothing is drawn where nothing is trained: every seed gives the same scores")
     tuning = None if request.tune is None else {"chosen": list(spec.tuned), "scores": config.precision}
     code = code_of(request.detector, request.strategy, registry)
-    return Prepared(spec, stream, detector, network, strategy, device, metrics, code, tuned is None, tuning, init)
+    ranks = joined(device) if several else ALONE
+    return Prepared(
+        spec, stream, detector, network, strategy, device, metrics, code, tuned is None, tuning, init, ranks
+    )
+
+
+def _check_distributed(
+    request: Request, detector: type[Detector], strategy: Strategy, tuned: specs.Tuned | None
+) -> None:
+    """Check that several processes may share a run.
+
+    Raises:
+        IncompatibleError: The detector or the strategy does not allow it.
+        UsageError: An option does not.
+    """
+    if strategy.trains:
+        check_distributed(detector, strategy, (request.detector, request.strategy))
+    if tuned is None or "compile" in tuned:
+        raise UsageError(
+            f"--tune {request.tune} does not go with several processes: name bf16 or channels_last, which one measures"
+        )
+
+
+def local_device(name: str) -> str:
+    """The device of this process: each of several on one machine has a GPU of its own."""
+    if not started_by_torchrun() or name not in ("auto", "cuda") or not torch.cuda.is_available():
+        return name
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
 
 
 def _check_one_pass(stream: Stream, name: str, config: Any) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dfbench.evaluation.scores import Scores
 from dfbench.plugin_faults import named
 from dfbench.plugins import Registry
+from dfbench.processes import reports
 from dfbench.records.record import RECORD, WEIGHTS, Record
 from dfbench.runs.allocator import keep_freed_memory
 from dfbench.runs.events import EventStream, Listener, RunFinished, RunResumed, RunStarted, RunStopped
@@ -16,6 +18,7 @@ from dfbench.runs.facts import facts_of
 from dfbench.runs.loggers import GuardedLogger, make_loggers
 from dfbench.runs.prepare import Prepared, Request, prepare
 from dfbench.runs.session import Session
+from dfbench.runs.shared_folder import SharedFolder
 from dfbench.runs.storage import RunFolder
 from dfbench.runs.tuning import tune
 from dfbench.training.checkpoint import save_weights
@@ -38,6 +41,8 @@ def run(request: Request, registry: Registry, listener: Listener | None = None) 
 
 
 def _run(request: Request, registry: Registry, listener: Listener | None) -> Record:
+    if not reports():
+        request, listener = replace(request, log=()), None
     loggers = make_loggers(request.log, registry)
     prepared = prepare(request, registry, listener)
     if prepared.device.type == "cpu":
@@ -45,7 +50,8 @@ def _run(request: Request, registry: Registry, listener: Listener | None) -> Rec
     notices = EventStream(listener)
     if prepared.measure:
         prepared = tune(prepared, request.out, request.fresh, listener)
-    folder = RunFolder(request.out, prepared.spec, prepared.code)
+    own = RunFolder(request.out, prepared.spec, prepared.code)
+    folder = own if prepared.ranks.alone else SharedFolder(own, prepared.ranks)
     if not request.fresh and (record := folder.record()) is not None:
         unlogged = ", nothing is left to log" if loggers else ""
         notices.notice(f"this run is finished already ({folder.path}){unlogged}; --fresh runs it again")
@@ -73,7 +79,11 @@ def _closing(loggers: Sequence[GuardedLogger], events: EventStream) -> Iterator[
 
 
 def _train(
-    session: Session, folder: RunFolder, prepared: Prepared, registry: Registry, loggers: Sequence[GuardedLogger]
+    session: Session,
+    folder: RunFolder | SharedFolder,
+    prepared: Prepared,
+    registry: Registry,
+    loggers: Sequence[GuardedLogger],
 ) -> Record:
     """Train what is left, storing after every experience, and write the record."""
     done = folder.finished()
@@ -98,7 +108,7 @@ def _train(
     tuning = prepared.tuning
     if tuning is not None and session.fast is not None and session.fast.failure:
         tuning = {**tuning, "compile_failed": session.fast.failure}
-    weights = save_weights(folder.path / WEIGHTS, session.final_weights)
+    weights = session.ranks.of_first(lambda: save_weights(folder.path / WEIGHTS, session.final_weights))
     facts = {**facts_of(session, registry, prepared.code), "weights_sha256": weights, "tuning": tuning}
     scores = Scores.concat(folder.load_scores(number) for number in (*session.evaluations, session.trainings + 1))
     record = folder.finish(scores, Record.of(prepared.spec, prepared.stream, scores, prepared.metrics, facts))
@@ -106,7 +116,7 @@ def _train(
     return record
 
 
-def _announce(session: Session, folder: RunFolder, finished: int) -> None:
+def _announce(session: Session, folder: RunFolder | SharedFolder, finished: int) -> None:
     """Say that the run starts, or goes on after ``finished`` trainings of an earlier process."""
     facts: dict[str, Any] = {
         "run": session.spec.run_id,

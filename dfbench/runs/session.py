@@ -80,6 +80,7 @@ class Session:
 
     def __init__(self, prepared: Prepared, listener: Listener | None = None) -> None:
         self.spec, self.stream, self.device = prepared.spec, prepared.stream, prepared.device
+        self.ranks = prepared.ranks
         self.detector, self.strategy = prepared.detector, prepared.strategy
         self.events = EventStream(listener)
         self.ledger = Ledger()
@@ -111,7 +112,7 @@ class Session:
                 raise DataError(f"experience {e.name!r} of {stream.name!r} has no {split} split to score")
         self.pixels = pixels = stream.pixels(detector.image_size, progress=self.events.data)
         notices = self._read_training(pixels) if self.strategy.trains else []
-        self.tests = TestSets(detector, stream, pixels, self.device, split)
+        self.tests = TestSets(detector, stream, pixels, self.device, split, ranks=self.ranks)
         self.further = FurtherTests(self.tests, stream, pixels, self.device, split, self.events.data)
         for notice in (*notices, *self.tests.notices, *self.further.notices):
             self.events.notice(notice)
@@ -133,6 +134,7 @@ class Session:
         """The untrained network on the device, checked to go with the strategy."""
         seed_everything(self.spec.seed, 0)
         model = to_channels_last(network.to(self.device), self.spec.tuned)
+        self.ranks.same_weights(model)
         probe = self.tests.loader.fetch(self.tests.probe_batch())
         names = (self.spec.detector, self.spec.strategy)
         with restored(), self._where("before any training"):
@@ -174,6 +176,7 @@ class Session:
             whole_stream=strategy.whole_stream,
             tuned=self.spec.tuned,
             repeated_passes=strategy.repeated_passes,
+            ranks=self.ranks,
         )
 
     @property
@@ -250,8 +253,9 @@ class Session:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         seconds = time.perf_counter() - start
-        self.ledger.forward.append(compute.forward)
-        self.ledger.backward.append(compute.backward)
+        forward, backward = self.ranks.sums(compute.forward, compute.backward)
+        self.ledger.forward.append(round(forward))
+        self.ledger.backward.append(round(backward))
         return seconds
 
     def _after_step(self, number: int, first_step: int, done: int, total: int, loss: torch.Tensor) -> None:

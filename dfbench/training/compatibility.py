@@ -47,6 +47,35 @@ def check_declared(detector: Detector | type[Detector], strategy: Strategy, name
         )
 
 
+def check_distributed(detector: type[Detector], strategy: Strategy, names: tuple[str, str]) -> None:
+    """Whether several processes may share a training of this pair.
+
+    Args:
+        detector: the detector's class.
+        strategy: with its options.
+        names: of detector and strategy, as the user knows them.
+
+    Raises:
+        IncompatibleError: they may not; the message says which of the pair is in the way, and why.
+    """
+    advice = "start one process, without torchrun"
+    if detector.opaque:
+        raise IncompatibleError(
+            f"detector {names[0]} cannot be trained by several processes: its loop is opaque; {advice}"
+        )
+    for what, name, part in (("detector", names[0], detector), ("strategy", names[1], strategy)):
+        if not part.distributes:
+            why = (
+                "its loss or its loop may depend on which units are in a batch"
+                if what == "detector"
+                else ("it keeps or compares units of single batches")
+            )
+            raise IncompatibleError(
+                f"{what} {name} does not say that several processes may share a training (distributes = True): {why}; "
+                f"{advice}"
+            )
+
+
 def has_unit_rows(detector: Detector | type[Detector]) -> bool:
     """Whether a detector says which rows of its network's output belong to which unit."""
     kind = detector if isinstance(detector, type) else type(detector)

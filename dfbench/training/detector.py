@@ -87,6 +87,8 @@ class Detector:
         mixes: True if :meth:`loss` mixes the units of a batch (mixup) or puts them into another order, which cannot
             always be seen from outside. Strategies that keep outputs of single units are then refused. What is mixed
             inside a unit is another matter: see :meth:`unit_rows`.
+        distributes: True if several processes may share a training: :meth:`loss` is a mean over the units of the batch,
+            and nothing in :meth:`train` depends on which units are in it (a queue of features, in-batch negatives).
         start_options: options that say nothing but which weights :meth:`build` starts from. They are off (False or
             None) where the weights come from a checkpoint, and ``facts`` of their names are then left out.
         config: the validated configuration, a ``Config``.
@@ -99,6 +101,7 @@ class Detector:
     head: ClassVar[str | tuple[str, ...] | None] = None
     opaque: ClassVar[bool] = False
     mixes: ClassVar[bool] = False
+    distributes: ClassVar[bool] = False
     start_options: ClassVar[tuple[str, ...]] = ("pretrained",)
 
     def __init__(self, config: DetectorConfig, task: Task) -> None:

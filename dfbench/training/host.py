@@ -11,6 +11,7 @@ from torch import nn
 from dfbench.data.loader import Batch, UnitLoader
 from dfbench.training.compute import ComputeCounter
 from dfbench.training.protocol import Training
+from dfbench.training.ranks import Ranks
 from dfbench.training.strategies import Need
 from dfbench.training.validation import ValidationSet
 
@@ -34,6 +35,7 @@ class LoopHost(Training, Protocol):
 
     Attributes:
         batch: the batch last dealt out.
+        ranks: the processes that share the training.
         opaque: whether the detector hides its steps.
         detector_name: for error messages.
         loader: turns unit ids into batches.
@@ -52,6 +54,7 @@ class LoopHost(Training, Protocol):
     units: torch.Tensor
     averaged: nn.Module | None
     batch: Batch | None
+    ranks: Ranks
     loader: UnitLoader
     dataloader: Any
     compute: ComputeCounter
@@ -69,6 +72,10 @@ class LoopHost(Training, Protocol):
 
     def replayed(self, batch: Batch) -> int:
         """Number of units of a batch that are not of the present experience."""
+        ...
+
+    def replayed_in(self, ids: torch.Tensor) -> int:
+        """The same of unit ids, int64 (N,)."""
         ...
 
     def backward(self) -> None: ...

@@ -33,6 +33,7 @@ from dfbench.training.host import LoopHost
 from dfbench.training.loop_validation import ValidationPart
 from dfbench.training.modeling import copy_network
 from dfbench.training.optimizers import Optimizers, check_optimizers
+from dfbench.training.parts import PENALTY, Parts
 from dfbench.training.passes import Passes, ids_of
 from dfbench.training.step_pass import StepPass, Turn
 from dfbench.training.watch import Watch, check_scale
@@ -117,6 +118,7 @@ class Loop(ValidationPart):
         self._again: Callable[[], torch.Tensor] | None = None
         # In eval mode already: frozen by the strategy (CWR*), and not to be woken by a detector's model.train().
         self._frozen = [m for m in host.model.modules() if not m.training]
+        self._parts = Parts(host)
 
     # --- What a detector uses -------------------------------------------------------------------
 
@@ -335,18 +337,20 @@ class Loop(ValidationPart):
         group.left -= 1
         host.effects.add("replayed_units", self._replayed)
 
+        self._parts.leave()
         own = host._make_empty_loss() + loss
         host.loss = own.clone()
         untouched = host.loss.grad_fn
         host._before_backward()
         # Whatever a plugin added to the loss is its penalty. It stays on the device until the record is written.
         if host.loss.grad_fn is not untouched and self._watch.penalty(host.loss, own, self._in_phase):
-            host.effects.add("penalty", host.loss.detach() - own.detach())
+            host.effects.add(PENALTY, self._parts.weighted(host.loss.detach() - own.detach()))
         self._watch.loss(host.loss, own)
         progress.loss_sum += own.detach().squeeze()
         progress.losses += 1
         if group.size > 1:  # after before_backward: a plugin's penalty is averaged over the group too
             host.loss = host.loss / group.size
+        host.loss = self._parts.weighted(host.loss)
         host.backward()
         if group.left == 0:
             self._update()
@@ -385,6 +389,7 @@ class Loop(ValidationPart):
     def _update(self) -> None:
         """The optimizer step of a group, and everything that happens once per step."""
         host, recipe, progress = self._host, self._recipe, self._count
+        host.ranks.average_gradients(self.model.parameters())
         host._after_backward()  # here GEM and A-GEM project the gradient: clipping comes after them
         if recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
@@ -428,14 +433,17 @@ class Loop(ValidationPart):
         effects = dict(host.effects.counts)
         host.optimizer.zero_grad()
         self._step_pass.turn = Turn.DEALT
-        own = closure()
+        with self._parts.entered():
+            own = closure()
         check_loss(own, host.detector_name, "train", "passed", "to loop.step()")
         if self._step_pass.turn is Turn.DEALT:
             self._step_pass.without_forward()
         self._step_pass.turn = Turn.STEPPED
         host.loss = host._make_empty_loss() + own
         host._before_backward()
+        host.loss = self._parts.weighted(host.loss)
         host.backward()
+        host.ranks.average_gradients(self.model.parameters())
         host._after_backward()
         if self._recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self._recipe.clip_norm)
@@ -446,7 +454,7 @@ class Loop(ValidationPart):
         """The batches of one pass. Groups open before their first batch and close in :meth:`_end_of_batch`."""
         host, group = self._host, self._group
         total = len(host.dataloader)  # for which UnitOrder draws the order that it then deals out
-        for index, batch in enumerate(host.loader.stream(ids_of(host.dataloader))):
+        for index, batch in enumerate(host.loader.stream(self._parts.of(ids_of(host.dataloader)))):
             if self._count.exhausted:
                 return
             if group.left == 0:
@@ -463,6 +471,7 @@ class Loop(ValidationPart):
         host, group = self._host, self._group
         group.size = group.left = size
         group.stepped = False
+        host.ranks.same_random()
         self._before_iteration = dict(host.effects.counts), dict(vars(host.clock))
         host._before_training_iteration()
         # After the callback: a reference pass in it may leave gradients behind.
@@ -479,13 +488,17 @@ class Loop(ValidationPart):
         host.units = batch.units
         host.mb_output = None
         host.loss = host._make_empty_loss()
+        if batch is not self._batch:  # it may be dealt out again
+            self._parts.next()
         self._batch = batch
-        self._replayed = host.replayed(batch)
+        self._replayed = self._parts.replayed(batch)
+        self._parts.enter()
         self._step_pass.turn = Turn.DEALT
 
     def _end_of_batch(self) -> None:
         """The detector asks for the next batch, or leaves."""
         group, stepped = self._group, self._step_pass.turn is Turn.STEPPED
+        self._parts.leave()
         self._step_pass.turn = Turn.NONE
         if not stepped:  # it passed this batch over; the rest of its group still counts
             group.left -= 1
@@ -508,9 +521,11 @@ class Loop(ValidationPart):
         for module in self._frozen:
             module.training = False
 
-    def attached(self) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def attached(self) -> Iterator[None]:
         """A context in which the network's forward passes fire callbacks."""
-        return self._step_pass.attached()
+        with self._step_pass.attached(), contextlib.closing(self._parts):
+            yield
 
     def finish(self) -> None:
         """Close the experience, after the detector's loop.
@@ -520,6 +535,7 @@ class Loop(ValidationPart):
             DfbenchError: the training diverged.
         """
         host = self._host
+        self._parts.finish()
         if self._count.done == 0 and not host.opaque:
             raise self._fault(
                 "made no step: it must draw from loop.batches() and call loop.step(loss), or declare itself opaque",

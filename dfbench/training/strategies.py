@@ -111,6 +111,9 @@ class Strategy:
         repeated_passes: True if its callbacks from ``before_forward`` to ``after_backward`` may be called several times
             in a step, as optimizers that evaluate the loss again (SAM, L-BFGS) need; those of the last time count.
             Strategies without such callbacks need not say so.
+        distributes: True if several processes may share a training: its callbacks then see the gradients of the whole
+            batch, but ``mbatch``, ``mb_output`` and ``units`` of their own part. Whatever it keeps must be the same in
+            all processes.
         config: the validated options, a ``Config``.
         effects: counters of what it did, for the record.
     """
@@ -120,6 +123,7 @@ class Strategy:
     whole_stream: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     repeated_passes: ClassVar[bool] = False
+    distributes: ClassVar[bool] = False
 
     def __init__(self, config: StrategyConfig) -> None:
         self.config: Any = config

@@ -29,6 +29,7 @@ from dfbench.training.detector import Detector
 from dfbench.training.host import Progress
 from dfbench.training.loop import Loop
 from dfbench.training.optimizers import Followers, Optimizers
+from dfbench.training.ranks import ALONE, Ranks
 from dfbench.training.strategies import Effects, Need
 from dfbench.training.unit_outputs import UnitOutputs, unit_outputs
 from dfbench.training.validation import ValidationSet
@@ -92,6 +93,7 @@ class LoopTemplate(SupervisedTemplate):
         whole_stream: whether the one experience holds the whole stream.
         tuned: speed settings, see :mod:`dfbench.training.tuned_forward`.
         repeated_passes: whether the strategy allows several evaluations of the loss in a step.
+        ranks: the processes that share the training.
 
     Attributes:
         averaged: the averaged network of the last experience, where the detector keeps one.
@@ -121,6 +123,7 @@ class LoopTemplate(SupervisedTemplate):
         whole_stream: bool = False,
         tuned: tuple[str, ...] = (),
         repeated_passes: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
         super().__init__(
             model=model,
@@ -141,6 +144,10 @@ class LoopTemplate(SupervisedTemplate):
         self.needs = needs
         self.whole_stream = whole_stream
         self.tuned = tuned
+        self.ranks = ranks
+        if not ranks.alone:  # Avalanche asks its own plugins, which know its own way of dividing batches
+            for plugin in self.plugins:
+                plugin.supports_distributed = True
         self.repeated_passes = repeated_passes or not any(map(_takes_part_in_passes, plugins))
         self.generator = torch.Generator()
         self.loop: Loop | None = None
@@ -203,6 +210,7 @@ class LoopTemplate(SupervisedTemplate):
                 self.detector.train(self.loop)
         self.loop.finish()
         self.loop = None
+        self.ranks.same_random()  # for what the strategy draws now
 
     def optimizer_step(self, closure: Callable[[], torch.Tensor] | None = None) -> None:
         """Step the detector's optimizers; those that evaluate the loss again call the closure."""
@@ -313,6 +321,10 @@ class LoopTemplate(SupervisedTemplate):
         if self.whole_stream:
             return 0
         return int((batch.experience != self.experience.current_experience).sum())
+
+    def replayed_in(self, ids: torch.Tensor) -> int:
+        """The same of unit ids, int64 (N,)."""
+        return 0 if self.whole_stream else self.loader.outside(ids, self.experience.current_experience)
 
 
 @contextlib.contextmanager

@@ -15,16 +15,20 @@ from dfbench import Strategy, StrategyContext, Training, unit_ids
 class Naive(Strategy):
     """Fine-tuning: each experience in turn, nothing kept."""
 
+    distributes: ClassVar[bool] = True
+
 
 class Joint(Strategy):
     """One training on the whole stream: the upper bound, not a continual training."""
 
+    distributes: ClassVar[bool] = True
     whole_stream: ClassVar[bool] = True
 
 
 class Untrained(Strategy):
     """No training at all: the network is scored as it is, a baseline for whatever trains."""
 
+    distributes: ClassVar[bool] = True
     trains: ClassVar[bool] = False
 
 
@@ -43,6 +47,8 @@ class CumulativePlugin(SupervisedPlugin):
 
 class Cumulative(Strategy):
     """Trains on all experiences so far at each new one; stores everything."""
+
+    distributes: ClassVar[bool] = True
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:
         self._plugin = CumulativePlugin()

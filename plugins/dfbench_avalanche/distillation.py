@@ -60,6 +60,7 @@ class LwFConfig(StrategyConfig):
 class LwF(Strategy):
     """Learning without Forgetting (Li & Hoiem 2016)."""
 
+    distributes: ClassVar[bool] = True
     Config: ClassVar = LwFConfig
     repeated_passes: ClassVar[bool] = True
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.LOGITS, Need.INPUTS})
@@ -134,6 +135,7 @@ class LFLConfig(StrategyConfig):
 class LFL(Strategy):
     """Less-forgetting learning (Jung et al. 2016): penalises changes of the features, the input of the final layer."""
 
+    distributes: ClassVar[bool] = True
     Config: ClassVar = LFLConfig
     repeated_passes: ClassVar[bool] = True
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.LOGITS, Need.LINEAR_HEAD, Need.INPUTS})

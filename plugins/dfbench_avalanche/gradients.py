@@ -63,6 +63,7 @@ def draw(dataset: Any, count: int) -> torch.Tensor:
 class GradientMemory(Strategy):
     """Base of strategies that store equally many units of each experience, for reference gradients."""
 
+    distributes: ClassVar[bool] = True
     repeated_passes: ClassVar[bool] = True
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS})
 

@@ -110,6 +110,7 @@ class CWRStarConfig(StrategyConfig):
 class CWRStar(Strategy):
     """CWR* (Lomonaco et al. 2019): averages the head's rows over experiences and freezes the rest."""
 
+    distributes: ClassVar[bool] = True
     Config: ClassVar = CWRStarConfig
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.LINEAR_HEAD})
 

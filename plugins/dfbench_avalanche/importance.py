@@ -99,6 +99,7 @@ class MASConfig(StrategyConfig):
 class MAS(Strategy):
     """Memory Aware Synapses (Aljundi et al. 2018): penalises moving weights to which the logits are sensitive."""
 
+    distributes: ClassVar[bool] = True
     Config: ClassVar = MASConfig
     repeated_passes: ClassVar[bool] = True
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.LOGITS})
@@ -238,6 +239,7 @@ class RWalkConfig(StrategyConfig):
 class RWalk(Strategy):
     """Riemannian Walk (Chaudhry et al. 2018): Fisher information as a moving average, and a path score."""
 
+    distributes: ClassVar[bool] = True
     Config: ClassVar = RWalkConfig
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS})
 

@@ -85,6 +85,7 @@ class EWC(Strategy):
     the new ones plus ``decay`` times the old.
     """
 
+    distributes: ClassVar[bool] = True
     Config: ClassVar = EWCConfig
     repeated_passes: ClassVar[bool] = True
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS})
@@ -156,6 +157,7 @@ class SIConfig(StrategyConfig):
 class SI(Strategy):
     """Synaptic Intelligence (Zenke et al. 2017), in the form of Maltoni & Lomonaco 2019."""
 
+    distributes: ClassVar[bool] = True
     Config: ClassVar = SIConfig
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS})
 

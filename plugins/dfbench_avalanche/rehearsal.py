@@ -184,6 +184,7 @@ class GDumb(Strategy):
     sample of a class that has its share; where classes recur, it would keep the first experience for ever.
     """
 
+    distributes: ClassVar[bool] = True
     Config: ClassVar = Memory
 
     def plugins(self, context: StrategyContext) -> list[SupervisedPlugin]:

@@ -43,6 +43,7 @@ class Replay(Strategy):
     :mod:`dfbench_avalanche.storage_policies`.
     """
 
+    distributes: ClassVar[bool] = True
     Config: ClassVar = ReplayConfig
 
     def __init__(self, config: ReplayConfig) -> None:

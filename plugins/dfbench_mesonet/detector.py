@@ -49,6 +49,7 @@ class MesoNet(Detector):
     """
 
     Config: ClassVar = MesoNetConfig
+    distributes: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
         "lite": {

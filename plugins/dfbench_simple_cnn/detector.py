@@ -40,6 +40,7 @@ class SimpleCNN(Detector):
     Config: ClassVar = SimpleCNNConfig
     presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}}
     head: ClassVar[str | None] = "head"
+    distributes: ClassVar[bool] = True
 
     def build(self) -> nn.Module:
         """Input (N, 3, H, W) with even H and W; output (N, classes)."""

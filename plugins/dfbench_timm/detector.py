@@ -59,6 +59,7 @@ class Timm(Detector):
     """
 
     Config: ClassVar = TimmConfig
+    distributes: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "efficientnet_b4": {"image_size": 256},
         "lite": {

@@ -40,6 +40,7 @@ class Xception(Detector):
     """
 
     Config: ClassVar = XceptionConfig
+    distributes: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
         "lite": {
