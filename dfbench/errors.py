@@ -55,10 +55,6 @@ class DfbenchError(Exception):
         return printable(super().__str__())
 
 
-class FirstFailed(DfbenchError):
-    """The first of several processes failed, and has said why."""
-
-
 class UsageError(DfbenchError):
     """A name, an option or a value is unknown or not allowed."""
 

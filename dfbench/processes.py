@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import os
 
+from dfbench.errors import DfbenchError
+
+
+class FirstFailed(DfbenchError):
+    """The first of several processes failed, and has said why."""
+
 
 def started_by_torchrun() -> bool:
     """Whether this process is one of several that ``torchrun`` has started."""

@@ -12,10 +12,10 @@ import click
 
 from dfbench import __version__
 from dfbench.cli.examples import examples
-from dfbench.errors import DfbenchError, FirstFailed, PluginError, StorageError, UsageError
+from dfbench.errors import DfbenchError, PluginError, StorageError, UsageError
 from dfbench.plugin_faults import named
 from dfbench.plugins import registry
-from dfbench.processes import speaker
+from dfbench.processes import FirstFailed, speaker
 
 _PREDICT = "dfbench predict judges pictures and videos (dfbench predict --help)"
 _TRAIN = "dfbench eval trains and scores (dfbench eval --help)"

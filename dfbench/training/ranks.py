@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from dfbench.errors import DfbenchError, FirstFailed, UsageError
-from dfbench.processes import started_by_torchrun
+from dfbench.errors import DfbenchError, UsageError
+from dfbench.processes import FirstFailed, started_by_torchrun
 
 BUCKET = 2**24
 """Numbers that are exchanged at once."""
