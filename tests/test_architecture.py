@@ -27,6 +27,7 @@ FLOORS = [
         "plugin_faults",
         "plugin_imports",
         "plugins",
+        "processes",
     },
     {"data"},
     {"forge", "benchmarks"},

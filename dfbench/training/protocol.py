@@ -53,6 +53,8 @@ class Training(Protocol):
             gradients of the whole network.
         loss: scalar tensor, within an iteration from ``before_backward`` on. Assign another tensor to it in
             ``before_backward`` to add a penalty.
+        averaged: the averaged network, where the detector keeps one; in ``after_training_exp``, else None. Assign a
+            network of the same shape there to have it predict.
         adapted_dataset: an Avalanche data set of unit ids, what this experience is trained on. Assign another one
             in ``after_train_dataset_adaptation``.
     """
@@ -61,6 +63,7 @@ class Training(Protocol):
     optimizer: torch.optim.Optimizer
     loss: torch.Tensor
     adapted_dataset: Any
+    averaged: nn.Module | None
 
     @property
     def device(self) -> torch.device:
@@ -113,11 +116,6 @@ class Training(Protocol):
     @property
     def generator(self) -> torch.Generator:
         """Random numbers of the order of batches, on the CPU, seeded for each experience."""
-        ...
-
-    @property
-    def averaged(self) -> nn.Module | None:
-        """The averaged network, where the detector keeps one; in ``after_training_exp``, else None."""
         ...
 
     def reference_loss(self, ids: torch.Tensor) -> torch.Tensor:

@@ -47,6 +47,12 @@ def register_strategies() -> list[StrategyEntry]:
         StrategyEntry(
             "der", f"{rehearsal}:DER", "replays units and the logits they had (DER, DER++)", "arXiv:2004.07211"
         ),
+        StrategyEntry(
+            "cls_er",
+            "dfbench_avalanche.cls_er:CLSER",
+            "replay with a fast and a slow average of the network; the slow one predicts (our implementation)",
+            "arXiv:2201.12604",
+        ),
         StrategyEntry("gdumb", f"{rehearsal}:GDumb", "trains anew on a class-balanced memory alone", "ECCV 2020"),
         StrategyEntry(
             "mas", f"{importance}:MAS", "quadratic penalty weighted by the logits' sensitivity", "arXiv:1711.09601"

@@ -41,7 +41,7 @@ TEN = ("naive", "cwr_star", "replay", "gem", "cumulative", "joint", "ewc", "lwf"
 """What the table of the data card compares."""
 FIELD = ("dfil", "cored", "hdp", "sur_lid")
 """The deepfake field's own."""
-ALL = (*TEN, "der", "gdumb", "mas", "rwalk", "lfl", "mir", "slda", *FIELD)
+ALL = (*TEN, "der", "cls_er", "gdumb", "mas", "rwalk", "lfl", "mir", "slda", *FIELD)
 
 
 class ArrayPixels:

@@ -47,9 +47,9 @@ DATA_LEVEL = {"naive", "replay", "cumulative", "joint", "gdumb"}
 """What an opaque loop can be trained with."""
 CLIPS = {"dfdc3"}
 """What is trained on pairs of clips."""
-PER_CLASS = {"lwf", "cwr_star", "der", "mas", "lfl", "slda", *FIELD}
+PER_CLASS = {"lwf", "cwr_star", "der", "cls_er", "mas", "lfl", "slda", *FIELD}
 """What needs a logit a class."""
-PER_UNIT = {"slda", *FIELD} - {"dfil"}
+PER_UNIT = {"slda", "cls_er", *FIELD} - {"dfil"}
 """What needs a row of logits a unit."""
 SEVERAL_ROWS = {"dfdc3", "sbi"}
 """Detectors that say which of several rows is of which unit."""
@@ -134,6 +134,11 @@ def test_the_strategy_has_an_effect_or_is_refused(
             assert all(0 < count <= stored[0] for count in memory["samples"])
             rows = 1 + 1 + 7 if detector in CLIPS else 1
             assert memory["state_bytes"] >= stored[0] // unit * (8 + rows * 2 * 4)  # ids and logits
+        case "cls_er":
+            assert effects["replayed_units"] > 0
+            assert effects["penalty"] > 0
+            assert memory["samples"] == stored
+            assert memory["state_bytes"] > 0
         case "gdumb":
             assert effects["replayed_units"] > 0
             if detector in CLIPS:
