@@ -19,18 +19,28 @@ from dfbench.training.detector import load_detector
 
 SETTINGS = {
     "simple_cnn": ["epochs=2", "batch_size=7", "width=4", "flip=false"],
-    "timm": ["network=test_resnet", "pretrained=false", "image_size=32", "epochs=2", "batch_size=7", "flip=0"],
-    "mesonet": ["network=meso4", "image_size=32", "epochs=2", "batch_size=7", "dropout=0"],
-    "xception": ["pretrained=false", "image_size=71", "epochs=1", "batch_size=7", "flip=0", "rotate=0", "blur=0",
+    "timm": ["network=test_resnet", "pretrained=false", "image_size=32", "epochs=2", "batch_size=7", "flip=0", "jitter=0"],
+    "mesonet": ["network=meso4", "image_size=32", "epochs=2", "batch_size=7", "flip=0", "zoom=0", "rotate=0", "jitter=0",
+                "loss=cross_entropy"],
+    "xception": ["pretrained=false", "image_size=71", "epochs=1", "batch_size=8", "middle_blocks=0", "flip=0", "rotate=0", "blur=0",
                  "jitter=0"],
 }  # fmt: skip
+"""Nothing is drawn for single pictures, since two processes draw other numbers than one."""
 
 
 def in_double(detector: str) -> None:
-    """Have a detector build and feed networks of double precision."""
+    """Have a detector build and feed networks of double precision that drop nothing."""
     kind: Any = load_detector(registry(), detector)
     build, inputs = kind.build, kind.inputs
-    kind.build = lambda self: build(self).double()
+
+    def built(self: Any) -> torch.nn.Module:
+        network: torch.nn.Module = build(self).double()
+        for module in network.modules():
+            if isinstance(module, torch.nn.modules.dropout._DropoutNd):
+                module.p = 0.0
+        return network
+
+    kind.build = built
     kind.inputs = lambda self, batch, training: inputs(self, batch, training).double()
 
 
@@ -69,13 +79,14 @@ def check_norm(out: Path) -> None:
 def main() -> None:
     """``OUT STREAM DETECTOR STRATEGY[,…] [norm]``."""
     out, stream, detector, strategies = Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4].split(",")
-    settings = [*SETTINGS[detector], *(text for text in sys.argv[5:] if "=" in text)]
+    settings = dict(text.split("=") for text in [*SETTINGS[detector], *sys.argv[5:]] if "=" in text)
     if "norm" in sys.argv[5:]:
         check_norm(out)
     if "single" not in sys.argv[5:]:
         in_double(detector)
     for strategy in strategies:
-        dfbench.run(detector, strategy, stream, out=out, device="cpu", settings=settings)
+        texts = [f"{key}={value}" for key, value in settings.items()]
+        dfbench.run(detector, strategy, stream, out=out, device="cpu", settings=texts)
 
 
 if __name__ == "__main__":
