@@ -8,13 +8,15 @@ plugins call ``training.reference_loss(ids)``, the detector's own loss on those 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
+
+from dfbench.training.adaptation import Adaptation, AdaptContext
 
 if TYPE_CHECKING:
     from avalanche.core import SupervisedPlugin
@@ -28,6 +30,8 @@ class Need(enum.Enum):
     LINEAR_HEAD = "works on the rows of a final linear layer with one row per class"
     UNIT_LOGITS = "keeps the outputs of single training units, one row of logits each"
     INPUTS = "passes the network's input to an earlier network"
+    BLOCKS = "adds to the linear layers in the blocks of a vision transformer"
+    PROMPTS = "puts prompts between the tokens of a vision transformer, which the network itself has to be"
 
 
 class StrategyConfig(BaseModel):
@@ -110,6 +114,7 @@ class Strategy:
         repeated_passes: True if its callbacks from ``before_forward`` to ``after_backward`` may be called several times
             in a step, as optimizers that evaluate the loss again (SAM, L-BFGS) need; those of the last time count.
             Strategies without such callbacks need not say so.
+        adapts: names of the adapters that :meth:`adapt` adds to the network; empty for a network that stays as it is.
         config: the validated options, a ``Config``.
         effects: counters of what it did, for the record.
     """
@@ -119,6 +124,7 @@ class Strategy:
     whole_stream: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     repeated_passes: ClassVar[bool] = False
+    adapts: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: StrategyConfig) -> None:
         self.config: Any = config
@@ -130,6 +136,25 @@ class Strategy:
         Their callbacks receive a :class:`dfbench.Training`.
         """
         return []
+
+    def adapt(self, model: nn.Module, context: AdaptContext) -> Sequence[Adaptation]:
+        """What is to be added to the network before an experience; it is there when the callbacks begin.
+
+        Called once per experience, never for one that is finished. What is frozen is set in ``before_training_exp``.
+
+        Args:
+            model: the network with all that was added before; the method must not change it.
+            context: the coming experience.
+        """
+        return ()
+
+    def trains_detector(self, experience: int) -> bool:
+        """Whether the detector's training loop runs in an experience (index from 0).
+
+        False where the strategy computes what it needs itself: of the callbacks only ``before_training``,
+        ``before_training_exp``, ``after_training_exp`` and ``after_training`` are called then.
+        """
+        return True
 
     def stored_units(self) -> torch.Tensor:
         """Ids of all units that are stored, int64 (M,), in any order; empty if none."""

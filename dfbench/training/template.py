@@ -89,8 +89,10 @@ class LoopTemplate(SupervisedTemplate):
         whole_stream: whether the one experience holds the whole stream.
         tuned: speed settings, see :mod:`dfbench.training.tuned_forward`.
         repeated_passes: whether the strategy allows several evaluations of the loss in a step.
+        trains_detector: whether the detector's loop runs in an experience (index from 0).
 
     Attributes:
+        added: parameters that were put into the network before the present experience.
         averaged: the averaged network of the last experience, where the detector keeps one.
         compute: counts the passes of the trainings.
         experiences_at_once: number of experiences that the present training set holds.
@@ -117,6 +119,7 @@ class LoopTemplate(SupervisedTemplate):
         whole_stream: bool = False,
         tuned: tuple[str, ...] = (),
         repeated_passes: bool = False,
+        trains_detector: Callable[[int], bool] = lambda experience: True,
     ) -> None:
         super().__init__(
             model=model,
@@ -138,6 +141,8 @@ class LoopTemplate(SupervisedTemplate):
         self.whole_stream = whole_stream
         self.tuned = tuned
         self.repeated_passes = repeated_passes or not any(map(_takes_part_in_passes, plugins))
+        self.trains_detector = trains_detector
+        self.added: tuple[nn.Parameter, ...] = ()
         self.generator = torch.Generator()
         self.loop: Loop | None = None
         self.is_training = False
@@ -190,6 +195,8 @@ class LoopTemplate(SupervisedTemplate):
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
         """What Avalanche calls between ``before_training_exp`` and ``after_training_exp``."""
         self.averaged = None  # an average belongs to the experience that kept it
+        if not self.trains_detector(experience.current_experience):
+            return
         self.loop = Loop(self, experience.current_experience)
         with self.loop.attached():
             if self.mid_training is not None:
