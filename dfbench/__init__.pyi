@@ -19,6 +19,7 @@ from .errors import PluginError as PluginError
 from .errors import StorageError as StorageError
 from .errors import UsageError as UsageError
 from .files import cache_root as cache_root
+from .hookspecs import AdapterEntry as AdapterEntry
 from .hookspecs import BenchmarkEntry as BenchmarkEntry
 from .hookspecs import CommandEntry as CommandEntry
 from .hookspecs import DataSetEntry as DataSetEntry
@@ -49,6 +50,10 @@ from .runs.events import RunStopped as RunStopped
 from .runs.events import TrainingStep as TrainingStep
 from .runs.loggers import Logger as Logger
 from .runs.loggers import LoggerConfig as LoggerConfig
+from .training.adaptation import Adaptation as Adaptation
+from .training.adaptation import AdaptContext as AdaptContext
+from .training.adaptation import Adapter as Adapter
+from .training.adaptation import AdapterOptions as AdapterOptions
 from .training.dataset import unit_dataset as unit_dataset
 from .training.dataset import unit_ids as unit_ids
 from .training.detector import Detector as Detector
@@ -68,6 +73,7 @@ from .training.strategies import Need as Need
 from .training.strategies import Strategy as Strategy
 from .training.strategies import StrategyConfig as StrategyConfig
 from .training.strategies import StrategyContext as StrategyContext
+from .training.transformers import transformer_blocks as transformer_blocks
 from .training.unit_outputs import UnitOutputs as UnitOutputs
 from .training.unit_outputs import UnitRows as UnitRows
 

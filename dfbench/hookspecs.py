@@ -1,4 +1,4 @@
-"""The hooks through which a plugin registers what it offers: one page, eleven hooks.
+"""The hooks through which a plugin registers what it offers: one page, twelve hooks.
 
 A plugin is a module named by an entry point of the group ``dfbench``. It marks functions with
 ``@dfbench.hookimpl``; each returns entries whose ``target`` is a string ``"package.module:Name"``,
@@ -55,6 +55,11 @@ class StrategyEntry(Entry):
 
 
 @dataclass(frozen=True)
+class AdapterEntry(Entry):
+    """Something that strategies add to networks: ``target`` names a subclass of :class:`dfbench.Adapter`."""
+
+
+@dataclass(frozen=True)
 class BenchmarkEntry(Entry):
     """A benchmark: ``target`` is the path of a stream's YAML file."""
 
@@ -107,6 +112,11 @@ def register_detectors() -> Iterable[DetectorEntry]:  # type: ignore[empty-body]
 @hookspec
 def register_strategies() -> Iterable[StrategyEntry]:  # type: ignore[empty-body]
     """Continual-learning strategies that this plugin provides."""
+
+
+@hookspec
+def register_adapters() -> Iterable[AdapterEntry]:  # type: ignore[empty-body]
+    """Adapters that strategies add to networks; a network with one in it is built again with them."""
 
 
 @hookspec

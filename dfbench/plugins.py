@@ -24,6 +24,7 @@ import pluggy
 from dfbench import hookspecs
 from dfbench.errors import Interrupted, PluginError, in_one_line, is_control, shown, unknown
 from dfbench.hookspecs import (
+    AdapterEntry,
     BenchmarkEntry,
     CommandEntry,
     DataSetEntry,
@@ -175,6 +176,7 @@ class Registry:
     plugins: list[Plugin] = field(default_factory=list)
     detectors: EntryTable[DetectorEntry] = field(default_factory=lambda: EntryTable("detector", ()))
     strategies: EntryTable[StrategyEntry] = field(default_factory=lambda: EntryTable("strategy", ()))
+    adapters: EntryTable[AdapterEntry] = field(default_factory=lambda: EntryTable("adapter", ()))
     benchmarks: EntryTable[BenchmarkEntry] = field(default_factory=lambda: EntryTable("benchmark", ()))
     sources: EntryTable[SourceEntry] = field(default_factory=lambda: EntryTable("source", ()))
     data_sets: EntryTable[DataSetEntry] = field(default_factory=lambda: EntryTable("data set", ()))
@@ -193,6 +195,7 @@ class Registry:
 _HOOKS: dict[str, tuple[str, type[Entry]]] = {
     "detectors": ("detector", DetectorEntry),
     "strategies": ("strategy", StrategyEntry),
+    "adapters": ("adapter", AdapterEntry),
     "benchmarks": ("benchmark", BenchmarkEntry),
     "sources": ("source", SourceEntry),
     "data_sets": ("data set", DataSetEntry),

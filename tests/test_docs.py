@@ -126,7 +126,7 @@ def constructor(entry: type) -> str:
 # --- docs/strategies.md ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*ALL, "none"])
+@pytest.mark.parametrize("name", [*ALL, "none", "sprompts", "o_lora"])
 def test_every_strategy_is_in_the_docs_with_its_options_and_paper(name: str) -> None:
     registry = load_plugins()
     what, needs = (line for line in text_of("strategies.md").splitlines() if line.startswith(f"| `{name}` |"))

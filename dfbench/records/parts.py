@@ -106,6 +106,14 @@ class DetectorFacts(Part):
     """Names of the final linear layers, as :attr:`dfbench.Detector.head` states them."""
     facts: dict[str, Any] = {}
     """The detector's own (:attr:`dfbench.Detector.facts`)."""
+    adaptations: list[dict[str, Any]] = []
+    """What was added to the network, in order: adapters and their options; absent where nothing was."""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Documents of networks as they were built keep the form that they had before there were adapters."""
+        document: dict[str, Any] = whole(self)
+        return {k: v for k, v in document.items() if v or k != "adaptations"}
 
 
 class Memory(Part):
@@ -118,7 +126,7 @@ class Memory(Part):
     held: list[list[list[Count]]] | None = None
     """Distinct stored samples: training → experience → class; None where it was not counted."""
     state_bytes: Count
-    """Of all else that the strategy keeps, at the end."""
+    """Of all else that the strategy keeps, at the end, what it has put into the network included."""
 
 
 class Compute(Part):

@@ -30,6 +30,7 @@ def facts_of(session: Session, registry: Registry, code: dict[str, str]) -> dict
             "parameters": sum(p.numel() for p in session.template.model.parameters()),
             "head": session.detector.head,
             "facts": session.detector.facts,
+            "adaptations": session.adapting.state(),
         },
         "input": {  # what it takes to build this network again without the data
             "native_size": session.stream.native_size,
@@ -59,7 +60,8 @@ def _memory(session: Session) -> dict[str, Any]:
         "samples": ledger.stored,
         "held": ledger.held,
         "bytes": [count * picture for count in ledger.stored],
-        "state_bytes": sum(t.numel() * t.element_size() for t in _tensors(session.strategy.state_dict())),
+        "state_bytes": session.adapting.added_bytes
+        + sum(t.numel() * t.element_size() for t in _tensors(session.strategy.state_dict())),
     }
 
 

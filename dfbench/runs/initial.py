@@ -19,6 +19,7 @@ from dfbench.files import sha256_of
 from dfbench.records.command import setting
 from dfbench.records.initial import InitialCheckpoint
 from dfbench.records.spec import DETECTOR_BUDGET, without_start
+from dfbench.training.adaptation import Adaptation, AdapterTable, add_adaptations, read_adaptations
 from dfbench.training.checkpoint import load_weights, misfit
 from dfbench.training.detector import Detector
 
@@ -103,13 +104,16 @@ class Initial:
                 f"{_pixels(_stored(detector, stream))} here{advice}"
             )
 
-    def load_into(self, model: nn.Module, detector: Detector, preset: str) -> None:
-        """Put the weights into a network.
+    def load_into(self, model: nn.Module, detector: Detector, preset: str, adapters: AdapterTable) -> list[Adaptation]:
+        """Put the weights into a network, and before them what strategies had added to theirs; returns what that is.
 
         Raises:
             DataError: They are damaged or do not fit; the message says what they were made with.
+            UsageError: What was added needs a plugin that is not installed.
         """
         state = self.weights()
+        adaptations = read_adaptations(self.path, f"--init {self.checkpoint.name}")
+        add_adaptations(model, adaptations, adapters, origin=f"--init {self.checkpoint.name}")
         if problem := misfit(model.state_dict(), state):
             raise DataError(
                 f"--init {self.checkpoint.name} does not fit this network (preset {preset}): {problem}; "
@@ -118,6 +122,7 @@ class Initial:
         model.load_state_dict(state)
         for name in type(detector).start_options:  # what build() said of the weights that are no more
             detector.facts.pop(name, None)
+        return adaptations
 
     def notices(self, detector: Detector, stream: Stream) -> list[str]:
         """Lines for the user: what of the run differs from what the checkpoint was trained with, and fits all the same.

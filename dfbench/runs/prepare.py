@@ -25,6 +25,7 @@ from dfbench.runs.environment import choose_device
 from dfbench.runs.events import EventStream, Listener
 from dfbench.runs.initial import Initial
 from dfbench.runs.randomness import seed_everything
+from dfbench.training.adaptation import Adaptation, AdapterTable
 from dfbench.training.compatibility import build_network, check_declared, check_distributed
 from dfbench.training.detector import Detector, Task, load_detector
 from dfbench.training.ranks import ALONE, Ranks, joined
@@ -88,6 +89,10 @@ class Prepared:
     """Further metrics of a test set, by name."""
     code: dict[str, str]
     """What the plugins are that decide the result; see :func:`dfbench.runs.code.code_of`."""
+    adapters: AdapterTable
+    """What strategies may add to the network."""
+    adaptations: tuple[Adaptation, ...] = ()
+    """What is in the network already, beyond what its detector builds."""
     measure: bool = False
     """The speed settings are still to be measured."""
     tuning: dict[str, Any] | None = None
@@ -132,6 +137,8 @@ def prepare(request: Request, registry: Registry, listener: Listener | None = No
     strategy = strategy_type(strategy_config)
     if not strategy.trains:
         _refuse_idle(request.strategy, {"--eval-every": request.eval_every, "--tune": request.tune})
+    if strategy.adapts and request.tune is not None:
+        raise UsageError(f"--tune: strategy {request.strategy} changes the network as it goes on: leave it out")
     check_declared(detector_type, strategy, (request.detector, request.strategy))
     if several := started_by_torchrun():
         _check_distributed(request, detector_type, strategy, tuned)
@@ -158,7 +165,7 @@ def prepare(request: Request, registry: Registry, listener: Listener | None = No
         detector = detector_type(config, task)
     if init is not None:
         init.check_stream(stream, detector)
-    network = initial_network(detector, request.seed, init, preset)
+    network, adaptations = initial_network(detector, request.seed, init, preset, registry.adapters)
     for notice in init.notices(detector, stream) if init is not None else ():
         events.notice(notice)
     spec = RunSpec(
@@ -189,8 +196,9 @@ def prepare(request: Request, registry: Registry, listener: Listener | None = No
     code = code_of(request.detector, request.strategy, registry)
     ranks = joined(device) if several else ALONE
     return Prepared(
-        spec, stream, detector, network, strategy, device, metrics, code, tuned is None, tuning, init, ranks
-    )
+        spec, stream, detector, network, strategy, device, metrics, code, registry.adapters, tuple(adaptations),
+        tuned is None, tuning, init, ranks,
+    )  # fmt: skip
 
 
 def _check_distributed(
@@ -243,17 +251,20 @@ def _refuse_idle(strategy: str, options: Mapping[str, Any]) -> None:
         raise UsageError(f"{idle[0]} is about training, and strategy {strategy} never trains: leave it out")
 
 
-def initial_network(detector: Detector, seed: int, init: Initial | None, preset: str) -> nn.Module:
+def initial_network(
+    detector: Detector, seed: int, init: Initial | None, preset: str, adapters: AdapterTable
+) -> tuple[nn.Module, list[Adaptation]]:
     """The network that a run starts from: as the detector builds it with this seed, or with a checkpoint's weights.
+
+    Returns:
+        The network, and what was added to it by the strategies that made the checkpoint.
 
     Raises:
         DataError: The weights are damaged, or do not fit the network.
     """
     seed_everything(seed, 0)
     network = build_network(detector)
-    if init is not None:
-        init.load_into(network, detector, preset)
-    return network
+    return network, [] if init is None else init.load_into(network, detector, preset, adapters)
 
 
 def _facts(detector: Detector, name: str) -> dict[str, Any]:

@@ -10,6 +10,11 @@ import numpy as np
 import torch
 
 
+def seed_of(seed: int, stage: int) -> int:
+    """The seed of a stage of a run, as :func:`seed_everything` sets it."""
+    return int(np.random.SeedSequence([seed, stage]).generate_state(1)[0])
+
+
 def seed_everything(seed: int, stage: int) -> int:
     """Seed all generators for a stage of a run; returns the seed that they got.
 
@@ -19,7 +24,7 @@ def seed_everything(seed: int, stage: int) -> int:
         seed: The run's.
         stage: 0 for the network, i + 1 for experience i.
     """
-    value = int(np.random.SeedSequence([seed, stage]).generate_state(1)[0])
+    value = seed_of(seed, stage)
     random.seed(value)
     np.random.seed(value)
     torch.manual_seed(value)

@@ -108,7 +108,9 @@ def _train(
     tuning = prepared.tuning
     if tuning is not None and session.fast is not None and session.fast.failure:
         tuning = {**tuning, "compile_failed": session.fast.failure}
-    weights = session.ranks.of_first(lambda: save_weights(folder.path / WEIGHTS, session.final_weights))
+    weights = session.ranks.of_first(
+        lambda: save_weights(folder.path / WEIGHTS, session.final_weights, session.adapting.adaptations)
+    )
     facts = {**facts_of(session, registry, prepared.code), "weights_sha256": weights, "tuning": tuning}
     scores = Scores.concat(folder.load_scores(number) for number in (*session.evaluations, session.trainings + 1))
     record = folder.finish(scores, Record.of(prepared.spec, prepared.stream, scores, prepared.metrics, facts))

@@ -22,6 +22,7 @@ from dfbench.evaluation.continual import defined
 from dfbench.evaluation.scores import UNTRAINED, Scores
 from dfbench.evaluation.summary import group_metrics
 from dfbench.plugin_faults import calling, made_by, where
+from dfbench.runs.adapting import Adapting
 from dfbench.runs.detector_state import Kept, kept_tensors
 from dfbench.runs.events import (
     Evaluated,
@@ -86,6 +87,7 @@ class Session:
         self.ledger = Ledger()
         self.names = [e.name for e in self.stream.experiences]
         self.init = prepared.init
+        self.adapting = Adapting(prepared)
         size = len(self.names)
         self.stages = [Stage(i + 1, i, [i], (name,)) for i, name in enumerate(self.names)]
         if self.strategy.whole_stream:
@@ -177,6 +179,7 @@ class Session:
             tuned=self.spec.tuned,
             repeated_passes=strategy.repeated_passes,
             ranks=self.ranks,
+            trains_detector=strategy.trains_detector,
         )
 
     @property
@@ -203,6 +206,7 @@ class Session:
         stage, first_step, mid_training = self.stages[number - 1], self.step, self.mid_training
         self.events.event(ExperienceStarted(number, stage.names, first_step))
         self._seed(stage)
+        self.template.added = self.adapting.before(number - 1)
         kept = kept_tensors(self.detector, self.template.model)
         self.template.progress = functools.partial(self._after_step, number, first_step)
         if mid_training is not None:
@@ -364,6 +368,7 @@ class Session:
         averaged = self.template.averaged
         return {
             "model": dict(self.template.model.state_dict()),
+            "adaptations": self.adapting.state(),
             "averaged": dict(averaged.state_dict()) if averaged is not None else None,
             "strategy": self.strategy.state_dict(),
             "effects": self.strategy.effects.values(),
@@ -376,6 +381,7 @@ class Session:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
+        self.adapting.load(state.get("adaptations", []))
         self.template.model.load_state_dict(state["model"])
         self.strategy.load_state_dict(state["strategy"], functools.partial(_dataset, self.loader.units))
         self.strategy.effects.counts = dict(state["effects"])

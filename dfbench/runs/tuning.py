@@ -207,7 +207,7 @@ def _trial(prepared: Prepared, tuned: Tuned, hopeless: float) -> Trial:
     strategy = type(prepared.strategy)(prepared.strategy.config)
     watch = _Watch(hopeless)
     spec = prepared.spec.model_copy(update={"tuned": tuned, "eval_every": None})  # steps are timed undisturbed
-    network = initial_network(detector, spec.seed, prepared.init, spec.preset)
+    network, _ = initial_network(detector, spec.seed, prepared.init, spec.preset, prepared.adapters)
     session = Session(replace(prepared, spec=spec, detector=detector, network=network, strategy=strategy), watch)
     model = session.template.model
     before = [p.detach().clone() for p in model.parameters()]

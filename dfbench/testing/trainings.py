@@ -16,6 +16,7 @@ from dfbench.runs.runner import run
 from dfbench.testing.outcome import Broken, NotChecked, Refused
 from dfbench.testing.subject import Workbench
 from dfbench.training.checkpoint import misfit, save_weights
+from dfbench.training.strategies import Need, Strategy
 
 LEARNED = 0.75
 """AUC on the pictures that it was trained on, from which on it has learned them."""
@@ -98,7 +99,10 @@ def resumes(bench: Workbench) -> str:
 
 def trains_under(bench: Workbench, strategy: str) -> str:
     """A strategy trains it, or refuses it with a reason; which of the two is the author's to say."""
-    may_refuse = bench.subject.refused is None or strategy in bench.subject.refused
+    named = bench.subject.refused is not None and strategy in bench.subject.refused
+    # What only vision transformers have a place for is no fault of another network.
+    needs = bench.registry.strategies.load(strategy, Strategy).needs & {Need.BLOCKS, Need.PROMPTS}
+    may_refuse = named or bench.subject.refused is None or bool(needs)
     try:
         record = run(bench.request(strategy), bench.registry)
     except IncompatibleError as error:
@@ -107,7 +111,7 @@ def trains_under(bench: Workbench, strategy: str) -> str:
         raise Broken(f"refused, which the contract does not say: {in_one_line(error)}") from error
     except DfbenchError as error:
         raise Broken(in_one_line(error)) from error
-    if bench.subject.refused is not None and may_refuse:
+    if named:
         raise Broken("trains it, and the contract says that it refuses it")
     return f"{sum(record.steps)} steps" if any(record.steps) else "trained"
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from dfbench.errors import DataError, StorageError
 from dfbench.files import replacing, sha256_of
+from dfbench.training.adaptation import Adaptation, metadata_of
 
 _TENSOR = "$tensor"
 
@@ -72,8 +73,13 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
         raise StorageError(f"checkpoint {folder} is damaged ({error}): start this run again with --fresh") from error
 
 
-def save_weights(path: Path, weights: dict[str, torch.Tensor]) -> str:
+def save_weights(path: Path, weights: dict[str, torch.Tensor], adaptations: Sequence[Adaptation] = ()) -> str:
     """Write a state dict as safetensors, all at once.
+
+    Args:
+        path: the file.
+        weights: what to write.
+        adaptations: what was added to the network that they are of; its header says it.
 
     Returns:
         SHA-256 of the file, hex.
@@ -83,7 +89,8 @@ def save_weights(path: Path, weights: dict[str, torch.Tensor]) -> str:
     """
     try:
         with replacing(path) as part:
-            save_file({name: _plain(tensor) for name, tensor in weights.items()}, part)
+            plain = {name: _plain(tensor) for name, tensor in weights.items()}
+            save_file(plain, part, metadata=metadata_of(adaptations) or None)
     except SafetensorError as error:
         raise StorageError(f"cannot write {path}: {error}") from error
     return sha256_of(path)

@@ -15,6 +15,7 @@ from dfbench.training.calls import CHANGED_IN_PLACE, NOT_ONE_TENSOR, is_one_tens
 from dfbench.training.detector import Detector
 from dfbench.training.modeling import linear_heads
 from dfbench.training.strategies import Need, Strategy
+from dfbench.training.transformers import takes_prompts, transformer_blocks
 
 
 def check_declared(detector: Detector | type[Detector], strategy: Strategy, names: tuple[str, str]) -> None:
@@ -111,6 +112,15 @@ def check_pair(detector: Detector, strategy: Strategy, model: nn.Module, batch: 
         )
     if Need.INPUTS in strategy.needs and probed.fault:
         raise IncompatibleError(f"{pair}: it {Need.INPUTS.value}, and {probed.fault}")
+    for need, offered, other in (
+        (Need.BLOCKS, bool(transformer_blocks(model)), "has no block of one (attn.qkv, attn.proj, mlp.fc1, mlp.fc2)"),
+        (Need.PROMPTS, takes_prompts(model), f"is a {type(model).__name__}"),
+    ):
+        if need in strategy.needs and not offered:
+            raise IncompatibleError(
+                f"{pair}: it {need.value}, and this network {other}; timm's vit_* are such networks "
+                "(detector timm with --set network=vit_tiny_patch16_224)"
+            )
     if Need.LINEAR_HEAD in strategy.needs:
         heads = linear_heads(model, detector.head)
         wrong = [head.out_features for head in heads.values() if head.out_features != classes]

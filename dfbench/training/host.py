@@ -47,6 +47,7 @@ class LoopHost(Training, Protocol):
         needs: what the strategy needs of the detector.
         experiences_at_once: number of experiences that the training set holds.
         repeated_passes: whether the strategy allows several evaluations of the loss in a step.
+        added: parameters that were put into the network before this experience.
     """
 
     mbatch: list[torch.Tensor]
@@ -63,6 +64,7 @@ class LoopHost(Training, Protocol):
     needs: frozenset[Need]
     experiences_at_once: int
     repeated_passes: bool
+    added: tuple[nn.Parameter, ...]
 
     @property
     def opaque(self) -> bool: ...

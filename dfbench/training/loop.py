@@ -111,6 +111,7 @@ class Loop(ValidationPart):
         self._step_pass = StepPass(host, self.enforce_modes)
         self._watch = Watch(host.detector_name, host.device)
         self._weights = {id(p) for p in host.model.parameters()}
+        self._held: set[int] = set()
         self._trains = False
         self._dealing = False
         self._in_phase = False
@@ -240,6 +241,7 @@ class Loop(ValidationPart):
         """
         check_optimizers(optimizers, self._host.detector_name)
         self._host.optimizer = Optimizers(optimizers, self.model)
+        self._held |= {id(p) for each in optimizers for group in each.param_groups for p in group["params"]}
         if self._group.left == 0 or not self._group.stepped:  # not within a step: nobody needs what is there
             self._host.optimizer.zero_grad()
         self._recipe = _Recipe(True, clip_norm, accumulate, list(schedulers), list(epoch_schedulers))
@@ -544,6 +546,12 @@ class Loop(ValidationPart):
         if not self._trains:
             what = "it never read loop.data" if host.opaque else "no weight in its optimizers got a gradient"
             raise self._fault(f"did not train loop.model, the network that predicts: {what}", "train")
+        if any(p.requires_grad and id(p) not in self._held for p in host.added) and not host.opaque:
+            raise self._fault(
+                "its optimizers do not hold what the strategy has put into the network for this experience: make them "
+                "in train(), from all of loop.model.parameters()",
+                "train",
+            )
         self._watch.finish(host.effects)
         self._best.restore(self._networks)
         if self._averaged is not None:

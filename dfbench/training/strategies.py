@@ -8,13 +8,15 @@ plugins call ``training.reference_loss(ids)``, the detector's own loss on those 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
+
+from dfbench.training.adaptation import Adaptation, AdaptContext
 
 if TYPE_CHECKING:
     from avalanche.core import SupervisedPlugin
@@ -29,6 +31,8 @@ class Need(enum.Enum):
     UNIT_LOGITS = "keeps the outputs of single training units, one row of logits each"
     UNIT_ROWS = "keeps the outputs of single training units"
     INPUTS = "passes the network's input to an earlier network"
+    BLOCKS = "adds to the linear layers in the blocks of a vision transformer"
+    PROMPTS = "puts prompts between the tokens of a vision transformer, which the network itself has to be"
 
 
 class StrategyConfig(BaseModel):
@@ -114,6 +118,7 @@ class Strategy:
         distributes: True if several processes may share a training: its callbacks then see the gradients of the whole
             batch, but ``mbatch``, ``mb_output`` and ``units`` of their own part. Whatever it keeps must be the same in
             all processes.
+        adapts: names of the adapters that :meth:`adapt` adds to the network; empty for a network that stays as it is.
         config: the validated options, a ``Config``.
         effects: counters of what it did, for the record.
     """
@@ -124,6 +129,7 @@ class Strategy:
     trains: ClassVar[bool] = True
     repeated_passes: ClassVar[bool] = False
     distributes: ClassVar[bool] = False
+    adapts: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: StrategyConfig) -> None:
         self.config: Any = config
@@ -135,6 +141,25 @@ class Strategy:
         Their callbacks receive a :class:`dfbench.Training`.
         """
         return []
+
+    def adapt(self, model: nn.Module, context: AdaptContext) -> Sequence[Adaptation]:
+        """What is to be added to the network before an experience; it is there when the callbacks begin.
+
+        Called once per experience, never for one that is finished. What is frozen is set in ``before_training_exp``.
+
+        Args:
+            model: the network with all that was added before; the method must not change it.
+            context: the coming experience.
+        """
+        return ()
+
+    def trains_detector(self, experience: int) -> bool:
+        """Whether the detector's training loop runs in an experience (index from 0).
+
+        False where the strategy computes what it needs itself: of the callbacks only ``before_training``,
+        ``before_training_exp``, ``after_training_exp`` and ``after_training`` are called then.
+        """
+        return True
 
     def stored_units(self) -> torch.Tensor:
         """Ids of all units that are stored, int64 (M,), in any order; empty if none."""

@@ -94,8 +94,10 @@ class LoopTemplate(SupervisedTemplate):
         tuned: speed settings, see :mod:`dfbench.training.tuned_forward`.
         repeated_passes: whether the strategy allows several evaluations of the loss in a step.
         ranks: the processes that share the training.
+        trains_detector: whether the detector's loop runs in an experience (index from 0).
 
     Attributes:
+        added: parameters that were put into the network before the present experience.
         averaged: the averaged network of the last experience, where the detector keeps one.
         batch: the batch last dealt out.
         compute: counts the passes of the trainings.
@@ -124,6 +126,7 @@ class LoopTemplate(SupervisedTemplate):
         tuned: tuple[str, ...] = (),
         repeated_passes: bool = False,
         ranks: Ranks = ALONE,
+        trains_detector: Callable[[int], bool] = lambda experience: True,
     ) -> None:
         super().__init__(
             model=model,
@@ -149,6 +152,8 @@ class LoopTemplate(SupervisedTemplate):
             for plugin in self.plugins:
                 plugin.supports_distributed = True
         self.repeated_passes = repeated_passes or not any(map(_takes_part_in_passes, plugins))
+        self.trains_detector = trains_detector
+        self.added: tuple[nn.Parameter, ...] = ()
         self.generator = torch.Generator()
         self.loop: Loop | None = None
         self.is_training = False
@@ -202,6 +207,8 @@ class LoopTemplate(SupervisedTemplate):
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
         """What Avalanche calls between ``before_training_exp`` and ``after_training_exp``."""
         self.averaged = None  # an average belongs to the experience that kept it
+        if not self.trains_detector(experience.current_experience):
+            return
         self.loop = Loop(self, experience.current_experience)
         with self.loop.attached():
             if self.mid_training is not None:

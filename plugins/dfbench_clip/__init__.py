@@ -1,4 +1,4 @@
-"""``univfd``: a linear probe on CLIP, as a dfbench plugin."""
+"""``univfd`` and ``clip_vit``: a linear probe on CLIP and CLIP's trained tower, as a dfbench plugin."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ from dfbench import DetectorEntry, hookimpl
 
 @hookimpl
 def register_detectors() -> list[DetectorEntry]:
-    """``univfd``."""
+    """``univfd`` and ``clip_vit``."""
     return [
         DetectorEntry(
             "univfd",
             "dfbench_clip.univfd:UnivFD",
             "a linear probe on the features of a frozen CLIP (UnivFD)",
             presets=("paper", "lite"),
-        )
+        ),
+        DetectorEntry(
+            "clip_vit",
+            "dfbench_clip.vit:ClipVit",
+            "CLIP's image tower, trained by low-rank matrices (LoRA) or as a whole",
+            presets=("lora", "full"),
+        ),
     ]

@@ -10,6 +10,7 @@ import pytest
 import timm
 import torch
 from dfbench_clip.univfd import UnivFD, UnivFDConfig
+from dfbench_clip.vit import ClipVit, ClipVitConfig
 from dfbench_clip.weights import NETWORKS, PACKED, image_tower, prepared
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
@@ -157,3 +158,28 @@ def test_without_weights_one_line_says_what_to_do(
         image_tower("ViT-L/14", None)
     with pytest.raises(DataError):
         image_tower("ViT-L/14", str(tmp_path / "wrong.safetensors"))
+
+
+def test_the_trained_tower_is_clips(tower: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    save_file(tower, tmp_path / "tower.safetensors")
+    options = {**ClipVit.presets["lora"], "weights": str(tmp_path / "tower.safetensors"), "depth": 2}
+    detector = ClipVit(ClipVitConfig(**options), Task())
+    model: Any = detector.build().eval()
+    assert detector.facts == {"encoder_weights": "tower.safetensors", "pretrained": True}
+    network: Any = timm.create_model(NAME, pretrained=False).eval()
+    network.load_state_dict(tower)
+    network.blocks = network.blocks[:2]
+    pixels = torch.randint(0, 256, (1, 224, 224, 3), dtype=torch.uint8)
+    zeros = torch.zeros(1, dtype=torch.int64)
+    x = prepared(pixels, dict(network.pretrained_cfg))
+    assert (detector.inputs(Batch(pixels, zeros, zeros, zeros), training=False) - x).abs().max() < 1e-4
+    with torch.no_grad():
+        features = network.forward_head(network.forward_features(x), pre_logits=True)
+        assert (model(x) - model.head(features)).abs().max() < 1e-4
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trained == {"head.weight", "head.bias"} | {
+        f"blocks.{block}.attn.qkv.{part}.0" for block in (0, 1) for part in ("down", "up")
+    }
+    whole = ClipVit(ClipVitConfig(pretrained=False, depth=1, image_size=64), Task()).build()
+    assert all(p.requires_grad for p in whole.parameters())
+    assert whole(torch.zeros(1, 3, 64, 64)).shape == (1, 2)

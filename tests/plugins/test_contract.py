@@ -8,7 +8,7 @@ import pytest
 
 from dfbench.testing import DetectorContract
 
-OUTPUTS = ("der", "dfil", "cored", "hdp", "sur_lid", "slda")
+OUTPUTS = ("der", "dfil", "cored", "hdp", "sur_lid", "slda", "ranpac", "slca")
 """Strategies that keep outputs of single units."""
 
 
@@ -29,6 +29,13 @@ class TestXception(DetectorContract):
     preset = "lite"
     settings: ClassVar = {"pretrained": False, "image_size": 71, "middle_blocks": 0, "epochs": 1}
     frames = 2
+
+
+@pytest.mark.slow
+class TestClipVit(DetectorContract):
+    detector = "clip_vit"
+    settings: ClassVar = {"pretrained": False, "image_size": 32, "depth": 1, "epochs": 2, "lr": 3e-3, "flip": 0}
+    strategies: ClassVar = ("naive", "replay", "gem", "lwf", "ranpac", "sprompts", "o_lora", "slca")
 
 
 @pytest.mark.slow

@@ -18,13 +18,11 @@ from dfbench.plugins import registry
 from dfbench.training.detector import load_detector
 
 SETTINGS = {
-    "simple_cnn": ["epochs=2", "batch_size=7", "width=4", "flip=false"],
-    "timm": ["network=test_resnet", "pretrained=false", "image_size=32", "epochs=2", "batch_size=7", "flip=0", "jitter=0"],
-    "mesonet": ["network=meso4", "image_size=32", "epochs=2", "batch_size=7", "flip=0", "zoom=0", "rotate=0", "jitter=0",
-                "loss=cross_entropy"],
-    "xception": ["pretrained=false", "image_size=71", "epochs=1", "batch_size=8", "middle_blocks=0", "flip=0", "rotate=0", "blur=0",
-                 "jitter=0"],
-}  # fmt: skip
+    "simple_cnn": "epochs=2 batch_size=7 width=4 flip=false",
+    "timm": "network=test_resnet pretrained=false image_size=32 epochs=2 batch_size=7 flip=0 jitter=0",
+    "mesonet": "network=meso4 image_size=32 epochs=2 batch_size=7 flip=0 zoom=0 rotate=0 jitter=0 loss=cross_entropy",
+    "xception": "pretrained=false image_size=71 epochs=1 batch_size=7 middle_blocks=0 flip=0 rotate=0 blur=0 jitter=0",
+}
 """Nothing is drawn for single pictures, since two processes draw other numbers than one."""
 
 
@@ -79,7 +77,7 @@ def check_norm(out: Path) -> None:
 def main() -> None:
     """``OUT STREAM DETECTOR STRATEGY[,…] [norm]``."""
     out, stream, detector, strategies = Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4].split(",")
-    settings = dict(text.split("=") for text in [*SETTINGS[detector], *sys.argv[5:]] if "=" in text)
+    settings = dict(text.split("=") for text in [*SETTINGS[detector].split(), *sys.argv[5:]] if "=" in text)
     if "norm" in sys.argv[5:]:
         check_norm(out)
     if "single" not in sys.argv[5:]:

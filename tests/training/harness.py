@@ -41,7 +41,9 @@ TEN = ("naive", "cwr_star", "replay", "gem", "cumulative", "joint", "ewc", "lwf"
 """What the table of the data card compares."""
 FIELD = ("dfil", "cored", "hdp", "sur_lid")
 """The deepfake field's own."""
-ALL = (*TEN, "der", "cls_er", "gdumb", "mas", "rwalk", "lfl", "mir", "slda", *FIELD)
+PRETRAINED = ("ranpac", "slca")
+"""For pretrained networks, and possible with any that has a head."""
+ALL = (*TEN, "der", "cls_er", "gdumb", "mas", "rwalk", "lfl", "mir", "slda", *PRETRAINED, *FIELD)
 
 
 class ArrayPixels:

@@ -11,7 +11,7 @@ from dfbench.errors import IncompatibleError
 from dfbench.plugins import Registry
 from dfbench.runs.prepare import Request
 from dfbench.runs.runner import run
-from tests.training.harness import ALL, FIELD
+from tests.training.harness import ALL, FIELD, PRETRAINED
 
 SETTINGS = {
     "simple_cnn": ["image_size=32", "epochs=2", "batch_size=8", "width=4"],
@@ -47,9 +47,9 @@ DATA_LEVEL = {"naive", "replay", "cumulative", "joint", "gdumb"}
 """What an opaque loop can be trained with."""
 CLIPS = {"dfdc3"}
 """What is trained on pairs of clips."""
-PER_CLASS = {"lwf", "cwr_star", "der", "cls_er", "mas", "lfl", "slda", *FIELD}
+PER_CLASS = {"lwf", "cwr_star", "der", "cls_er", "mas", "lfl", "slda", *PRETRAINED, *FIELD}
 """What needs a logit a class."""
-PER_UNIT = {"slda", "cls_er", *FIELD} - {"dfil"}
+PER_UNIT = {"slda", "cls_er", *PRETRAINED, *FIELD} - {"dfil"}
 """What needs a row of logits a unit."""
 SEVERAL_ROWS = {"dfdc3", "sbi"}
 """Detectors that say which of several rows is of which unit."""
@@ -73,6 +73,8 @@ def request(detector: str, strategy: str, stream: Path, out: Path) -> Request:
     # Few steps move few weights far: what is tested is that the penalty is there.
     if strategy in ("ewc", "si") or (strategy == "mas" and detector == "dfdc3"):
         settings.append(f"strategy.strength={'1e7' if detector in {'xception', 'dfdc3', 'sbi'} else 1000}")
+    if strategy == "ranpac":
+        settings.append("strategy.dimensions=64")
     if strategy == "hdp":  # its search takes up to 500 passes a batch
         settings += ["strategy.passes=1", "strategy.tries=4"]
     if strategy == "sur_lid":  # by default there is no alignment in the first two epochs
@@ -156,6 +158,18 @@ def test_the_strategy_has_an_effect_or_is_refused(
             assert memory["samples"] == stored
         case "slda":
             assert effects["fitted_units"] == 3 * trained
+            assert memory["samples"] == [0, 0, 0]
+            assert memory["state_bytes"] > 0
+        case "ranpac":
+            assert effects["fitted_units"] == 3 * trained
+            assert steps == [0, 0, 0]
+            assert record.compute is not None
+            assert record.compute.backward == [0, 0, 0]
+            assert memory["samples"] == [0, 0, 0]
+            assert memory["state_bytes"] >= 8 * 64 * 64
+        case "slca":
+            assert effects["slowed_steps"] == sum(steps)
+            assert effects["aligned_gaussians"] == 2 + 4 + 6
             assert memory["samples"] == [0, 0, 0]
             assert memory["state_bytes"] > 0
         case "dfil":

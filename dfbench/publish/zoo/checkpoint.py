@@ -110,6 +110,7 @@ def load_located(located: LocatedEntry, registry: Registry) -> LoadedCheckpoint:
         UsageError: The detector is not installed.
         PluginError: Its plugin is broken.
     """
+    from dfbench.training.adaptation import add_adaptations, read_adaptations
     from dfbench.training.checkpoint import load_weights, misfit
 
     entry = located.entry
@@ -117,6 +118,9 @@ def load_located(located: LocatedEntry, registry: Registry) -> LoadedCheckpoint:
         check_file(located.folder, entry.weights, entry.name)
     detector = detector_of(entry, registry)
     model = detector.build()
+    add_adaptations(
+        model, read_adaptations(located.weights, entry.name), registry.adapters, origin=f"checkpoint {entry.name}"
+    )
     state = load_weights(located.weights, entry.name)
     if problem := misfit(model.state_dict(), state):
         installed = registry.detectors.plugin(entry.detector).version or "an unknown version"
