@@ -14,10 +14,12 @@ import pluggy
 import pytest
 import yaml
 from PIL import Image
+from torch import nn
 
-from dfbench import hookspecs
+from dfbench import Adaptation, hookspecs
 from dfbench.errors import PluginError, UsageError
 from dfbench.plugins import Registry, load_plugins
+from dfbench.training.adaptation import add_adaptations
 from tests.cli.harness import detectors, install, plugins_of, run_cli, the_error
 from tests.conftest import Done, dfbench
 from tests.publish.zoo.test_entry import ENTRY
@@ -308,9 +310,14 @@ SAMPLE = {
 from pathlib import Path
 
 from dfbench import (
-    BenchmarkEntry, CommandEntry, DataSetEntry, DetectorEntry, FaceDetectorEntry, LoggerEntry, MetricEntry,
-    ReproductionEntry, SourceEntry, StrategyEntry, ZooEntry, hookimpl,
+    AdapterEntry, BenchmarkEntry, CommandEntry, DataSetEntry, DetectorEntry, FaceDetectorEntry, LoggerEntry,
+    MetricEntry, ReproductionEntry, SourceEntry, StrategyEntry, ZooEntry, hookimpl,
 )
+
+
+@hookimpl
+def register_adapters():
+    return [AdapterEntry("tilt", "dfbench_sample.tilt:Tilt", "a further weight")]
 
 
 @hookimpl
@@ -427,6 +434,17 @@ def greet(who):
     """Greet WHO."""
     click.echo(f"hello {who}")
 ''',
+    "dfbench_sample/tilt.py": """
+import torch
+from torch import nn
+
+from dfbench import Adapter
+
+
+class Tilt(Adapter):
+    def add(self, model, options, generator):
+        model.tilt = nn.Parameter(torch.randn(3, generator=generator))
+""",
     "dfbench_sample/parts.py": '''
 import numpy as np
 import torch
@@ -571,6 +589,16 @@ def test_register_strategies(sample: Path, evaluated: Done) -> None:
     assert evaluated.json["effects"]["penalty"] > 0
 
 
+def test_register_adapters(sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = nn.Linear(2, 2)
+    with plugins_of(sample, monkeypatch):
+        known = load_plugins()
+        add_adaptations(network, [Adaptation(adapter="tilt")], known.adapters)
+        with pytest.raises(UsageError, match="needs the adapter 'tild', which no installed plugin provides"):
+            add_adaptations(network, [Adaptation(adapter="tild")], known.adapters)
+    assert network.state_dict()["tilt"].shape == (3,)
+
+
 def test_register_benchmarks(sample: Path, evaluated: Done) -> None:
     listed(sample, "benchmarks", "noise2")
     assert evaluated.json["spec"]["benchmark"] == "noise2"
@@ -635,7 +663,7 @@ def test_register_zoo(sample: Path) -> None:
 def test_every_hook_has_a_test_named_after_it() -> None:
     manager = pluggy.PluginManager("dfbench")
     hooks = [name for name in vars(hookspecs) if manager.parse_hookspec_opts(hookspecs, name) is not None]
-    assert len(hooks) == 11
+    assert len(hooks) == 12
     for hook in hooks:
         assert inspect.isfunction(globals().get(f"test_{hook}")), hook
 
