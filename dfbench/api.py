@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from dfbench.plugins import registry
 from dfbench.publish.zoo.initial import find_initial
+from dfbench.records.choice import options_from as read_options
 from dfbench.records.record import Record
 from dfbench.runs.events import Event, Listener, Notice
 from dfbench.runs.prepare import Request
@@ -39,6 +40,7 @@ def run(
     log: Sequence[str] = (),
     tune: str | None = None,
     init: str | Path | None = None,
+    options_from: str | Path | None = None,
     progress: bool = False,
 ) -> Record:
     """Train a detector on one experience after another under a strategy, and measure what it forgets.
@@ -67,6 +69,7 @@ def run(
         tune: ``measure`` speed settings and take the fastest, or their names (``bf16,channels_last``).
         init: The checkpoint to start from, as :func:`dfbench.load` takes it, or a ``.safetensors`` file. With the
             strategy ``none`` it is scored as it is.
+        options_from: A file of ``dfbench sweep --choose``: it decides all options, and the record names it.
         progress: Show a bar on stderr. Without it notices go to Python's logger ``dfbench``, at level INFO.
 
     Raises:
@@ -74,10 +77,12 @@ def run(
     """
     data_root = data_root or os.environ.get("DFBENCH_DATA")
     known = registry()
+    stream = None if benchmark is None else str(benchmark)
+    chosen = None if options_from is None else read_options(Path(options_from), detector, strategy, stream, preset)
     request = Request(
         detector=detector,
         strategy=strategy,
-        benchmark=None if benchmark is None else str(benchmark),
+        benchmark=stream,
         preset=preset,
         settings=settings,
         seed=seed,
@@ -93,6 +98,7 @@ def run(
         log=log,
         tune=tune,
         init=None if init is None else find_initial(str(init), known, [Path(out)], _log.info),
+        chosen=chosen,
     )
     with _listener(progress) as listener:
         return run_request(request, known, listener)

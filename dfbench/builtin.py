@@ -90,6 +90,7 @@ def register_commands() -> list[CommandEntry]:
     """The program's own commands, one file each in ``dfbench/cli``."""
     about = {
         "eval": "Train a detector on a benchmark under a strategy and measure forgetting.",
+        "sweep": "Many runs of a grid, on one machine or many; options chosen on validation data.",
         "compare": "Compare finished runs, in a table and a picture.",
         "report": "Figures and a page of finished runs.",
         "reproduce": "Make published tables again, and say where they differ.",

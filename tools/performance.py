@@ -39,6 +39,9 @@ ROWS: dict[str, dict[str, str]] = {
         "step": "the same, the whole step",
         "memory": "the same, memory beyond that of a plain step (times less)",
     },
+    "sweep": {
+        "two_workers": "`dfbench sweep --workers 2`, runs of one thread each, against `--workers 1`",
+    },
 }
 """Result → ratio → what it says. Ratios are "times as fast"."""
 
@@ -84,7 +87,12 @@ def _long(found: dict[str, Any]) -> str:
     return f"{text}; share of the run's seconds on test sets: {'; '.join(ways)}"
 
 
-SENTENCES = {"store": _store, "prepare": _prepare, "prepare_memory": _prepare_memory, "long": _long}
+def _sweep(found: dict[str, Any]) -> str:
+    plan = found["plan"]
+    return f"A grid of {plan['runs']:,} runs: {plan['seconds']:.1f} s to expand it and to see what is done"
+
+
+SENTENCES = {"sweep": _sweep, "store": _store, "prepare": _prepare, "prepare_memory": _prepare_memory, "long": _long}
 """Result → what it says beyond its ratios."""
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dfbench.cli.examples import examples
+
+if TYPE_CHECKING:
+    from dfbench.records.comparison import Comparison
 
 HEADINGS = {
     "average_auc": "average AUC", "average_video_auc": "average video AUC", "average_accuracy": "accuracy",
@@ -34,7 +38,7 @@ RANKS = ("average_auc", "average_video_auc", "average_accuracy", "forgetting", "
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def command(runs: tuple[Path, ...], figure: Path | None, equal_compute: float | None, as_json: bool) -> None:
     """Compare finished RUNS (folders or record.json files) on the same data."""
-    from dfbench.cli.output import console, next_steps, note_numbered, print_json, say, table
+    from dfbench.cli.output import console, next_steps, note_numbered, print_json
     from dfbench.records.comparison import compare
 
     comparison = compare(runs, None if equal_compute is None else equal_compute / 100)
@@ -50,10 +54,17 @@ def command(runs: tuple[Path, ...], figure: Path | None, equal_compute: float | 
         found = {**comparison.document(), "figure": str(figure) if figure else None}
         print_json({**found, "left_out": left} if equal_compute is not None else found)
         return
+    show_comparison(comparison)
+    if figure is not None:
+        console().print(f"picture: {figure}")
+    next_steps(shlex.join(["dfbench", "report", *map(str, runs)]) if len(runs) < 4 else "dfbench report RUN RUN …")
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """A table of the runs, and what was forgotten in words."""
+    from dfbench.cli.output import console, say, table
+
     columns, ranks = ([HEADINGS.get(name, name) for name in names] for names in (comparison.columns, RANKS))
     console().print(table(comparison.title, columns, comparison.rows, numbers_from=2, keys=3, ranks=ranks))
     for note in comparison.notes:
         say(note)
-    if figure is not None:
-        console().print(f"picture: {figure}")
-    next_steps(shlex.join(["dfbench", "report", *map(str, runs)]) if len(runs) < 4 else "dfbench report RUN RUN …")

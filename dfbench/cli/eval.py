@@ -13,7 +13,10 @@ import click
 from dfbench.cli.examples import examples
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dfbench.cli.output import Grid
+    from dfbench.plugins import Registry
     from dfbench.records.record import Record
 
 
@@ -56,6 +59,8 @@ def _names(text: str | None) -> tuple[str, ...]:
 @click.option("--skip-tests", metavar="NAME[,NAME]", callback=lambda _, __, value: _names(value),
               help="Leave out unseen sets of the benchmark, perturbed (degraded copies), or all of these; validation "
               "reals, on which thresholds are fixed, are always scored.")  # fmt: skip
+@click.option("--options-from", metavar="FILE", type=click.Path(path_type=Path),
+              help="Take all options from a file of 'dfbench sweep --choose'; the record names it.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option("--out", default=Path("runs"), show_default=True, type=click.Path(path_type=Path), help="Folder of runs.")
 @click.option("--data-root", envvar="DFBENCH_DATA", type=click.Path(path_type=Path), show_envvar=True,
@@ -106,14 +111,11 @@ def command(as_json: bool, quiet: bool, publish: bool, push_to: str | None, **op
     with watching(quiet=quiet) as watcher, contextlib.redirect_stdout(sys.stderr):
         if not quiet:
             watcher.notice("loading …")
-        from dfbench.publish.zoo.initial import find_initial
         from dfbench.runs.prepare import Request
         from dfbench.runs.runner import run
 
         try:
-            if options["init"] is not None:
-                options["init"] = find_initial(options["init"], known, [options["out"]], watcher.notice)
-            record = run(Request(**options), known, watcher)
+            record = run(Request(**request_options(options, known, watcher.notice)), known, watcher)
         except KeyboardInterrupt as error:
             raise Interrupted("interrupted; the same command goes on from the last finished experience") from error
     if not reports():
@@ -130,6 +132,28 @@ def command(as_json: bool, quiet: bool, publish: bool, push_to: str | None, **op
         click.echo(f"{what}: {where}")
     if not quiet:
         _suggest(record)
+
+
+def request_options(
+    options: dict[str, Any], known: Registry, notice: Callable[[str], None] = lambda text: None
+) -> dict[str, Any]:
+    """The fields of a :class:`dfbench.runs.prepare.Request`: the checkpoint found, the chosen options read.
+
+    Args:
+        options: What was typed.
+        known: What is installed.
+        notice: Receives the commit that a branch of the Hub stands for.
+    """
+    from dfbench.publish.zoo.initial import find_initial
+    from dfbench.records.choice import options_from
+
+    found = dict(options)
+    file = found.pop("options_from", None)
+    if found["init"] is not None:
+        found["init"] = find_initial(found["init"], known, [found["out"]], notice)
+    if file is not None:
+        found["chosen"] = options_from(file, *(found[k] for k in ("detector", "strategy", "benchmark", "preset")))
+    return found
 
 
 def _document(record: Record) -> dict[str, Any]:

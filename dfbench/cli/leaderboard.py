@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,9 +54,9 @@ def show(board: Path, benchmark: str | None, sort: str, as_json: bool) -> None:
 
     ★ is the best continual row of a detector and memory, ≈ one that is not significantly worse; a bound saw all data.
     """
-    from dfbench.cli.output import console, print_json, say, table
+    from dfbench.cli.output import print_json, say
     from dfbench.errors import unknown
-    from dfbench.publish.board.cells import TEXT_COLUMNS, cells, columns, legend
+    from dfbench.publish.board.cells import legend
     from dfbench.publish.board.imported import LEGEND
     from dfbench.publish.board.table import read_board
 
@@ -74,14 +74,7 @@ def show(board: Path, benchmark: str | None, sort: str, as_json: bool) -> None:
 
         print_json([*(table_data(t, _sorted(t, sort)) for t in tables), *map(imported_data, imported)])
         return
-    out = console()
-    for each in tables:
-        rows = [cells(each, row).line() for row in _sorted(each, sort)]
-        title = f"{each.key}: {len(each.rows)} rows, {each.runs} runs"
-        heads = columns(each)
-        ranks = [head for part in RANKS for head in heads if head.startswith(part)]
-        out.print(table(title, heads, rows, numbers_from=TEXT_COLUMNS, ranks=ranks))
-        out.print()
+    show_tables(tables, sort, with_legend=False)
     for others in imported:
         _show_imported(others)
     if tables:
@@ -90,6 +83,29 @@ def show(board: Path, benchmark: str | None, sort: str, as_json: bool) -> None:
         say(LEGEND)
     if not (tables or imported):
         say(f"{board} has no records yet: dfbench leaderboard add RUN")
+
+
+def show_tables(tables: Sequence[BoardTable], sort: str = "average", with_legend: bool = True) -> None:
+    """The rows of each benchmark.
+
+    Args:
+        tables: Of a board.
+        sort: One of :data:`SORTS`.
+        with_legend: Say below them what the marks mean.
+    """
+    from dfbench.cli.output import console, say, table
+    from dfbench.publish.board.cells import TEXT_COLUMNS, cells, columns, legend
+
+    out = console()
+    for each in tables:
+        rows = [cells(each, row).line() for row in _sorted(each, sort)]
+        title = f"{each.key}: {len(each.rows)} rows, {each.runs} runs"
+        heads = columns(each)
+        ranks = [head for part in RANKS for head in heads if head.startswith(part)]
+        out.print(table(title, heads, rows, numbers_from=TEXT_COLUMNS, ranks=ranks))
+        out.print()
+    if with_legend and tables:
+        say(legend(tables))
 
 
 @command.command(

@@ -13,6 +13,7 @@ from dfbench.errors import DataError, UsageError
 from dfbench.evaluation import continual
 from dfbench.records.parts import CARRIED
 from dfbench.records.record import Record
+from dfbench.records.seeds import labels
 from dfbench.records.text import METRICS, number, size
 
 
@@ -246,14 +247,19 @@ class Comparison:
     @property
     def rows(self) -> list[list[str]]:
         """The table's cells."""
-        return [self._row(r, i) for r, i in zip(self.records, self.intransigence, strict=True)]
+        names = [record.spec.strategy for record in self.records]
+        alike = {(r.spec.detector, r.spec.preset, r.spec.strategy, r.spec.seed) for r in self.records}
+        if len(alike) < len(self.records):  # options are what tells them apart
+            names = labels([record.spec for record in self.records])
+        found = zip(self.records, self.intransigence, names, strict=True)
+        return [self._row(record, missed, name) for record, missed, name in found]
 
-    def _row(self, record: Record, missed: Intransigence | None) -> list[str]:
+    def _row(self, record: Record, missed: Intransigence | None, name: str) -> list[str]:
         spec, memory = record.spec, record.memory
         mark = "" if missed is None else " *" if missed.so_far else " **"
         return [
             f"{spec.detector} {spec.preset}",
-            spec.strategy,
+            name,
             str(spec.seed),
             *(number(record.metrics.get(name)) for name in self.metrics),
             *([number(missed.mean if missed else None) + mark] if any(self.intransigence) else []),

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from dfbench.errors import DataError
-from dfbench.records.record import RECORD, SCORES, WEIGHTS, Record
+from dfbench.records.choice import chosen_path
+from dfbench.records.record import CHOSEN, RECORD, SCORES, WEIGHTS, Record
 
 if TYPE_CHECKING:
     from dfbench.evaluation.scores import Scores
@@ -53,6 +54,15 @@ class FinishedRun:
         local = self.path.with_name(SCORES)
         on_board = pack_path(self.folder.parent, self.record.spec)
         return next((p for p in (local, on_board) if p.is_file()), None)
+
+    @property
+    def chosen_file(self) -> Path | None:
+        """The file that chose the options: next to the record, or in ``../chosen`` on a leaderboard; None without."""
+        about = self.record.chosen_from
+        if about is None:
+            return None
+        places = (self.path.with_name(CHOSEN), chosen_path(self.folder.parent, about))
+        return next((p for p in places if p.is_file()), None)
 
     @property
     def weights_file(self) -> Path | None:

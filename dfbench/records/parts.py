@@ -202,6 +202,15 @@ class Git(Part):
     dirty: bool
 
 
+class ChosenFrom(Part):
+    """The file that a run's options come from: they were chosen on validation data (:mod:`dfbench.records.choice`)."""
+
+    name: Name
+    sha256: Sha256
+    metric: Name
+    """What they were chosen by."""
+
+
 class Uncertainty(Part):
     """Percentile intervals and the replicates of the average; see :mod:`dfbench.evaluation.uncertainty`."""
 

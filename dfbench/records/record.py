@@ -30,6 +30,7 @@ from dfbench.records import consistency, outside
 from dfbench.records.conversion import converted
 from dfbench.records.parts import (
     BetweenReals,
+    ChosenFrom,
     Compute,
     Count,
     Data,
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 2
 """2: identities in the scores, intervals over them, forgetting from the models that had learned an experience."""
-RECORD, SCORES, WEIGHTS = "record.json", "scores.parquet", "model.safetensors"
+RECORD, SCORES, WEIGHTS, CHOSEN = "record.json", "scores.parquet", "model.safetensors", "chosen.json"
 """Names of the files in the folder of a finished run."""
 
 LARGEST_FILE = 16 << 20
@@ -132,6 +133,9 @@ class Record(Part):
     settings: list[str] | None = None
     """``--set`` of what differs from the preset and the benchmark's budget; None: not looked up."""
     checkpoint: PublishedWeights | None = None
+    chosen_from: ChosenFrom | None = None
+    """Where its options were chosen on validation data; absent where no file says so. It decides no weight, so it is
+    no part of the spec."""
 
     _path: Path | None = PrivateAttr(None)
 
@@ -294,7 +298,7 @@ class Record(Part):
     def _without_nothing(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Documents keep the form from before there were runs that do not train, operating points and controls."""
         document: dict[str, Any] = whole(self)
-        usual = {"trained": True, "operating": None, "between_reals": None}
+        usual = {"trained": True, "operating": None, "between_reals": None, "chosen_from": None}
         return {name: value for name, value in document.items() if name not in usual or value != usual[name]}
 
     @model_validator(mode="before")

@@ -119,6 +119,15 @@ class RunSpec(BaseModel):
         return hashlib.sha256(json.dumps(self._decisive(), sort_keys=True).encode()).hexdigest()
 
     @property
+    def asked(self) -> str:
+        """The identity without what building the network said of its weights (:attr:`initial_weights`): sha256 (hex).
+
+        It is known before any network is built, so that thousands of runs can be told apart in seconds.
+        """
+        asked = {**self._decisive(), "initial_weights": {}}
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+    @property
     def run_id(self) -> str:
         """A readable name, unique by its last part."""
         parts = [
@@ -129,7 +138,17 @@ class RunSpec(BaseModel):
             f"s{self.seed}",
             self.identity[:8],
         ]
-        return "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", part)[:LONGEST_PART] for part in parts)
+        return "-".join(map(name_part, parts))
+
+    @property
+    def run_id_start(self) -> str:
+        """How the names of all runs of this detector and preset begin."""
+        return f"{name_part(self.detector)}-{name_part(self.preset)}-"
+
+
+def name_part(text: str) -> str:
+    """A text as a part of a run's name."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", text)[:LONGEST_PART]
 
 
 def parse_settings(settings: Sequence[str] | Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

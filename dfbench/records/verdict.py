@@ -16,7 +16,7 @@ from dfbench.data.audit.classifier import LIMIT, tells_apart
 from dfbench.data.audit.result import Status
 from dfbench.evaluation.operating import FPR
 from dfbench.records.record import Record
-from dfbench.records.text import number
+from dfbench.records.text import METRICS, number
 
 SEEDS = 3
 """Seeds from which on a row says how much its figure varies."""
@@ -34,7 +34,7 @@ class Verdict(NamedTuple):
     """One short line."""
 
 
-NAMES = ("leaks", "processing", "reals", "seeds", "threshold", "unseen")
+NAMES = ("leaks", "processing", "reals", "seeds", "threshold", "unseen", "options")
 """The checks, in order."""
 
 QUESTIONS = {
@@ -44,6 +44,7 @@ QUESTIONS = {
     "seeds": f"Are there {SEEDS} seeds or more?",
     "threshold": f"Does a threshold of {100 * FPR:.0f} % false positives stay within {100 * DRIFT:.0f} points of that?",
     "unseen": "Is it better than chance on forgeries that it was never trained on?",
+    "options": "Does a file show that its options were chosen on validation data?",
 }
 """What each asks; *passed* is yes."""
 
@@ -63,6 +64,7 @@ def verdicts(records: Sequence[Record], controls: Controls | None = None) -> lis
         Verdict("seeds", "passed" if len(records) >= SEEDS else "failed", f"{len(records)} of at least {SEEDS}"),
         Verdict("threshold", *_threshold(records)),
         Verdict("unseen", *_unseen(records)),
+        Verdict("options", *_options(records)),
     ]
 
 
@@ -117,3 +119,18 @@ def _unseen(records: Sequence[Record]) -> Result:
     mean = statistics.fmean(value for value, _ in found if value is not None)
     better = all(interval[0] > 0.5 for _, interval in found if interval is not None)
     return "passed" if better else "failed", f"{number(mean)}{'' if better else ', an interval holds .5'}"
+
+
+def _options(records: Sequence[Record]) -> Result:
+    """Options that somebody set fail without such a file; those that nobody set were not chosen at all."""
+    if not all(record.trained for record in records):
+        return "not checked", "nothing was trained"
+    found = [record.chosen_from for record in records]
+    if all(found):
+        files = dict.fromkeys(f"{each.name}, sha256 {each.sha256[:8]}" for each in found if each is not None)
+        by = dict.fromkeys(METRICS.get(each.metric, each.metric) for each in found if each is not None)
+        return "passed", f"chosen by {' and '.join(by)} on validation data ({'; '.join(files)})"
+    by_hand = max((len(record.settings or ()) for record in records if record.chosen_from is None), default=0)
+    if by_hand:
+        return "failed", f"{by_hand} set by hand; no file says that validation data chose them"
+    return "not checked", "those of preset and benchmark; never chosen on validation data here"

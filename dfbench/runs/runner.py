@@ -53,6 +53,7 @@ def _run(request: Request, registry: Registry, listener: Listener | None) -> Rec
     own = RunFolder(request.out, prepared.spec, prepared.code)
     folder = own if prepared.ranks.alone else SharedFolder(own, prepared.ranks)
     if not request.fresh and (record := folder.record()) is not None:
+        record = folder.name_choice(record, prepared.chosen)
         unlogged = ", nothing is left to log" if loggers else ""
         notices.notice(f"this run is finished already ({folder.path}){unlogged}; --fresh runs it again")
         return record
@@ -62,7 +63,8 @@ def _run(request: Request, registry: Registry, listener: Listener | None) -> Rec
         if moved:
             notices.notice(moved)
         # Another process may have finished it before this one got the lock.
-        return folder.record() or _train(session, folder, prepared, registry, guarded)
+        record = folder.record() or _train(session, folder, prepared, registry, guarded)
+        return folder.name_choice(record, prepared.chosen)
 
 
 @contextlib.contextmanager

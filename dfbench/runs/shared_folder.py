@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dfbench.evaluation.scores import Scores
+from dfbench.records.choice import Chosen
 from dfbench.records.record import Record
 from dfbench.runs.storage import RunFolder
 from dfbench.training.ranks import Ranks
@@ -67,6 +68,11 @@ class SharedFolder:
     def save_scores(self, number: int, scores: Scores) -> None:
         """As :meth:`RunFolder.save_scores`."""
         self._ranks.of_first(lambda: self._folder.save_scores(number, scores))
+
+    def name_choice(self, record: Record, chosen: Chosen | None) -> Record:
+        """As :meth:`RunFolder.name_choice`."""
+        named: Record = self._ranks.of_first(lambda: self._folder.name_choice(record, chosen))
+        return named
 
     def finish(self, scores: Scores, record: Record) -> Record:
         """As :meth:`RunFolder.finish`."""

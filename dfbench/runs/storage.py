@@ -11,6 +11,7 @@
         record.json             the result; its presence says that the run is finished
         scores.parquet          all predictions, one row per sample and pair (trained on, tested on)
         model.safetensors       the final weights
+        chosen.json             where the options were chosen on validation data: the file that says so
     runs/.set_aside/<run id>-<8 digits of its code>/
                                 a run of the same spec, by plugins that have changed since; hidden, so that
                                 ``runs/*`` names each run once
@@ -30,8 +31,9 @@ from filelock import FileLock, Timeout
 
 from dfbench.errors import DataError, DfbenchError, PluginError, StorageError
 from dfbench.evaluation.scores import Scores
-from dfbench.files import write_json
-from dfbench.records.record import RECORD, SCORES, Record
+from dfbench.files import write_json, write_whole
+from dfbench.records.choice import Chosen
+from dfbench.records.record import CHOSEN, RECORD, SCORES, Record
 from dfbench.records.spec import RunSpec
 from dfbench.runs.code import Change, changes, short
 from dfbench.training.checkpoint import load_checkpoint, save_checkpoint
@@ -93,6 +95,10 @@ class RunFolder:
                 f"cannot write to {self.path}: {error.strerror or error}; choose another folder with --out"
             ) from error
 
+    def is_current(self) -> bool:
+        """Whether this code has finished the run; its record is not read."""
+        return (self.path / RECORD).exists() and not self._changes()
+
     def record(self) -> Record | None:
         """The record of a run that this code has finished, or None.
 
@@ -100,7 +106,7 @@ class RunFolder:
             StorageError: It is damaged.
         """
         path = self.path / RECORD
-        if not path.exists() or self._changes():
+        if not self.is_current():
             return None
         try:
             return Record.read(path)
@@ -155,6 +161,16 @@ class RunFolder:
         shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
         shutil.rmtree(self.path / "scores", ignore_errors=True)
         return written
+
+    def name_choice(self, record: Record, chosen: Chosen | None) -> Record:
+        """Put the file that chose the options next to the record, and its name and digest on it; None: nothing is done.
+
+        It decides no weight, so a run that was finished before is not trained again for it.
+        """
+        if chosen is None or record.chosen_from == chosen.file:
+            return record
+        write_whole(self.path / CHOSEN, chosen.content, ADVICE)
+        return record.model_copy(update={"chosen_from": chosen.file}).write(self.path / RECORD, ADVICE)
 
     def _checkpoint(self, number: int) -> Path:
         return self.path / "checkpoints" / f"{number:02d}"

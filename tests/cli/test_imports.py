@@ -35,6 +35,7 @@ print("\\nimported:", *sys.modules)
         ["list", "reproductions"],
         ["show", "cifar10-2022"],
         ["reproduce", "--help"],
+        ["sweep", "--help"],
         ["score", "--matrix", "matrix.json"],
         ["show", "cifar10-ni10"],
         ["plugins", "list"],

@@ -11,20 +11,7 @@ from typing import Any
 
 from dfbench.data.prepare.jobs import DIED, Job, fail_next, run_job
 from dfbench.data.prepare.plan import Group
-from dfbench.errors import UsageError
-
-
-def need_ray() -> Any:
-    """The package.
-
-    Raises:
-        UsageError: it is not installed.
-    """
-    try:
-        import ray
-    except ImportError:
-        raise UsageError("--engine ray needs the package ray: pip install 'dfbench-deepfake[ray]'") from None
-    return ray
+from dfbench.data.ray_cluster import connect, need_ray
 
 
 def run_jobs(job: Job, groups: Sequence[Group], workers: int) -> Iterator[Group]:
@@ -39,9 +26,7 @@ def run_jobs(job: Job, groups: Sequence[Group], workers: int) -> Iterator[Group]
         each group when it is done.
     """
     ray = need_ray()
-    started = not ray.is_initialized()
-    if started:
-        _start(ray, max(workers, 1))
+    started = connect(ray, workers)
     task = ray.remote(max_retries=0)(run_job)
     shared = ray.put(job)
     waiting = deque(groups)
@@ -72,13 +57,3 @@ def run_jobs(job: Job, groups: Sequence[Group], workers: int) -> Iterator[Group]
             ray.cancel(reference, force=True)
         if started:
             ray.shutdown()
-
-
-def _start(ray: Any, workers: int) -> None:
-    import os
-
-    quiet = {"log_to_driver": False, "logging_level": "error"}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**quiet)
-    else:
-        ray.init(address="local", num_cpus=workers, include_dashboard=False, **quiet)

@@ -24,6 +24,7 @@ from dfbench.data.prepare.jobs import ADVICE, DetectorChoice, Job, part_path
 from dfbench.data.prepare.options import Options, difference
 from dfbench.data.prepare.plan import Group, Shard, check_items, fingerprint, limited, make_groups, make_shards
 from dfbench.data.prepare.shards import WORK
+from dfbench.data.ray_cluster import need_ray
 from dfbench.data.workers import Progress, cores, silent
 from dfbench.documents import read_json
 from dfbench.errors import DataError, DfbenchError, Interrupted, StorageError
@@ -79,7 +80,7 @@ def prepare(
         UsageError: Ray is wanted and not installed.
     """
     if engine == "ray":
-        ray_crew.need_ray()
+        need_ray()
     check_items(items, options.source)
     chosen = limited(items, options.limit)
     begun = {**options.model_dump(mode="json"), "videos": len(chosen), "fingerprint": fingerprint(chosen)}

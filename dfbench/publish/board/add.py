@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from dfbench.errors import DataError
-from dfbench.files import cache_root, writing
+from dfbench.files import cache_root, write_whole, writing
 from dfbench.publish.board.build import pages
 from dfbench.publish.board.imported import read_imported
 from dfbench.publish.board.manifest import update_manifest
 from dfbench.publish.board.reported import read_reported
 from dfbench.publish.board.table import make_board
 from dfbench.publish.verification.checks import failures, verify
+from dfbench.records.choice import chosen_path
 from dfbench.records.command import needed_settings
 from dfbench.records.finished import MISSING_ON_BOARD, FinishedRun
 from dfbench.records.packed_scores import PackedRun, pack_path, packed_runs, read_pack, write_pack
-from dfbench.records.record import STATUSES, Record
+from dfbench.records.record import CHOSEN, STATUSES, Record
 from dfbench.records.seeds import by_seed
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ def check(
         raise DataError(
             f"{where}: scores.parquet is not next to it; every figure on the board is computed from the scores"
         )
+    if record.chosen_from is not None and run.chosen_file is None:
+        raise DataError(f"{where}: {CHOSEN} is not next to it, which its options come from")
     wrong = failures(verify(run, registry, samples))
     if wrong:
         more = f" (and {len(wrong) - 1} more; dfbench verify lists them)" if len(wrong) > 1 else ""
@@ -230,11 +233,20 @@ def _put(row: Sequence[FinishedRun], there: dict[str, Record], board: Path, regi
     if not held >= after:
         write_pack(pack, (read_pack(pack) if held else {}) | new)
     update_manifest(board, [pack])
+    for run in row:
+        _keep_choice(run, board)
     added = [_copy(run.record, there.get(run.record.run), board, registry) for run in row]
     if packed_runs(pack) != after:
         write_pack(pack, {packed: scores for packed, scores in read_pack(pack).items() if packed in after})
         update_manifest(board, [pack])
     return added
+
+
+def _keep_choice(run: FinishedRun, board: Path) -> None:
+    """Put the file that chose a run's options on the board, before the record that names it."""
+    about, file = run.record.chosen_from, run.chosen_file
+    if about is not None and file is not None and not (place := chosen_path(board, about)).is_file():
+        write_whole(place, file.read_bytes())
 
 
 def _copy(record: Record, before: Record | None, board: Path, registry: Registry) -> Added:

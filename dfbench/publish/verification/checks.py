@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dfbench.errors import DataError, DfbenchError
@@ -12,6 +11,8 @@ from dfbench.evaluation.further import Parts, figures, parts_of
 from dfbench.evaluation.scores import Scores
 from dfbench.evaluation.uncertainty import data_key, decode
 from dfbench.files import sha256_of
+from dfbench.publish.verification.choice import choice_findings
+from dfbench.publish.verification.finding import Finding
 from dfbench.records.conversion import with_what_is_stated
 from dfbench.records.finished import MISSING_ON_BOARD, FinishedRun
 from dfbench.records.record import SCORES, WEIGHTS, Record, matrix_of
@@ -23,16 +24,6 @@ EXACT = 1e-9
 """Figures are recomputed in double precision; another order of summation may change the last digits."""
 _REPLICATES = 1e-6
 """Replicates are stored as float32, intervals to six digits."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was checked."""
-
-    what: str
-    ok: bool | None
-    """None: could not be checked, and why is in ``detail``."""
-    detail: str = ""
 
 
 def verify(
@@ -47,7 +38,7 @@ def verify(
             (:class:`~dfbench.publish.verification.samples.SampleCheck`); None: they are not compared.
     """
     record = run.record
-    findings = [_identity(record), _name(record), _fingerprint(record), _weights(run)]
+    findings = [_identity(record), _name(record), _fingerprint(record), _weights(run), *choice_findings(run)]
     if run.scores_file is None:
         missing = None if run.on_board else False  # a leaderboard may be without its packs, a run has its scores
         detail = MISSING_ON_BOARD if run.on_board else f"{SCORES} is not next to the record"

@@ -366,12 +366,12 @@ def test_controls_of_a_board_s_data_are_part_of_what_was_checked(runs: list[Path
     before = {each.name: each for each in table.verdicts(row)}
     assert before["processing"].status == "not checked"
     passed = sum(each.status == "passed" for each in before.values())
-    assert cells(table, row).checks == f"{passed}/6"
+    assert cells(table, row).checks == f"{passed}/7"
     file = tmp_path / "controls" / "three.json"
     file.write_text(json.dumps(controls(known[0].data.fingerprint, 0.9)))
     (table,) = read_board(tmp_path).tables
     assert {each.name: each for each in table.verdicts(row)}["processing"].status == "failed"
-    assert cells(table, row).checks == f"{passed}/6 ✗ processing"
+    assert cells(table, row).checks == f"{passed}/7 ✗ processing"
     file.write_text(json.dumps(controls("0" * 64, 0.9)))  # of other data
     assert read_board(tmp_path).tables[0].controls is None
     file.write_text(json.dumps(controls(known[0].data.fingerprint, 2.0)))

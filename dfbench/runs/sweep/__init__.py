@@ -1,0 +1,1 @@
+"""Many runs, on one machine or many: a grid becomes runs, which are driven to their ends."""
