@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
     "prepare_memory": ("1", ["perf.prepare", "--memory"]),
     "evaluation": ("1", ["perf.strategies", "evaluation", "--divide", "8"]),
     "long": ("1", ["perf.long"]),
+    "board": ("1", ["perf.board"]),
 }
 """Name of the result → number of threads (empty: torch's choice), module and arguments."""
 QUIET = 0.5
