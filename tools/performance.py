@@ -84,7 +84,27 @@ def _long(found: dict[str, Any]) -> str:
     return f"{text}; share of the run's seconds on test sets: {'; '.join(ways)}"
 
 
-SENTENCES = {"store": _store, "prepare": _prepare, "prepare_memory": _prepare_memory, "long": _long}
+def _board(found: dict[str, Any]) -> str:
+    seconds, opened = found["seconds"], found["opened"]
+    builds = ", ".join(
+        f"{seconds[way]['processor']:.1f} s of the processor ({seconds[way]['wall']:.1f} s passed) {words}"
+        for way, words in (
+            ("from_nothing", "from nothing"),
+            ("one_more", "after one more record"),
+            ("unchanged", "where nothing changed"),
+        )  # fmt: skip
+    )
+    return (
+        f"A leaderboard of {found['records']:,} records: `leaderboard build` takes {builds}. Its page shows the first "
+        f"rows after {opened['disk']['shown_seconds']:.2f} s from disk and {opened['http']['shown_seconds']:.2f} s over "
+        f"HTTP, with {opened['disk']['bytes_before_a_row'] / 1e6:.2f} MB; a row that is opened takes "
+        f"{opened['http']['row_seconds']:.2f} s and {opened['http']['bytes_of_a_row'] / 1e3:.0f} kB"
+    )
+
+
+SENTENCES = {
+    "store": _store, "prepare": _prepare, "prepare_memory": _prepare_memory, "long": _long, "board": _board,
+}  # fmt: skip
 """Result → what it says beyond its ratios."""
 
 
