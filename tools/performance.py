@@ -92,13 +92,14 @@ def _board(found: dict[str, Any]) -> str:
             ("from_nothing", "from nothing"),
             ("one_more", "after one more record"),
             ("unchanged", "where nothing changed"),
-        )  # fmt: skip
+        )
     )
+    disk, http = opened["disk"], opened["http"]
     return (
         f"A leaderboard of {found['records']:,} records: `leaderboard build` takes {builds}. Its page shows the first "
-        f"rows after {opened['disk']['shown_seconds']:.2f} s from disk and {opened['http']['shown_seconds']:.2f} s over "
-        f"HTTP, with {opened['disk']['bytes_before_a_row'] / 1e6:.2f} MB; a row that is opened takes "
-        f"{opened['http']['row_seconds']:.2f} s and {opened['http']['bytes_of_a_row'] / 1e3:.0f} kB"
+        f"rows after {disk['shown_seconds']:.2f} s from disk and {http['shown_seconds']:.2f} s over HTTP, with "
+        f"{disk['bytes_before_a_row'] / 1e6:.2f} MB; a row that is opened takes {http['row_seconds']:.2f} s and "
+        f"{http['bytes_of_a_row'] / 1e3:.0f} kB"
     )
 
 

@@ -122,18 +122,6 @@ def _link(found: re.Match[str], path: Path, folder: Path) -> str:
     return text if "`" in text else f"{text} (`{where.relative_to(ROOT)}`)"
 
 
-def summary(text: str) -> str:
-    """The first sentence of a page below its title."""
-    body = re.sub(r"\A\s*# .*\n", "", text)
-    for paragraph in re.split(r"\n\s*\n", body):
-        line = " ".join(paragraph.split())
-        if line and not re.match(r"[#|<`!{\-\[:]|    ", paragraph):
-            plain = re.sub(r"<[^>]+>", "", LINK.sub(r"\2", line)).replace("**", "")
-            sentence = re.match(r".+?[.:](?=\s|$)", plain)
-            return (sentence[0] if sentence else plain).rstrip(":.") + "."
-    return ""
-
-
 def title(text: str) -> str:
     """The heading of a page."""
     found = re.search(r"^# (.+)$", text, re.MULTILINE)
@@ -143,12 +131,8 @@ def title(text: str) -> str:
 
 def _section(section: dict[str, Any], folder: Path) -> str:
     lines = [f"# {section['title']}\n", f"{section['about']}\n", "::::{grid} 1 2 2 2\n:gutter: 3\n"]
-    for name in section["pages"]:
-        if name == "api":
-            head, about = "API", "Every public name of dfbench, from its docstring."
-        else:
-            text = (folder / f"{name}.md").read_text(encoding="utf-8")
-            head, about = title(text), summary(text)
+    for name, about in section["pages"].items():
+        head = "API" if name == "api" else title((folder / f"{name}.md").read_text(encoding="utf-8"))
         place = "api/index" if name == "api" else name
         lines.append(f":::{{grid-item-card}} {head}\n:link: {place}\n:link-type: doc\n\n{about}\n:::\n")
     pages = ["api/index" if name == "api" else name for name in section["pages"]]
