@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
-.PHONY: demo test lint docs install clean
+.PHONY: demo test lint docs site install clean
 
 demo: install ## train a detector on the embedded benchmark under replay and naive, and compare them
 	@echo "simple_cnn on the embedded benchmark, with replay and without; an interrupted demo goes on where it was"
@@ -43,6 +43,9 @@ $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[dev]'
 	@touch $@
+
+site: install ## the documentation as a site, in build/site/html
+	DFBENCH_SITE_VERSION=$(VERSION) $(BIN)/python -m tools.site
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
     "evaluation": ("1", ["perf.strategies", "evaluation", "--divide", "8"]),
     "long": ("1", ["perf.long"]),
     "sweep": ("1", ["perf.sweep"]),
+    "board": ("1", ["perf.board"]),
 }
 """Name of the result → number of threads (empty: torch's choice), module and arguments."""
 QUIET = 0.5

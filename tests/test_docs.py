@@ -242,3 +242,13 @@ def test_links_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#\s]+)", prose):
         if "://" not in link:
             assert (page.parent / link).exists(), link
+
+
+def test_errors_in_the_questions_are_those_of_the_program() -> None:
+    sources = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "dfbench").rglob("*.py"))
+    sources = re.sub(r'"\s*\n\s*f?"', "", sources)  # a message over several lines
+    rows = re.findall(r"^\| `(.+?)` \| (\d) \|", text_of("faq.md"), re.MULTILINE)
+    assert len(rows) >= 8
+    for message, _ in rows:
+        for part in message.split(" … "):
+            assert part.removeprefix("unknown strategy") in sources, part

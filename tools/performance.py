@@ -92,7 +92,29 @@ def _sweep(found: dict[str, Any]) -> str:
     return f"A grid of {plan['runs']:,} runs: {plan['seconds']:.1f} s to expand it and to see what is done"
 
 
-SENTENCES = {"sweep": _sweep, "store": _store, "prepare": _prepare, "prepare_memory": _prepare_memory, "long": _long}
+def _board(found: dict[str, Any]) -> str:
+    seconds, opened = found["seconds"], found["opened"]
+    builds = ", ".join(
+        f"{seconds[way]['processor']:.1f} s of the processor ({seconds[way]['wall']:.1f} s passed) {words}"
+        for way, words in (
+            ("from_nothing", "from nothing"),
+            ("one_more", "after one more record"),
+            ("unchanged", "where nothing changed"),
+        )
+    )
+    disk, http = opened["disk"], opened["http"]
+    return (
+        f"A leaderboard of {found['records']:,} records: `leaderboard build` takes {builds}. Its page shows the first "
+        f"rows after {disk['shown_seconds']:.2f} s from disk and {http['shown_seconds']:.2f} s over HTTP, with "
+        f"{disk['bytes_before_a_row'] / 1e6:.2f} MB; a row that is opened takes {http['row_seconds']:.2f} s and "
+        f"{http['bytes_of_a_row'] / 1e3:.0f} kB"
+    )
+
+
+SENTENCES = {
+    "store": _store, "prepare": _prepare, "prepare_memory": _prepare_memory, "long": _long, "board": _board,
+    "sweep": _sweep,
+}  # fmt: skip
 """Result → what it says beyond its ratios."""
 
 

@@ -154,17 +154,22 @@ def add(runs: tuple[Path, ...], board: Path, replace: bool, no_data: bool, as_js
 @_board
 @click.option("--check", is_flag=True, help="Write nothing; fail where a page differs from what would be written.")
 def build(board: Path, check: bool) -> None:
-    """Write the leaderboard's two pages, README.md and index.html, from its records alone."""
-    from dfbench.errors import DfbenchError
-    from dfbench.publish.board.build import differing, pages, write
-    from dfbench.publish.board.table import read_board
+    """Write the leaderboard's pages, README.md and index.html with its folder data, from its records alone.
 
-    content = pages(read_board(board))
+    Tables whose records did not change come from the cache ($DFBENCH_CACHE).
+    """
+    from dfbench.cli.progress import counting
+    from dfbench.errors import DfbenchError
+    from dfbench.publish.board.build import built, differing, write
+
+    with counting("reading records") as progress:
+        content = built(board, progress)
     if check:
         if wrong := differing(content, board):
-            names = " and ".join(str(board / name) for name in wrong)
+            names = [str(board / name) for name in wrong[:2]]
+            names += [f"{len(wrong) - 2} more files"] * (len(wrong) > 2)
             raise DfbenchError(
-                f"{names} differ from the records; run 'dfbench leaderboard build' and commit the result"
+                f"{' and '.join(names)} differ from the records; run 'dfbench leaderboard build' and commit the result"
             )
         click.echo(f"{board}: the pages are what the records give", err=True)
         return

@@ -72,7 +72,7 @@ class Comparison:
     """Two-sided p-value."""
 
 
-def moderated(rows: Sequence[Sequence[float]]) -> list[SeedVariance | None]:
+def moderated(rows: Sequence[Sequence[float]], alone: Sequence[Sequence[float]] = ()) -> list[SeedVariance | None]:
     """Each row's variance over seeds, shrunk towards those of the others; None for all if no row has two seeds.
 
     Three seeds alone estimate their variance poorly, and one pooled variance is wrong where rows vary unalike. So the
@@ -84,38 +84,64 @@ def moderated(rows: Sequence[Sequence[float]]) -> list[SeedVariance | None]:
 
     Args:
         rows: the values of each row's seeds.
+        alone: those of further rows. Each is judged by ``rows`` and by itself, and no other row by it.
 
     Returns:
-        For each row the scaled inverse χ² with the posterior's mean and variance of log σ².
+        For each row the scaled inverse χ² with the posterior's mean and variance of log σ²; those of ``alone`` last.
     """
-    from scipy.special import digamma, gammaln, polygamma
-
-    freedom = np.array([max(len(values) - 1, 0) for values in rows], dtype=float)
-    variances = np.array([np.var(values, ddof=1) if len(values) > 1 else 0.0 for values in rows])
+    variances, freedom = _variances(rows)
     several = freedom > 0
     if not several.any():
-        return [None] * len(rows)
+        return [*[None] * len(rows), *(moderated([each])[0] for each in alone)]
     if not (variances > 0).any():
-        return [SeedVariance(0.0, float(freedom.sum()))] * len(rows)
-    s2, d = variances[several], freedom[several]
-    s2 = np.maximum(s2, _LEAST * np.median(s2[s2 > 0]))  # two equal seeds are no proof of a variance of 0
-    # Axes: ν₀ (by τ, the spread of log σ² over rows), log s₀², rows. Given both, s² / s₀² ~ F(d, ν₀).
+        plain = SeedVariance(0.0, float(freedom.sum()))
+        return [*[plain] * len(rows), *(moderated([*rows, each])[-1] for each in alone)]
+    least = _LEAST * np.median(variances[variances > 0])  # two equal seeds are no proof of a variance of 0
+    variances = np.where(several, np.maximum(variances, least), 0.0)
+    # Axes: ν₀ (by τ, the spread of log σ² over rows), log s₀², rows.
     prior = np.array([_chi_freedom(tau**2) for tau in _TAU])[:, None, None]
-    centre = (np.log(s2).mean() + _CENTRE)[None, :, None]
+    centre = (np.log(variances[several]).mean() + _CENTRE)[None, :, None]
+    known = _likelihood(variances[several], freedom[several], prior, centre).sum(-1, keepdims=True)
+    found = _posterior(variances, freedom, prior, centre, known)
+    if alone:
+        variances, freedom = _variances(alone)
+        variances = np.where(freedom > 0, np.maximum(variances, least), 0.0)
+        own = _likelihood(np.where(freedom > 0, variances, 1.0), np.maximum(freedom, 1.0), prior, centre)
+        found += _posterior(variances, freedom, prior, centre, known + np.where(freedom > 0, own, 0.0))
+    return [*found]
+
+
+def _variances(rows: Sequence[Sequence[float]]) -> tuple[np.ndarray, np.ndarray]:
+    """(s², d) of each row; both 0 for one seed."""
+    freedom = np.array([max(len(values) - 1, 0) for values in rows], dtype=float)
+    return np.array([np.var(values, ddof=1) if len(values) > 1 else 0.0 for values in rows]), freedom
+
+
+def _likelihood(s2: np.ndarray, d: np.ndarray, prior: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """log p(s²) of each row for each ν₀ and s₀²: s² / s₀² ~ F(d, ν₀)."""
+    from scipy.special import gammaln
+
     log_f = np.log(s2) - centre
-    likelihood = (
+    found: np.ndarray = (
         gammaln((d + prior) / 2) - gammaln(d / 2) - gammaln(prior / 2)
         + d / 2 * (np.log(d / prior) + log_f) - (d + prior) / 2 * np.log1p(d / prior * np.exp(log_f))
-    ).sum(-1, keepdims=True)  # fmt: skip
-    weight = np.exp(likelihood - likelihood.max())
-    weight /= weight.sum()
-    given = np.zeros(len(rows))
-    given[several] = d * s2
-    total = prior + freedom
-    log_mean = np.log((prior * np.exp(centre) + given) / 2) - digamma(total / 2)
+    )  # fmt: skip
+    return found
+
+
+def _posterior(
+    s2: np.ndarray, d: np.ndarray, prior: np.ndarray, centre: np.ndarray, likelihood: np.ndarray
+) -> list[SeedVariance]:
+    """Each row's variance, averaged over ν₀ and s₀² by their likelihood: one for all rows, or one per row."""
+    from scipy.special import digamma, polygamma
+
+    weight = np.exp(likelihood - likelihood.max((0, 1)))
+    weight /= weight.sum((0, 1))
+    total = prior + d
+    log_mean = np.log((prior * np.exp(centre) + d * s2) / 2) - digamma(total / 2)
     mean = (weight * log_mean).sum((0, 1))
     spread = (weight * (polygamma(1, total / 2) + log_mean**2)).sum((0, 1)) - mean**2
-    found: list[SeedVariance | None] = []
+    found = []
     for log_value, variance in zip(mean.tolist(), spread.tolist(), strict=True):
         nu = _chi_freedom(variance)
         found.append(SeedVariance(2 * math.exp(log_value + float(digamma(nu / 2))) / nu, nu))

@@ -91,6 +91,8 @@ def value_problem(value: Any, where: str = "") -> str | None:
     Control characters and halves of characters in texts and keys, whole numbers of over 63 bits, values nested deeper
     than :data:`DEEPEST` levels.
     """
+    if _harmless(value):
+        return None
     waiting: list[tuple[Any, str, int]] = [(value, where, 0)]
     while waiting:
         item, place, depth = waiting.pop()
@@ -111,3 +113,30 @@ def value_problem(value: Any, where: str = "") -> str | None:
         elif isinstance(item, int) and abs(item) > LARGEST:
             return f"{place}: a whole number of over 63 bits"
     return None
+
+
+def _harmless(value: Any) -> bool:
+    """Whether there is surely nothing to look for: a first look, without places, that takes a fifth of the time."""
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        below: list[Any] = []
+        for item in level:
+            kind = type(item)
+            if kind is str:
+                if len(item) > LONGEST_TEXT or not item.isprintable():
+                    return False
+            elif kind is dict:
+                if not all(type(key) is str and key.isprintable() for key in item):
+                    return False
+                below += item.values()
+            elif kind is list or kind is tuple:
+                below += item
+            elif kind is int:
+                if abs(item) > LARGEST:
+                    return False
+            elif kind is not float and kind is not bool and item is not None:
+                return False
+        if not below:
+            return True
+        level = below
+    return False

@@ -33,7 +33,7 @@ def test_one_command_trains_and_publishes(
     assert done.json["published"]["leaderboard"] == f"leaderboard/results/{run}.json"
     assert FinishedRun.open(tmp_path / done.json["published"]["leaderboard"]).scores_file is not None
     assert not differing(pages(read_board(Path("leaderboard"))), Path("leaderboard"))
-    assert run in (tmp_path / "leaderboard" / "index.html").read_text()
+    assert run in "".join(path.read_text() for path in (tmp_path / "leaderboard" / "data").rglob("*.js"))
     entry = entry_from_file(tmp_path / done.json["published"]["zoo"])
     assert entry.entry.records == (run,)
     again = run_cli(capsys, *asked)  # the run is finished: it is published as it is, and nothing is there twice

@@ -108,12 +108,22 @@ class Cells:
 def marks_legend(tables: Iterable[BoardTable]) -> str:
     """What the marks in these tables mean."""
     rows = [row for table in tables for row in table.rows]
-    start = "one start, " if any(row.first.spec.init for row in rows) else ""
+    return marks_words(any(row.first.spec.init for row in rows), any(row.baseline for row in rows))
+
+
+def marks_words(started: bool, baseline: bool) -> str:
+    """What the marks mean.
+
+    Args:
+        started: A row started from a checkpoint.
+        baseline: A row was not trained.
+    """
+    start = "one start, " if started else ""
     text = (
         f"★ the best continual row of its group (one detector and preset, {start}one memory of samples); ≈ not "
         "significantly worse than it (5 %); bound: a reference that saw all data, not compared"
     )
-    return f"{text}; as it is: weights that were not trained here." if any(row.baseline for row in rows) else f"{text}."
+    return f"{text}; as it is: weights that were not trained here." if baseline else f"{text}."
 
 
 def legend(tables: Iterable[BoardTable]) -> str:

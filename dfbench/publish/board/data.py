@@ -1,4 +1,4 @@
-"""Rows and tables as JSON: what ``leaderboard show --json`` prints and what the page carries in itself."""
+"""Rows and tables as JSON: what ``leaderboard show --json`` prints, and what the page loads of a row that is opened."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dfbench.publish.board.row import BoardRow
-from dfbench.publish.board.table import Board, BoardTable
+from dfbench.publish.board.table import BoardTable
 from dfbench.records.command import command
 from dfbench.records.record import Record
 from dfbench.records.verdict import NAMES, QUESTIONS
@@ -20,11 +20,24 @@ SCALARS = ("forgetting", "af", "bwt", "fwt", "learning_accuracy", "next", "avera
            "average_tpr_at_1_fpr", "fpr_drift", "carried_tpr")  # fmt: skip
 
 
-def page_data(board: Board) -> dict[str, Any]:
-    """All that the page's script shows, once each: environments are shared by most rows."""
-    environments: dict[str, int] = {}
-    tables = [table_data(t, t.rows, environments) for t in board.tables]
-    return {"tables": tables, "environments": [json.loads(text) for text in environments]}
+def details(table: BoardTable) -> dict[str, dict[str, Any]]:
+    """First two digits of a row's id → ``rows``: id → the row with all its runs; ``environments``: those of the runs.
+
+    A row has what its page says, so that the page needs nothing of other rows: ``best`` is the ★ that it was compared
+    with (that of its group, else the table's first), and how many there are.
+    """
+    stars = [row for row in table.rows if row.mark == "best"]
+    by_group = {row.group: row for row in reversed(stars)}
+    found: dict[str, tuple[dict[str, Any], dict[str, int]]] = {}
+    for row in table.rows:
+        rows, environments = found.setdefault(row.id[:2], ({}, {}))
+        star = by_group.get(row.group, stars[0] if stars else None)
+        best = star and [star.first.spec.strategy, star.first.spec.detector, len(stars)]
+        rows[row.id] = row_data(row, environments) | _cost(table, row) | _checks(table, row) | {"best": best}
+    return {
+        part: {"rows": rows, "environments": [json.loads(text) for text in environments]}
+        for part, (rows, environments) in sorted(found.items())
+    }
 
 
 def table_data(

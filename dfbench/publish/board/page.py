@@ -1,24 +1,28 @@
-"""``leaderboard/index.html``: one file that asks for nothing else, from ``assets/`` and the board's data.
+"""``leaderboard/index.html``, from ``assets/`` and what is known of each table, and the parts that it loads.
 
-Records come from outsiders. The templates escape every text, the data stand in the page as JSON without ``<``, the
-script writes text nodes only, and a content security policy names the one script and the one style sheet by hash.
-Downloads are made by the page itself, as blobs, which need no further permission.
+The page holds no rows. Those of a table, and a row with its runs, are scripts below ``data/`` that hand one text to the
+page: a script is loaded from disk as well as from a server, which other files are not.
+
+Records come from outsiders. The templates escape every text, data are JSON without ``<`` in a string of a script, the
+script writes text nodes only, and a content security policy names the one script and the one style sheet by hash; only
+what that script asks for is loaded. Downloads are made by the page itself, as blobs, which need no further permission.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
+from collections.abc import Sequence
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dfbench.publish import about, heat
-from dfbench.publish.board import imported, printed, view
-from dfbench.publish.board.cells import NOTES_LEGEND, cells, marks_legend, written
-from dfbench.publish.board.data import page_data
-from dfbench.publish.board.reported import by_protocol
-from dfbench.publish.board.table import Board
+from dfbench.publish.board import imported, printed
+from dfbench.publish.board.cells import NOTES_LEGEND, marks_words
+from dfbench.publish.board.imported import ImportedTable
+from dfbench.publish.board.panel import Panel
+from dfbench.publish.board.parts import embedded
+from dfbench.publish.board.reported import Reported, by_protocol
 from dfbench.records import text
 
 if TYPE_CHECKING:
@@ -26,68 +30,64 @@ if TYPE_CHECKING:
 
 STYLES = ("base.css", "table.css", "plots.css", "row.css", "papers.css", "narrow.css")
 SCRIPTS = (
-    "base.js", "address.js", "export.js", "heat.js", "plots.js", "table.js", "papers.js", "further.js", "row.js",
-    "main.js",
+    "base.js", "parts.js", "address.js", "export.js", "heat.js", "plots.js", "lines.js", "table.js", "papers.js",
+    "further.js", "row.js", "main.js",
 )  # fmt: skip
 """Parts of the one style sheet and of the one script, in order."""
 
 
-def page(board: Board) -> str:
+def page(
+    panels: Sequence[Panel], imported_tables: Sequence[ImportedTable] = (), papers: Sequence[Reported] = ()
+) -> str:
     """The whole file."""
     style = "\n".join(map(_asset, STYLES))
     script = '"use strict";\n(() => {\n' + "\n".join(map(_asset, SCRIPTS)) + "})();\n"
     policy = (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src '{_hash(script)}' 'strict-dynamic'; style-src '{_hash(style)}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
     )
-    subjects = {table.key: view.subject(table) for table in board.tables}
-    own = [table.benchmark for table in board.tables]
-    fingerprints = [table.fingerprint for table in board.tables]
-    reported = list(by_protocol(board.reported).items())
+    own, fingerprints = [each.benchmark for each in panels], [each.fingerprint for each in panels]
+    reported = list(by_protocol(papers).items())
+    strategies = _strategies(panels)
+    known = {each.name: [each.summary, each.paper, each.link] for each in strategies}
+    data = {"tables": [each.known for each in panels], "strategies": known, "ramp": heat.STOPS,
+            "cells": [heat.FRAMED, heat.SMALLER]}  # fmt: skip
     return (
         _environment()
         .get_template("index.html.j2")
         .render(
-            board=board,
-            groups=view.groups(board, subjects),
-            subjects=subjects,
-            strategies=view.strategies(board),
+            groups=_groups(panels),
+            strategies=strategies,
             project=about.project(),
-            newest=view.newest(board),
+            newest=max((each.newest for each in panels), default=""),
             text=text,
-            view=view,
             printed_view=printed,
-            cells=cells,
-            written=written,
-            marks_legend=marks_legend,
+            marks_words=marks_words,
             notes=NOTES_LEGEND,
             style=style,
             script=script,
             policy=policy,
-            data=embedded(page_data(board) | _extra(board, subjects)),
-            axes={table.key: view.axis(table) for table in board.tables},
+            data=embedded(data),
             imported_view=imported,
-            imported_below=[each for each in board.imported if each.same_as in fingerprints],
-            imported_apart=[each for each in board.imported if each.same_as not in fingerprints],
+            imported_below=[each for each in imported_tables if each.same_as in fingerprints],
+            imported_apart=[each for each in imported_tables if each.same_as not in fingerprints],
             below=[each for each in reported if each[0] in own],
             papers=[each for each in reported if each[0] not in own],
         )
     )
 
 
-def embedded(value: Any) -> str:
-    """JSON that may stand inside a script element, whatever texts are in it."""
-    plain = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        plain = plain.replace(character, f"\\u{ord(character):04x}")
-    return plain
+def _groups(panels: Sequence[Panel]) -> list[tuple[str, list[Panel]]]:
+    """The tabs under their headings: those about forgeries, and those that are not."""
+    main, other = ([each for each in panels if (each.scope == "other") is wanted] for wanted in (False, True))
+    named = [("Forgery detection", main), ("Not deepfakes", other)]
+    return [(heading, found) for heading, found in named if found]
 
 
-def _extra(board: Board, subjects: dict[str, about.Benchmark]) -> dict[str, Any]:
-    """What the script shows besides the rows."""
-    found = {key: [each.badge, each.meaning, each.description] for key, each in subjects.items()}
-    known = {each.name: [each.summary, each.paper, each.link] for each in view.strategies(board)}
-    return {"about": found, "strategies": known, "ramp": heat.STOPS, "cells": [heat.FRAMED, heat.SMALLER]}
+def _strategies(panels: Sequence[Panel]) -> list[about.Strategy]:
+    """Those of the board that dfbench knows, by name."""
+    names = sorted({name for each in panels for name in each.strategies})
+    return [found for name in names if (found := about.strategy(name)) is not None]
 
 
 def _environment() -> Environment:

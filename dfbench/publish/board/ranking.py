@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,14 +14,28 @@ ALPHA = 0.05
 
 
 def with_seeds(rows: Sequence[BoardRow]) -> list[BoardRow]:
-    """The variance over seeds, moderated by the continual rows of the detector and preset, or of the whole table."""
-    continual = [row for row in rows if not row.bound]
-    result = []
-    for row in rows:
-        alike = [other for other in continual if other.kind == row.kind and other is not row]
-        if not any(len(_values(other)) > 1 for other in alike):
-            alike = [other for other in continual if other is not row]
-        result.append(replace(row, seeds=moderated([_values(row), *map(_values, alike)])[0]))
+    """The variance over seeds, moderated by the continual rows of the detector and preset, or of the whole table.
+
+    A bound is moderated by them, and none of them by it.
+    """
+    continual = [i for i, row in enumerate(rows) if not row.bound]
+    several = {i for i in continual if len(_values(rows[i])) > 1}
+    kinds: dict[tuple[str, str] | None, list[int]] = {}
+    for i in continual:
+        kinds.setdefault(rows[i].kind, []).append(i)
+    judges: dict[tuple[str, str] | None, list[int]] = {None: continual}
+    judges |= kinds
+    judged: dict[tuple[str, str] | None, list[int]] = {name: [] for name in judges}
+    others = Counter(rows[i].kind for i in several)
+    for i, row in enumerate(rows):
+        judged[row.kind if others[row.kind] > (i in several) else None].append(i)
+    result = list(rows)
+    for name, members in judged.items():
+        alone = [i for i in members if rows[i].bound]
+        found = moderated([_values(rows[i]) for i in judges[name]], [_values(rows[i]) for i in alone])
+        variances = dict(zip([*judges[name], *alone], found, strict=True))
+        for i in members:
+            result[i] = replace(rows[i], seeds=variances[i])
     return result
 
 

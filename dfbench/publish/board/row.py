@@ -64,7 +64,7 @@ class BoardRow:
         """The record of the lowest seed."""
         return self.records[0]
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Ten hexadecimal digits that depend on the spec without its seed alone, whatever else is on the board."""
         return self.first.spec.row_id
@@ -90,19 +90,19 @@ class BoardRow:
         runs = [r for r in self.records if r.operating is not None] if name in CARRIED else self.records
         return mean_and_spread([r.metrics.get(name) for r in runs])
 
-    @property
+    @cached_property
     def unseen(self) -> list[str]:
         """The sets that its runs were tested on and never trained on; none where they differ."""
         tested = self._tested_unseen
         return [each.name for each in tested[0].data.unseen] if tested else []
 
-    @property
+    @cached_property
     def _tested_unseen(self) -> list[Record]:
         """Its runs that have unseen sets (earlier ones may have none); none where these differ."""
         having = [r for r in self.records if r.data.unseen]
         return having if all(r.data.unseen == having[0].data.unseen for r in having) else []
 
-    @property
+    @cached_property
     def generalisation(self) -> Change | None:
         """The headline metric on the unseen sets, before any training and after the last."""
         tested = self._tested_unseen
@@ -111,7 +111,7 @@ class BoardRow:
         before = [r.generalisation.untrained[r.headline] for r in tested if r.generalisation]
         return _change("generalisation", [mean_of(values) for values in before], tested)
 
-    @property
+    @cached_property
     def robustness(self) -> Change | None:
         """The headline metric on the same samples undegraded, and degraded; None where runs differ in the copies."""
         tested = [r for r in self.records if r.data.perturbed]
@@ -119,12 +119,12 @@ class BoardRow:
             return None
         return _change("robustness", [r.robustness.clean[r.headline] for r in tested if r.robustness], tested)
 
-    @property
+    @cached_property
     def bound(self) -> bool:
         """It saw all data, at once or repeatedly, or trained nothing: a reference line, not a continual method."""
         return self.baseline or any(r.sees_everything for r in self.records)
 
-    @property
+    @cached_property
     def baseline(self) -> bool:
         """It trained nothing: weights that were scored as they are."""
         return any(not r.trained for r in self.records)
@@ -134,12 +134,12 @@ class BoardRow:
         """It started from weights that were trained on this very stream, as far as stated."""
         return any(r.has_seen_stream for r in self.records)
 
-    @property
+    @cached_property
     def kind(self) -> tuple[str, str]:
         """Detector and preset."""
         return self.first.spec.detector, self.first.spec.preset
 
-    @property
+    @cached_property
     def group(self) -> Group:
         """The rows that it is compared with: of one detector and preset, under one memory budget, from one start."""
         spec, stored = self.first.spec, max(r.memory.samples[-1] for r in self.records)
@@ -161,7 +161,7 @@ class BoardRow:
         """Leaks and wrong labels of the data that its runs were allowed to have."""
         return list(dict.fromkeys(line for r in self.records for line in r.data.allowed_leaks))
 
-    @property
+    @cached_property
     def times(self) -> dict[str, float]:
         """Seconds of training and scoring, mean over the seeds of each (processor or device, threads)."""
         found: dict[str, list[float]] = {}
@@ -183,7 +183,7 @@ class BoardRow:
         """Optimizer steps, mean over seeds."""
         return statistics.fmean(sum(r.steps) for r in self.records)
 
-    @property
+    @cached_property
     def passes(self) -> float | None:
         """Passes of training, mean over the seeds that counted them; None where none did.
 
@@ -192,7 +192,7 @@ class BoardRow:
         counted = [r.compute.passes for r in self.records if r.compute]
         return statistics.fmean(counted) if counted else None
 
-    @property
+    @cached_property
     def stored(self) -> tuple[float, float, float]:
         """(samples, bytes of them, bytes of other state) held after the last training."""
         return (

@@ -7,12 +7,13 @@ benchmark and data fingerprint are compared with one another; anything else neve
 
 from __future__ import annotations
 
-import json
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -20,6 +21,7 @@ from dfbench.benchmarks.controls import Controls
 from dfbench.documents import read_json
 from dfbench.errors import DataError, first_problem
 from dfbench.publish.board.imported import ImportedTable, imported_tables, read_imported
+from dfbench.publish.board.options import text_of, with_options
 from dfbench.publish.board.ranking import compared, with_seeds
 from dfbench.publish.board.reported import Reported, read_reported
 from dfbench.publish.board.row import BoardRow
@@ -27,7 +29,6 @@ from dfbench.records.comparison import intransigence
 from dfbench.records.imported import FOLDER, ImportedRow
 from dfbench.records.record import Record
 from dfbench.records.seeds import by_seed
-from dfbench.records.spec import DETECTOR_BUDGET
 from dfbench.records.verdict import Verdict, verdicts
 
 CONTROLS = "controls"
@@ -54,19 +55,26 @@ class BoardTable:
 
     def verdicts(self, row: BoardRow) -> list[Verdict]:
         """What was checked of a row."""
-        return verdicts(row.records, self.controls)
+        if row.id not in self._verdicts:
+            self._verdicts[row.id] = verdicts(row.records, self.controls)
+        return self._verdicts[row.id]
+
+    @cached_property
+    def _verdicts(self) -> dict[str, list[Verdict]]:
+        """By row, once they were asked for."""
+        return {}
 
     @property
     def runs(self) -> int:
         """How many records."""
         return sum(len(row.records) for row in self.rows)
 
-    @property
+    @cached_property
     def unseen(self) -> list[str]:
         """The sets that rows were tested on and never trained on, in the order in which they are first met."""
         return list(dict.fromkeys(name for row in self.rows for name in row.unseen))
 
-    @property
+    @cached_property
     def degraded(self) -> bool:
         """Whether a row was tested on degraded copies."""
         return any(row.robustness for row in self.rows)
@@ -77,17 +85,38 @@ class BoardTable:
         Plain training is a row that is no bound, stores nothing and counted no effect; of several the one whose
         settings most rows of the detector and preset have, then the cheapest.
         """
-        alike = [other for other in self.rows if other.kind == row.kind]
-        settings = [other.first.spec.detector_config for other in alike]
-        plain = [
-            (-settings.count(other.first.spec.detector_config), other.passes)
-            for other in alike
-            if not other.bound
-            and not other.stored[0]
-            and not any(record.effects for record in other.records)
-            and other.passes
-        ]
-        return row.passes / min(plain)[1] if plain and row.passes is not None else None
+        plain = self._plain.get(row.kind)
+        return row.passes / plain if plain and row.passes is not None else None
+
+    @cached_property
+    def _plain(self) -> dict[tuple[str, str], float]:
+        """Detector and preset → passes of plain training."""
+        settings = Counter(map(_settings, self.rows))
+        found: dict[tuple[str, str], tuple[int, float]] = {}
+        for row in self.rows:
+            if row.bound or row.stored[0] or any(record.effects for record in row.records) or not row.passes:
+                continue
+            this = -settings[_settings(row)], row.passes
+            found[row.kind] = min(this, found.get(row.kind, this))
+        return {kind: passes for kind, (_, passes) in found.items()}
+
+    @cached_property
+    def _most_passes(self) -> dict[tuple[str, str], float]:
+        """Detector and preset → passes of its costliest continual row."""
+        found: dict[tuple[str, str], float] = {}
+        for row in self.rows:
+            if not row.bound:
+                found[row.kind] = max(row.passes or 0, found.get(row.kind, 0))
+        return found
+
+    @cached_property
+    def _on_all_data(self) -> dict[tuple[str, int], list[Record]]:
+        """Detector with its settings, and seed → the runs that stand in for RWalk's reference."""
+        found: dict[tuple[str, int], list[Record]] = {}
+        for row in self.rows:
+            for record in row.records if row.bound else ():
+                found.setdefault((_settings(row), record.spec.seed), []).append(record)
+        return found
 
     def bound_words(self, row: BoardRow) -> str:
         """What a bound is: which data it saw, under which budget of compute; of weights as they are, which."""
@@ -95,7 +124,7 @@ class BoardTable:
             return "; ".join(["never trained here", *dict.fromkeys(n for r in row.records for n in r.start_notes)])
         seen = "all data at once" if all(r.trained_at_once for r in row.records) else "all data so far, kept"
         relative = self.relative_compute(row)
-        most = max((other.passes or 0 for other in self.rows if not other.bound and other.kind == row.kind), default=0)
+        most = self._most_passes.get(row.kind, 0)
         if row.passes is None:
             return f"{seen}; compute not counted"
         if most and row.passes >= LARGEST_BUDGET * most:
@@ -107,12 +136,17 @@ class BoardTable:
     def intransigence(self, row: BoardRow) -> tuple[float, bool] | None:
         """(mean of I_k over k and seeds, so_far) against a row on all data of the same detector and seeds; None without
         one. Both kinds of row stand in for RWalk's reference (:class:`dfbench.records.comparison.Intransigence`)."""
-        everything = [record for other in self.rows for record in other.records]
-        found = [intransigence(record, everything) for record in row.records]
+        settings = _settings(row)
+        found = [intransigence(r, self._on_all_data.get((settings, r.spec.seed), ())) for r in row.records]
         means = [f.mean for f in found if f is not None and f.mean is not None]
         if not means or len(means) < len(found):
             return None
         return statistics.fmean(means), all(f.so_far for f in found if f is not None)
+
+
+def _settings(row: BoardRow) -> str:
+    """The same for rows of one detector and preset with the same options."""
+    return text_of([*row.kind, row.first.spec.detector_config])
 
 
 @dataclass(frozen=True)
@@ -130,20 +164,44 @@ def read_board(folder: Path) -> Board:
     Raises:
         DataError: The folder is not a leaderboard, or a file in it breaks the schema; the file is named.
     """
+    records = [read_record(path) for path in record_files(folder)]
+    return make_board(records, read_papers(folder), read_imported(folder), read_controls(folder))
+
+
+def record_files(folder: Path) -> list[Path]:
+    """The records of a leaderboard's folder.
+
+    Raises:
+        DataError: The folder is not a leaderboard.
+    """
     if not (folder / "results").is_dir() and not (folder / FOLDER).is_dir():
         raise DataError(f"{folder}: no leaderboard here (it has a folder 'results')")
-    records = []
-    for path in sorted((folder / "results").glob("*.json")):
-        record = Record.read(path)
-        if (record.identity, record.run) != (record.spec.identity, record.spec.run_id) or path.stem != record.run:
-            raise DataError(
-                f"{path}: its spec gives the run {record.spec.run_id!r} and another name or identity is stated: "
-                "the record was changed (dfbench verify says where)"
-            )
-        records.append(record)
-    reported = [read_reported(path) for path in sorted((folder / "reported").glob("*.yaml"))]
-    controls = [_read_controls(path) for path in sorted((folder / CONTROLS).glob("*.json"))]
-    return make_board(records, reported, read_imported(folder), controls)
+    return sorted((folder / "results").glob("*.json"))
+
+
+def read_record(path: Path) -> Record:
+    """A record of a leaderboard.
+
+    Raises:
+        DataError: It breaks the schema, or its name or identity is not that of its spec.
+    """
+    record = Record.read(path)
+    if (record.identity, record.run) != (record.spec.identity, record.spec.run_id) or path.stem != record.run:
+        raise DataError(
+            f"{path}: its spec gives the run {record.spec.run_id!r} and another name or identity is stated: "
+            "the record was changed (dfbench verify says where)"
+        )
+    return record
+
+
+def read_papers(folder: Path) -> list[Reported]:
+    """The tables of papers in a leaderboard's folder."""
+    return [read_reported(path) for path in sorted((folder / "reported").glob("*.yaml"))]
+
+
+def read_controls(folder: Path) -> list[Controls]:
+    """What ``dfbench data controls --to`` wrote there."""
+    return [_read_controls(path) for path in sorted((folder / CONTROLS).glob("*.json"))]
 
 
 def _read_controls(path: Path) -> Controls:
@@ -164,34 +222,76 @@ def make_board(
     Raises:
         DataError: A record was scored on the validation split; two records of one run.
     """
-    groups: dict[tuple[str, str], list[Record]] = {}
+    by_data = controls_of(controls)
+    tables = [
+        make_table(key, [records[i] for i in members], by_data.get(fingerprint))
+        for (key, fingerprint), members in filed(map(Filed.of, records)).items()
+    ]
+    tables.sort(key=in_order)
+    return Board(tuple(tables), sorted_papers(reported), imported_tables(imported))
+
+
+def controls_of(controls: Sequence[Controls]) -> dict[str, Controls]:
+    """Fingerprint of the data → the controls of its test split."""
+    return {each.fingerprint: each for each in controls if each.split == "test"}
+
+
+def sorted_papers(reported: Sequence[Reported]) -> tuple[Reported, ...]:
+    """The tables of papers in the order of the pages."""
+    return tuple(sorted(reported, key=lambda r: (r.protocol, r.paper, r.table)))
+
+
+class Filed(NamedTuple):
+    """What decides where a record stands."""
+
+    run: str
+    benchmark: str
+    fingerprint: str
+    split: str
+    row: str
+    seed: int
+
+    @classmethod
+    def of(cls, record: Record) -> Filed:
+        """Of a record."""
+        data, spec = record.data, record.spec
+        return cls(record.run, data.benchmark, data.fingerprint, spec.split, spec.row_id, spec.seed)
+
+
+def filed(records: Iterable[Filed]) -> dict[tuple[str, str], list[int]]:
+    """(key, fingerprint) of each table → places of its records.
+
+    Raises:
+        DataError: A record was scored on the validation split; two records of one run.
+    """
+    groups: dict[tuple[str, str], list[int]] = {}
     seen: set[tuple[str, int]] = set()
-    for record in records:
-        if record.spec.split != "test":
-            raise DataError(f"{record.run}: scored on the {record.spec.split} split; a leaderboard holds test results")
-        training = (record.spec.row_id, record.spec.seed)
-        if training in seen:
+    for place, record in enumerate(records):
+        if record.split != "test":
+            raise DataError(f"{record.run}: scored on the {record.split} split; a leaderboard holds test results")
+        if (record.row, record.seed) in seen:
             raise DataError(f"{record.run}: the same training is on the board twice")
-        seen.add(training)
-        groups.setdefault((record.data.benchmark, record.data.fingerprint), []).append(record)
-    several = {name for name, _ in groups if sum(other == name for other, _ in groups) > 1}
-    by_data = {each.fingerprint: each for each in controls if each.split == "test"}
-    tables = []
-    for (name, fingerprint), members in groups.items():
-        key = f"{name}-{fingerprint[:8]}" if name in several else name
-        tables.append(replace(_table(key, members), controls=by_data.get(fingerprint)))
-    tables.sort(key=lambda table: (-len(table.rows), table.key))  # the page opens on the first
-    papers = tuple(sorted(reported, key=lambda r: (r.protocol, r.paper, r.table)))
-    return Board(tuple(tables), papers, imported_tables(imported))
+        seen.add((record.row, record.seed))
+        groups.setdefault((record.benchmark, record.fingerprint), []).append(place)
+    names = Counter(name for name, _ in groups)
+    return {
+        (f"{name}-{fingerprint[:8]}" if names[name] > 1 else name, fingerprint): members
+        for (name, fingerprint), members in groups.items()
+    }
 
 
-def _table(key: str, records: Sequence[Record]) -> BoardTable:
+def make_table(key: str, records: Sequence[Record], controls: Controls | None = None) -> BoardTable:
+    """The table of records on the same data.
+
+    Raises:
+        DataError: Two of them have other experiences or metrics.
+    """
     first = records[0]
     for record in records:
         if (record.headline, record.names) != (first.headline, first.names):
             raise DataError(f"{record.run} and {first.run} have one data fingerprint, but other experiences or metrics")
     rows = sorted(map(BoardRow, by_seed(records, lambda record: record.spec)), key=lambda row: row.id)
-    rows = compared(with_seeds(_with_options(rows)))
+    rows = compared(with_seeds(with_options(rows)))
     rows.sort(key=lambda row: (-row.average.mean if row.average else 1.0, row.id))
     return BoardTable(
         key=key,
@@ -200,36 +300,10 @@ def _table(key: str, records: Sequence[Record]) -> BoardTable:
         headline=first.headline,
         experiences=tuple(first.names),
         rows=tuple(rows),
+        controls=controls,
     )
 
 
-def _with_options(rows: Sequence[BoardRow]) -> list[BoardRow]:
-    """Where it started, and options by which rows of one detector and preset, or of one strategy, differ."""
-    result = []
-    for row in rows:
-        spec = row.first.spec
-        alike = [r.first.spec for r in rows if r.kind == row.kind and (r is row or not r.baseline)]
-        idle = DETECTOR_BUDGET if row.baseline else ()
-        config = {name: value for name, value in spec.detector_config.items() if name not in idle}
-        strategies = [r.first.spec.strategy_config for r in rows if r.first.spec.strategy == spec.strategy]
-        texts = [
-            *_differing(spec.initial_weights, [s.initial_weights for s in alike], ""),
-            *_differing(config, [s.detector_config for s in alike], ""),
-            *_differing(spec.strategy_config, strategies, "strategy."),
-        ]
-        if spec.init is not None:
-            texts = [f"from {spec.init.label}", *texts]
-        if spec.tuned:
-            texts = [f"tuned: {', '.join(spec.tuned)}", *texts]
-        result.append(replace(row, options=tuple(texts)))
-    return result
-
-
-def _differing(config: dict[str, Any], others: Sequence[dict[str, Any]], prefix: str) -> list[str]:
-    """``key=value`` where others have another value, unless more than half of all have this one."""
-    texts = []
-    for key in sorted(config):
-        same = sum(other.get(key) == config[key] for other in others)
-        if same < len(others) and 2 * same <= len(others):
-            texts.append(f"{prefix}{key}={json.dumps(config[key], ensure_ascii=False)}")
-    return texts
+def in_order(table: BoardTable) -> tuple[int, str]:
+    """What tables are sorted by: the page opens on the one with most rows."""
+    return -len(table.rows), table.key

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from dfbench.publish import about
-from dfbench.publish.board.row import BoardRow
-from dfbench.publish.board.table import Board, BoardTable
+from dfbench.publish.board.table import BoardTable
 from dfbench.records import text
-from dfbench.records.verdict import NAMES, Verdict
+from dfbench.records.verdict import NAMES
 
 
 @dataclass(frozen=True)
@@ -81,44 +78,6 @@ def columns(table: BoardTable) -> list[Column]:
     ]  # fmt: skip
 
 
-def sort_values(
-    row: BoardRow, rank: int | None, relative: float | None, verdicts: Sequence[Verdict] = ()
-) -> dict[str, str | float]:
-    """Column → what it is sorted by; an empty text sorts last.
-
-    Args:
-        row: A row.
-        rank: Its place among the continual rows; None of a bound.
-        relative: Its compute relative to plain training; None where that was not counted.
-        verdicts: What was checked of it.
-    """
-    spec, low = row.first.spec, row.average.low if row.average else None
-    values: dict[str, Any] = {
-        "strategy": spec.strategy,
-        "detector": f"{spec.detector} {spec.preset}",
-        "rank": rank,
-        "average": row.average.mean if row.average else None,
-        "interval": low,
-        "limits": low,
-        "memory": row.stored[1] + row.stored[2],
-        "compute": relative,
-        "passes": row.passes,
-        "seconds": row.seconds,
-        "steps": row.steps,
-        "generalisation": row.generalisation and row.generalisation.mean,
-        "robustness": row.robustness and row.robustness.mean,
-        "seeds": len(row.records),
-        "checks": sum({"passed": 1, "failed": -1, "not checked": 0}[each.status] for each in verdicts),
-        **{name: row.metric(name)[0] for name in ("forgetting", *(each.key for each in SCALARS))},
-    }
-    return {k: "" if v is None else round(v, 6) if isinstance(v, float) else v for k, v in values.items()}
-
-
-def ranks(table: BoardTable) -> dict[str, int]:
-    """Row → its place among the continual rows, by the average."""
-    return {row.id: place for place, row in enumerate((row for row in table.rows if not row.bound), 1)}
-
-
 def finding(table: BoardTable) -> str:
     """What the marks come to, in one sentence; empty where nothing is compared."""
     marks = [row.mark for row in table.rows]
@@ -137,21 +96,10 @@ def finding(table: BoardTable) -> str:
 
 @dataclass(frozen=True)
 class Axis:
-    """The common scale of a table's interval plots: value → position in the drawing."""
+    """The common scale of a table's interval plots."""
 
     low: float
     high: float
-    width: float = 124.0
-    margin: float = 6.0
-
-    def at(self, value: float) -> str:
-        """Horizontal position, in the drawing's units; what lies outside is drawn at the edge."""
-        share = min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
-        return f"{self.margin + share * (self.width - 2 * self.margin):.1f}"
-
-    def holds(self, value: float) -> bool:
-        """Whether a value is on the axis; of one to its left the page shows an arrow."""
-        return value >= self.low
 
 
 def axis(table: BoardTable) -> Axis:
@@ -173,16 +121,6 @@ def axis(table: BoardTable) -> Axis:
     return Axis(low, high if high > low else low + 0.05)
 
 
-def bounds(table: BoardTable) -> dict[tuple[str, str], float]:
-    """(detector, preset) → the highest average of its bounds, where it has one."""
-    found: dict[tuple[str, str], float] = {}
-    for row in table.rows:
-        if row.bound and not row.baseline and row.average:
-            kind = (row.first.spec.detector, row.first.spec.preset)
-            found[kind] = max(found.get(kind, 0.0), row.average.mean)
-    return found
-
-
 def choices(table: BoardTable) -> list[tuple[str, str, list[str]]]:
     """(attribute, what all of them are called, values) of each filter that has something to choose from."""
     specs = [row.first.spec for row in table.rows]
@@ -199,22 +137,3 @@ def choices(table: BoardTable) -> list[tuple[str, str, list[str]]]:
 def subject(table: BoardTable) -> about.Benchmark:
     """What the table's benchmark is."""
     return about.benchmark([record for row in table.rows for record in row.records])
-
-
-def groups(board: Board, subjects: Mapping[str, about.Benchmark]) -> list[tuple[str, list[BoardTable]]]:
-    """The tabs under their headings: those about forgeries, and those that are not."""
-    other = [table for table in board.tables if subjects[table.key].scope == "other"]
-    main = [table for table in board.tables if table not in other]
-    named = [("Forgery detection", main), ("Not deepfakes", other)]
-    return [(heading, tables) for heading, tables in named if tables]
-
-
-def strategies(board: Board) -> list[about.Strategy]:
-    """Those of the board that dfbench knows, by name."""
-    names = sorted({row.first.spec.strategy for table in board.tables for row in table.rows})
-    return [found for name in names if (found := about.strategy(name)) is not None]
-
-
-def newest(board: Board) -> str:
-    """The day of the newest record, empty without one."""
-    return max((r.created[:10] for table in board.tables for row in table.rows for r in row.records), default="")

@@ -9,11 +9,12 @@ from importlib import resources
 from pathlib import Path
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
 from dfbench.publish.serve.problems import Problem
 
 _HERE = "dfbench.publish.serve"
+_PART = re.compile(r"[a-z0-9-]+/[a-z0-9]+\.js")
 _META = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"]+)">')
 
 
@@ -23,7 +24,7 @@ def router(leaderboard: Path | None) -> APIRouter:
     files = _files()
     page = files["index.html"][0].decode()
     if leaderboard is not None:
-        page = page.replace("<!--leaderboard-->", '<a href="/leaderboard" data-t="nav.leaderboard">Leaderboard</a>')
+        page = page.replace("<!--leaderboard-->", '<a href="/leaderboard/" data-t="nav.leaderboard">Leaderboard</a>')
 
     @routes.get("/")
     @routes.get("/r/{job}")
@@ -51,8 +52,19 @@ def router(leaderboard: Path | None) -> APIRouter:
         policy = (stated[1].replace("&#39;", "'") if stated else "default-src 'none'") + "; frame-ancestors 'none'"
 
         @routes.get("/leaderboard")
+        def leaderboard_folder() -> RedirectResponse:
+            return RedirectResponse("leaderboard/", status_code=308)
+
+        @routes.get("/leaderboard/")
         def leaderboard_page() -> HTMLResponse:
             return HTMLResponse(board, headers={"Content-Security-Policy": policy, "Cache-Control": "max-age=300"})
+
+        @routes.get("/leaderboard/data/{table}/{name}")
+        def leaderboard_part(table: str, name: str) -> Response:
+            part = leaderboard.parent / "data" / table / name
+            if not _PART.fullmatch(f"{table}/{name}") or not part.is_file():
+                raise Problem(404, "not_found", "there is no such file")
+            return Response(part.read_bytes(), media_type="text/javascript", headers={"Cache-Control": "max-age=300"})
 
     return routes
 

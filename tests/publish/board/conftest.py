@@ -53,6 +53,6 @@ def seen(chromium: Any, board: Path) -> Iterator[Seen]:
     opened.page.locator("#panel-1 table").wait_for()
     yield opened
     assert opened.wrong == []
-    assert set(opened.requests) <= {opened.url}  # one file that asks for nothing else
+    assert opened.elsewhere == []
     assert opened.page.evaluate("window.owned") is None
     opened.context.close()

@@ -34,6 +34,14 @@ class Seen:
         self.page.on("request", lambda r: self.requests.append(r.url))
         self.url = (board / "index.html").as_uri()
         self.page.goto(self.url)
+        if options.get("java_script_enabled", True) and self.page.locator("table.rows").count():
+            self.page.locator(".panel:visible .rows tbody tr").first.wait_for()  # the rows come after the page
+
+    @property
+    def elsewhere(self) -> list[str]:
+        """What was asked for that is neither the page nor one of its parts."""
+        parts = self.url.removesuffix("index.html") + "data/"
+        return [url for url in self.requests if url.partition("#")[0] != self.url and not url.startswith(parts)]
 
     @property
     def strategies(self) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dfbench.publish.board.build import pages
-from dfbench.publish.board.page import embedded, page
+from dfbench.publish.board.parts import embedded
 from dfbench.publish.board.table import Board, make_board, read_board
 from dfbench.records.record import Record
 from dfbench.records.verdict import QUESTIONS
@@ -24,7 +24,7 @@ def test_a_board_of_bounds_alone_has_a_page(tmp_path: Path) -> None:
     bound = make_run(tmp_path, "joint", whole=True, stored=0)
     board = make_board([Record.read(bound)])
     assert board.tables[0].rows[0].mark is None
-    assert "joint" in page(board)
+    assert b"joint" in pages(board)["index.html"]
 
 
 def test_rows_are_sorted_by_any_column(seen: Seen) -> None:
@@ -48,10 +48,10 @@ def test_rows_are_sorted_by_any_column(seen: Seen) -> None:
     seen.page.get_by_label("Passes").locator("visible=true").check()
     seen.page.locator('#panel-1 th[data-column="passes"] button').click()
     cells = seen.page.locator('#panel-1 tbody.ranked [data-c="passes"]').evaluate_all(of)
-    assert cells[0] == "21600.0"
+    assert cells[0] == "21600"
     assert set(cells[1:]) == {""}  # what was not counted comes last, whichever way
     seen.page.locator('#panel-1 th[data-column="passes"] button').click()
-    assert seen.page.locator('#panel-1 tbody.ranked [data-c="passes"]').evaluate_all(of)[0] == "21600.0"
+    assert seen.page.locator('#panel-1 tbody.ranked [data-c="passes"]').evaluate_all(of)[0] == "21600"
 
 
 def test_rows_are_filtered(seen: Seen) -> None:
@@ -119,7 +119,7 @@ def test_a_row_s_page_says_what_was_checked(seen: Seen, board: Path) -> None:
     expected = [[QUESTIONS[each.name], each.status, each.detail] for each in table.verdicts(row)]
     assert {status for _, status, _ in expected} >= {"passed", "not checked"}
     line = seen.page.locator(f'tr[data-id="{row.id}"] [data-c="checks"]')
-    assert line.get_attribute("title") == "; ".join(f"{e.name}: {e.status}, {e.detail}" for e in table.verdicts(row))
+    assert line.get_attribute("title") == "; ".join(f"{e.name}: {e.status}" for e in table.verdicts(row))
     seen.page.goto(f"{seen.url}#row={row.id}")
     card = seen.page.locator("section.card", has=seen.page.get_by_role("heading", name="What was checked"))
     lines = card.locator("tbody tr")
@@ -332,13 +332,13 @@ def test_texts_of_outsiders_are_never_markup(board: Path) -> None:
     assert "<img" not in text
     assert "&lt;/script&gt;&lt;script&gt;window.owned" in text
     data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])  # type: ignore[index]
-    names = {row["strategy"] for table in data["tables"] for row in table["rows"]}
-    assert HOSTILE in names
+    (table,) = [each for each in data["tables"] if each["key"] == "three"]
+    assert HOSTILE in handed_over(board / "data" / table["folder"] / "rows.js")["words"]
     attributes: list[str] = []
     parser = HTMLParser()
     parser.handle_starttag = lambda tag, attrs: attributes.extend(name for name, _ in attrs)  # type: ignore[method-assign]
     parser.feed(text)
-    assert "data-strategy" in attributes
+    assert "data-filter" in attributes
     assert not [name for name in attributes if name.startswith("on") or name == "style"]
     markdown = (board / "README.md").read_text()
     assert "<script" not in markdown
@@ -359,7 +359,16 @@ def test_an_empty_board_has_its_pages_too() -> None:
     assert b"No run has been added yet" in content["README.md"]
 
 
-def test_a_thousand_records_are_a_page_of_a_few_megabytes(tmp_path: Path) -> None:
+def handed_over(part: Path) -> Any:
+    """The value in a script that the page loads: one call with a name and a text of JSON."""
+    found = re.fullmatch(r"dfbenchPart\('([a-z0-9/-]+)', '(.*)'\)\n", part.read_text())
+    assert found is not None
+    assert part.as_posix().endswith(f"/{found[1]}.js")
+    assert not set("<>&\u2028\n") & set(found[2])
+    return json.loads(re.sub(r"\\(.)", r"\1", found[2]))
+
+
+def test_the_page_holds_no_rows_and_a_thousand_records_load_little(tmp_path: Path) -> None:
     """Real records, their names and seeds multiplied."""
     base = [read_record(make_run(tmp_path, f"m{k}", videos=10)) for k in range(5)]
     records = []
@@ -370,7 +379,16 @@ def test_a_thousand_records_are_a_page_of_a_few_megabytes(tmp_path: Path) -> Non
         records.append(record.model_copy(update={"spec": spec, "identity": spec.identity, "run": spec.run_id}))
     board = make_board(records)
     assert len(board.tables[0].rows) == 334
-    assert len(page(board)) < 4_000_000
+    content = pages(board)
+    (rows,) = [name for name in content if name.endswith("/rows.js")]
+    before = len(content["index.html"]) + len(content[rows])
+    assert before < 300_000
+    others = [len(each) for name, each in content.items() if name.startswith("data/") and name != rows]
+    assert max(others) < 100_000 < before < sum(others)
+    small = len(pages(make_board(records[:300]))["index.html"])
+    assert len(content["index.html"]) - small < 50 * 234  # of a row its id, of a strategy its name in the filter
+    assert content["README.md"].decode().count("](index.html#row=") == 100
+    assert "[234 further rows](index.html#tab=" in content["README.md"].decode()
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def papers(request: pytest.FixtureRequest, chromium: Any) -> Iterator[Seen]:
     yield opened
     assert opened.page.evaluate("document.documentElement.scrollWidth") == request.param
     assert opened.wrong == []
-    assert set(opened.requests) <= {opened.url}
+    assert opened.elsewhere == []
     opened.context.close()
 
 

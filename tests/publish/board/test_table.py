@@ -14,7 +14,7 @@ from dfbench.errors import DataError
 from dfbench.publish.board import view
 from dfbench.publish.board.build import pages
 from dfbench.publish.board.cells import cells, columns
-from dfbench.publish.board.data import page_data
+from dfbench.publish.board.data import details
 from dfbench.publish.board.row import BoardRow
 from dfbench.publish.board.table import Board, make_board, read_board
 from dfbench.publish.board.view import axis, finding
@@ -284,11 +284,15 @@ def test_a_folder_that_is_no_board(tmp_path: Path) -> None:
 
 
 def test_the_data_of_the_page_hold_every_run_once(runs: list[Path]) -> None:
-    data = page_data(make_board(records(*runs)))
-    found = [run["run"] for table in data["tables"] for row in table["rows"] for run in row["runs"]]
-    assert sorted(found) == sorted(f.name for f in runs)
-    assert len(data["environments"]) == 1  # shared
-    assert data["tables"][0]["rows"][0]["runs"][0]["environment"] == 0
+    (table,) = make_board(records(*runs)).tables
+    parts = details(table)
+    found = {identity: row for part in parts.values() for identity, row in part["rows"].items()}
+    assert set(found) == {row.id for row in table.rows}
+    assert all(identity.startswith(name) for name, part in parts.items() for identity in part["rows"])
+    assert sorted(run["run"] for row in found.values() for run in row["runs"]) == sorted(f.name for f in runs)
+    for part in parts.values():
+        assert len(part["environments"]) == 1  # shared
+        assert {run["environment"] for row in part["rows"].values() for run in row["runs"]} == {0}
 
 
 def test_the_benchmark_with_most_rows_stands_first(tmp_path: Path, runs: list[Path]) -> None:
@@ -325,8 +329,7 @@ def test_the_axis_fits_the_continual_rows_and_leaves_out_what_lies_far_below(run
     (wider,) = make_board(records(*runs, lost)).tables
     row = next(row for row in wider.rows if row.first.spec.strategy == "lost")
     assert row.average is not None
-    assert not axis(wider).holds(row.average.mean)
-    assert axis(wider).at(row.average.mean) == axis(wider).at(axis(wider).low)  # at the edge, as an arrow
+    assert row.average.mean < axis(wider).low  # at the edge, as an arrow
 
 
 def test_passes_are_those_of_the_seeds_that_counted_them(tmp_path: Path) -> None:

@@ -4,8 +4,6 @@
   const board = document.getElementById("board");
   const detail = document.getElementById("detail");
   const METRIC = { auc: "AUC", video_auc: "video AUC", accuracy: "accuracy" };
-  const rows = new Map();
-  for (const table of data.tables) for (const row of table.rows) rows.set(row.id, { row, table });
   document.documentElement.classList.add("js");
 
   /** An element with properties and children; texts become text nodes, so nothing in a record is ever markup. */

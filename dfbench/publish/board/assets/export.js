@@ -10,17 +10,16 @@
     memory: [["stored_samples", (row) => row.stored[0]], ["stored_bytes", (row) => row.stored[1]], ["state_bytes", (row) => row.stored[2]]],
     compute: [["relative_compute", (row) => row.relative_compute]], passes: [["passes", (row) => row.passes]],
     steps: [["steps", (row) => row.steps]], seconds: [["seconds", (row) => row.seconds]],
-    checks: [["checks_passed", (row) => row.checks.filter(([status]) => status === "passed").length], ["checks_failed", (row) => row.checks.flatMap(([status], k) => (status === "failed" ? [rows.get(row.id).table.checks[k][0]] : [])).join(" ")]],
-    seeds: [["seeds", (row) => row.runs.map((run) => run.seed).join(" ")], ["status", (row) => row.status]],
+    checks: [["checks_passed", (row) => row.outcomes.filter((each) => each === "passed").length], ["checks_failed", (row) => failed(row).join(" ")]],
+    seeds: [["seeds", (row) => row.seeds], ["status", (row) => row.status]],
   };
   FIELDS.limits = FIELDS.interval;
 
-  /** The rows that are seen, in their order, with the columns that are seen. */
-  function seenRows(lines, columns) {
+  /** The rows that are found, whether drawn or not, in their order, with the columns that are seen. */
+  function seenRows(found, columns) {
     const fields = columns.filter((key) => FIELDS[key]).flatMap((key) => FIELDS[key]);
-    return lines.map((line) => {
-      const { row, table } = rows.get(line.dataset.id), rank = line.querySelector('[data-c="rank"]').dataset.v;
-      const start = { benchmark: table.key, rank: rank ? Number(rank) : null, bound: row.bound, mark: row.mark, strategy: row.strategy, detector: row.detector, preset: row.preset, options: row.options.join(" "), row: row.id };
+    return found.map((row) => {
+      const start = { benchmark: row.table.key, rank: row.rank, bound: row.bound, mark: row.mark, strategy: row.strategy, detector: row.detector, preset: row.preset, options: row.options.join(" "), row: row.id };
       return { ...start, ...Object.fromEntries(fields.map(([name, value]) => [name, value(row) ?? null])) };
     });
   }

@@ -35,23 +35,31 @@
   });
 
   let left = null, scrolledTo = 0;
-  function show(first) {
+  async function showRow(id) {
+    const table = places.get(id), asked_ = location.hash;
+    if (!board.hidden) scrolledTo = window.scrollY;
+    left = id;
+    select(table.key);
+    let title;
+    try {
+      const found = await wholeRow(id);
+      if (location.hash !== asked_) return;  // the reader went on before it was here
+      title = openRow(found);
+    } catch (error) {
+      title = make("h2", { tabindex: "-1" }, error.message);
+      detail.replaceChildren(make("a", { class: "back", href: viewOf(table.key) }, `← All rows of ${table.key}`), title);
+    }
+    board.hidden = true;
+    detail.hidden = false;
+    document.body.classList.add("reading");
+    window.scrollTo({ top: 0, behavior: "instant" });
+    title.focus({ preventScroll: true });
+  }
+  async function show(first) {
     // A link to a part of this page, not to a view.
     if (!first && /^#[a-z]+$/.test(location.hash) && document.getElementById(location.hash.slice(1))) return;
     const { row: wantedRow, tab, state } = readAddress();
-    const found = wantedRow === null ? undefined : rows.get(wantedRow);
-    if (found) {
-      if (!board.hidden) scrolledTo = window.scrollY;
-      left = wantedRow;
-      select(found.table.key);
-      const title = openRow(found);
-      board.hidden = true;
-      detail.hidden = false;
-      document.body.classList.add("reading");
-      window.scrollTo({ top: 0, behavior: "instant" });
-      title.focus({ preventScroll: true });
-      return;
-    }
+    if (places.has(wantedRow)) { await showRow(wantedRow); return; }
     const back = board.hidden;
     board.hidden = false;
     detail.hidden = true;
@@ -64,6 +72,7 @@
     if (wired.has(key)) {
       if (tab === key) lastViews.set(key, location.hash);
       wired.get(key).apply(state);
+      if (back && left && wired.get(key).load) await wired.get(key).load().catch(() => {});
     }
     if (section && !tabs.some((each) => each.dataset.key === tab)) {
       if (section.matches("details")) section.open = true;

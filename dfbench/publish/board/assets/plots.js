@@ -38,6 +38,8 @@
   const STEPS = { compute: [1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100], memory: [1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11] };
   STEPS.passes = [1, 2, 5].flatMap((n) => [1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10].map((power) => n * power)).sort((a, b) => a - b);
 
+  /** Points of more rows than this have their names in their titles alone. */
+  const NAMED = 300;
   function scatter(table, shown, kind) {
     const cost = COSTS[kind], width = Math.max(300, Math.min(1230, board.clientWidth || 1200)), narrow = width < 620;
     const H = narrow ? 380 : 460, L = 46, R = narrow ? 14 : 150, T = 16, B = 48;
@@ -86,7 +88,7 @@
       link.append(draw("circle", { class: "halo", cx: px.toFixed(1), cy: py.toFixed(1), r: 9 }), marker(k, px, py));
       svg.append(link);
     }
-    for (const { row, px, py } of points) {
+    for (const { row, px, py } of points.length > NAMED ? [] : points) {
       const text = row.strategy.length > 18 ? `${row.strategy.slice(0, 17)}…` : row.strategy, long = text.length * 6.6;
       const places = [[px + 8, py + 4], [px - 8 - long, py + 4], [px + 7, py - 6], [px + 7, py + 14], [px - 7 - long, py - 6], [px - 7 - long, py + 14]];
       const free = places.find(([a, b]) => a > L && a + long < width - (narrow ? 2 : R) && b > T && b < H - B && taken.every(([x0, y0, x1, y1]) => a + long < x0 || a > x1 || b < y0 || b - 10 > y1));

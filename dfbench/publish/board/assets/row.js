@@ -120,7 +120,7 @@
     const groups = new Map();
     for (const run of row.runs) groups.set(run.environment, [...(groups.get(run.environment) || []), run]);
     return card("Environment and cost", null, [...groups].map(([number_, runs]) => {
-      const e = data.environments[number_];
+      const e = row.environments[number_];
       const packages = Object.entries(e.packages).filter(([, version]) => version).map(([name, version]) => `${name} ${version}`).join(", ");
       const plugins = Object.entries(e.plugins).map(([name, version]) => `${name} ${version}`).join(", ");
       const gits = [...new Set(runs.map((run) => run.git && run.git.commit ? `${String(run.git.commit).slice(0, 12)}${run.git.dirty ? ", with uncommitted changes" : ""}` : "unknown"))];
@@ -146,22 +146,17 @@
       ]);
     }))));
   }
-  /** The ★ that a row was compared with: that of its detector and budget, else the table's. */
-  function bestFor(row, table) {
-    const best = table.rows.filter((other) => other.mark === "best");
-    return best.find((other) => JSON.stringify(other.group) === JSON.stringify(row.group)) || best[0];
-  }
   function verdict({ row, table }) {
-    const best = bestFor(row, table);
+    const [strategy, detector, stars] = row.best || [];
     const one = row.runs.length === 1 ? " With one seed, what training again would change is unknown." : "";
     if (row.baseline) return `Weights as they are: ${row.bound_words}; not compared with continual rows.`;
     if (row.bound) return `A bound: ${row.bound_words}; not compared with continual rows.${one}`;
-    if (row.mark === "best") return `The best continual row ${table.rows.filter((other) => other.mark === "best").length > 1 ? `of its group on ${table.key}` : `on ${table.key}`}.${one}`;
-    if (!row.against_best || !best) return `Not compared with other rows.${one}`;
+    if (row.mark === "best") return `The best continual row ${stars > 1 ? `of its group on ${table.key}` : `on ${table.key}`}.${one}`;
+    if (!row.against_best || !row.best) return `Not compared with other rows.${one}`;
     const [d, low, high] = row.against_best;
     const p = row.p < 0.001 ? "p < 0.001" : `p = ${num(row.p)}`;
     const words = row.mark === "tied" ? "not significantly worse than" : "significantly worse than";
-    return `${words[0].toUpperCase()}${words.slice(1)} the best row of its group, ${best.strategy} with ${best.detector}: ${METRIC[table.headline]} ${num(d)} [${num(low)}, ${num(high)}], ${p} after Holm's correction.${one}`;
+    return `${words[0].toUpperCase()}${words.slice(1)} the best row of its group, ${strategy} with ${detector}: ${METRIC[table.headline]} ${num(d)} [${num(low)}, ${num(high)}], ${p} after Holm's correction.${one}`;
   }
   function figures({ row, table }) {
     const a = row.average, seeds = seedCount(row);
@@ -181,7 +176,7 @@
       row.intransigence ? item("Intransigence", num(row.intransigence[0]), "lower is better", row.intransigence[1] ? "a stand-in: against a run that kept all data so far, with more training than one budget" : "a stand-in: against a run on all data at once, which saw later experiences too") : "");
   }
   function subjectLine({ row, table }) {
-    const [badge, meaning, description] = data.about[table.key] || ["", "", ""], about = data.strategies[row.strategy];
+    const { badge, meaning, description } = table, about = data.strategies[row.strategy];
     const paper = about && about[1] ? [" · ", about[2] ? make("a", { href: about[2] }, about[1]) : about[1]] : [];
     return [
       about ? make("p", { class: "what" }, make("b", {}, row.strategy), ` ${about[0]}`, paper) : null,
