@@ -68,7 +68,7 @@ class Adaptation(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    adapter: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+    adapter: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
     options: dict[str, JsonValue] = {}
 
 

@@ -31,7 +31,8 @@ from dfbench.training.loop import Loop
 from dfbench.training.optimizers import Followers, Optimizers
 from dfbench.training.ranks import ALONE, Ranks
 from dfbench.training.strategies import Effects, Need
-from dfbench.training.unit_outputs import UnitOutputs, unit_outputs
+from dfbench.training.unit_outputs import UnitOutputs
+from dfbench.training.unit_reading import unit_outputs
 from dfbench.training.validation import ValidationSet
 
 if TYPE_CHECKING:

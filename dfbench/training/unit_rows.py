@@ -20,7 +20,8 @@ from dfbench.training.calls import graded_outputs
 from dfbench.training.compatibility import has_unit_rows
 from dfbench.training.detector import Detector
 from dfbench.training.strategies import Need
-from dfbench.training.unit_outputs import UnitRows, unit_outputs
+from dfbench.training.unit_outputs import UnitRows
+from dfbench.training.unit_reading import unit_outputs
 
 DRAWS = 8
 """Seeds with which a training batch is looked at: a batch may be mixed with some probability only."""

@@ -16,7 +16,8 @@ from dfbench import Batch, PluginError, Task, UnitRows, normalize
 from dfbench.errors import IncompatibleError
 from dfbench.plugins import registry
 from dfbench.training.compatibility import check_declared
-from dfbench.training.unit_outputs import arranged, unit_outputs
+from dfbench.training.unit_outputs import arranged
+from dfbench.training.unit_reading import unit_outputs
 from dfbench.training.unit_rows import check_unit_logits
 from tests.training.harness import PlainConfig, PlainDetector, Problem, plain_network, strategy_of, train
 
