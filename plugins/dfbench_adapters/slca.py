@@ -30,25 +30,30 @@ class Gaussian:
     Attributes:
         label: the class.
         mean: float64 (D,).
-        covariance: float64 (D, D).
+        root: float64 (K, D), K ≤ D: rootᵀ·root is the covariance. Its rank is below the number of units, so few units
+            take less than D² numbers, and drawing needs no decomposition.
     """
 
     label: int
     mean: torch.Tensor
-    covariance: torch.Tensor
+    root: torch.Tensor
 
     @classmethod
     def of(cls, label: int, features: torch.Tensor) -> Gaussian:
         """Mean and covariance of features, (N, D); a single row has no spread."""
         rows = features.double()
         away = rows - rows.mean(0)
-        return cls(label, rows.mean(0), away.T @ away / max(len(rows) - 1, 1))
+        return cls(label, rows.mean(0), torch.linalg.qr(away, mode="r").R / max(len(rows) - 1, 1) ** 0.5)
+
+    @property
+    def covariance(self) -> torch.Tensor:
+        """float64 (D, D)."""
+        return self.root.T @ self.root
 
     def sample(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """Random features, float32 (count, D), also where the covariance is singular."""
-        values, vectors = torch.linalg.eigh(self.covariance)
-        noise = torch.randn(count, len(self.mean), generator=generator, dtype=torch.float64)
-        return (self.mean + (noise * values.clamp_min(0).sqrt()) @ vectors.T).float()
+        noise = torch.randn(count, len(self.root), generator=generator, dtype=torch.float64)
+        return (self.mean + noise @ self.root).float()
 
 
 def normalised_loss(logits: torch.Tensor, labels: torch.Tensor, temperature: float) -> torch.Tensor:

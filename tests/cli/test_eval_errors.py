@@ -288,7 +288,7 @@ def test_what_only_shows_together_writes_nothing(case: str, late: Callable[[str]
     assert not out.exists()
 
 
-@pytest.mark.parametrize("strategy", ["der", "sur_lid"])
+@pytest.mark.parametrize("strategy", ["cored", "sur_lid"])
 def test_a_pair_that_cannot_work_is_refused_before_the_benchmark_is_rendered(
     strategy: str, evaluate: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,7 +59,8 @@ def test_kill_9_in_the_middle_of_experience_3_of_5(stream: Path, tmp_path: Path)
     assert json.loads(Path(resumed.json["record"]).read_text())["resumed"] == 1
 
 
-@pytest.mark.parametrize("strategy", ALL)
+# The detector interrupts in its own loop, which ranpac does not run: tests/training/test_adaptation.py has it.
+@pytest.mark.parametrize("strategy", [name for name in ALL if name != "ranpac"])
 def test_every_strategy_takes_its_state_along(
     stream: Path, tmp_path: Path, strategy: str, with_odd: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -238,7 +238,8 @@ def record_bytes(detector: str) -> int:
 
 
 def test_every_registered_pair_is_covered(with_odd: Registry) -> None:
-    """``none`` trains nothing: tests/runs/test_untrained.py. ``univfd`` is one linear layer, and needs the
+    """``none`` trains nothing: tests/runs/test_untrained.py. ``o_lora`` and ``sprompts`` need a vision transformer, and
+    ``clip_vit`` is one: tests/training/test_adapters.py. ``univfd`` is one linear layer, and needs the
     weights of a CLIP: a probe of its kind is in test_frozen.py."""
-    assert {*ALL, "none"} == set(with_odd.strategies)
-    assert set(SETTINGS) | {"mortal", "univfd"} == set(with_odd.detectors)
+    assert {*ALL, "none", "o_lora", "sprompts"} == set(with_odd.strategies)
+    assert set(SETTINGS) | {"mortal", "univfd", "clip_vit"} == set(with_odd.detectors)

@@ -81,7 +81,7 @@ def test_marks_bounds_and_notes_are_on_the_rows(seen: Seen) -> None:
     assert sorted(marks)[-1] == "★"
     assert "≈" in marks
     assert seen.row("replay", "xception").locator(".tag.warn").get_attribute("title") == "a note on leaks"
-    assert "best continual row" in seen.page.locator("#panel-1 tr.best .sr").inner_text()
+    assert "best continual row" in seen.page.locator("#panel-1 tr.best .sr").first.inner_text()
     tied = seen.page.locator("#panel-1 tr.tied").count()
     finding = seen.page.locator("#panel-1 .finding").inner_text()
     assert finding == f"{tied} of the other 4 continual rows cannot be distinguished from the best with these seeds."
@@ -123,6 +123,7 @@ def test_a_row_s_page_says_what_was_checked(seen: Seen, board: Path) -> None:
     seen.page.goto(f"{seen.url}#row={row.id}")
     card = seen.page.locator("section.card", has=seen.page.get_by_role("heading", name="What was checked"))
     lines = card.locator("tbody tr")
+    lines.first.wait_for()  # a row's file is loaded when it is opened
     assert [lines.nth(n).locator("th, td").all_inner_texts() for n in range(lines.count())] == expected
 
 
