@@ -141,9 +141,10 @@ class Session:
         names = (self.spec.detector, self.spec.strategy)
         with restored(), self._where("before any training"):
             check_pair(self.detector, self.strategy, model, probe, names)
-            if self.strategy.needs & {Need.UNIT_LOGITS, Need.UNIT_ROWS}:
+            if kept := self.strategy.needs & {Need.UNIT_LOGITS, Need.UNIT_ROWS}:
                 self.loader.seed(self.spec.seed)
-                check_unit_logits(self.detector, model, self.loader.fetch(self.few_units()), names)
+                few = self.loader.fetch(self.few_units())
+                check_unit_logits(self.detector, model, few, names, several=kept == {Need.UNIT_ROWS})
         return model
 
     def few_units(self) -> torch.Tensor:

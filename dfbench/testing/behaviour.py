@@ -180,7 +180,7 @@ def rows(bench: Workbench) -> str:
     model = copy_network(session.template.model)
     try:
         with restored():
-            check_unit_logits(detector, model, batch, (bench.subject.detector, "that keeps outputs"))
+            check_unit_logits(detector, model, batch, (bench.subject.detector, "that keeps outputs"), True)
     except IncompatibleError as error:
         raise Broken(str(error)) from None
     for number, mix in enumerate(mixes := detector.unmixed(batch)):

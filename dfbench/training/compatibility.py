@@ -35,17 +35,11 @@ def check_declared(detector: Detector | type[Detector], strategy: Strategy, name
         raise IncompatibleError(
             f"{pair}: it {need}, and this detector's loop is opaque; use a strategy that only chooses the data"
         )
-    kept = strategy.needs & {Need.UNIT_LOGITS, Need.UNIT_ROWS}
-    if detector.mixes and kept:
-        need = sorted(need.value for need in kept)[0]
-        raise IncompatibleError(
-            f"{pair}: it {need}, and this detector declares that its loss mixes units (mixes = True)"
-        )
-    if has_unit_rows(detector) and Need.UNIT_LOGITS in kept:
-        raise IncompatibleError(
-            f"{pair}: it {Need.UNIT_LOGITS.value}, and this detector's units have several rows, or soft labels "
-            "(unit_rows)"
-        )
+    for kept in (Need.UNIT_LOGITS, Need.UNIT_ROWS):
+        if kept in strategy.needs and detector.mixes and not (kept is Need.UNIT_ROWS and has_unit_rows(detector)):
+            raise IncompatibleError(
+                f"{pair}: it {kept.value}, and this detector declares that its loss mixes units (mixes = True)"
+            )
 
 
 def check_distributed(detector: type[Detector], strategy: Strategy, names: tuple[str, str]) -> None:
@@ -78,7 +72,7 @@ def check_distributed(detector: type[Detector], strategy: Strategy, names: tuple
 
 
 def has_unit_rows(detector: Detector | type[Detector]) -> bool:
-    """Whether a detector says which rows of its network's output belong to which unit."""
+    """Whether a detector may say which rows of its network's output belong to which unit."""
     kind = detector if isinstance(detector, type) else type(detector)
     return kind.unit_rows is not Detector.unit_rows
 

@@ -85,8 +85,8 @@ class Detector:
         opaque: True if :meth:`train` hides its steps because it hands the model to another trainer. Then only
             strategies that choose the data can be used, and the loop reads ``loop.data``, not ``loop.batches()``.
         mixes: True if :meth:`loss` mixes the units of a batch (mixup) or puts them into another order, which cannot
-            always be seen from outside. Strategies that keep outputs of single units are then refused. What is mixed
-            inside a unit is another matter: see :meth:`unit_rows`.
+            always be seen from outside, or what is inside a unit. Strategies that keep outputs of single units are
+            then refused, but for those that :meth:`unit_rows` is for, where it is defined.
         distributes: True if several processes may share a training: :meth:`loss` is a mean over the units of the batch,
             and nothing in :meth:`train` depends on which units are in it (a queue of features, in-batch negatives).
         start_options: options that say nothing but which weights :meth:`build` starts from. They are off (False or

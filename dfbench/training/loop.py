@@ -473,7 +473,8 @@ class Loop(ValidationPart):
         host, group = self._host, self._group
         group.size = group.left = size
         group.stepped = False
-        host.ranks.same_random()
+        if host.needs:  # a strategy that only chooses the data draws nothing within a training
+            host.ranks.same_random()
         self._before_iteration = dict(host.effects.counts), dict(vars(host.clock))
         host._before_training_iteration()
         # After the callback: a reference pass in it may leave gradients behind.

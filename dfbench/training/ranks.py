@@ -39,6 +39,7 @@ class Ranks:
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank, self.size = rank, size
+        self._seen: set[tuple[int, int]] = set()  # numbers of gradients that all processes had at once
         self._host: Any = None  # a group that exchanges tensors on the CPU; None: the default one does
 
     @property
@@ -83,7 +84,10 @@ class Ranks:
         import torch.distributed as dist
 
         gradients = [p.grad for p in parameters if p.grad is not None]
-        self._same("gradients", len(gradients), sum(g.numel() for g in gradients))
+        shape = (len(gradients), sum(g.numel() for g in gradients))
+        if shape not in self._seen:  # not at every step: it would wait for all processes once more
+            self._same("gradients", *shape)
+            self._seen.add(shape)
         for bucket in _buckets(gradients):
             flat = torch.cat([g.reshape(-1) for g in bucket])
             dist.all_reduce(flat)

@@ -22,7 +22,6 @@ from torch import nn
 from dfbench.data.loader import Batch, UnitLoader, epoch_order, replay_order
 from dfbench.plugin_faults import Fault, calling
 from dfbench.training.calls import check_loss, graded_outputs
-from dfbench.training.compatibility import has_unit_rows
 from dfbench.training.compute import ComputeCounter
 from dfbench.training.dataset import unit_ids
 from dfbench.training.detector import Detector
@@ -299,7 +298,7 @@ class LoopTemplate(SupervisedTemplate):
 
     def unmixed(self, ids: torch.Tensor) -> list[torch.Tensor]:
         """Values of ``mix`` with which nothing is mixed in these units, int64 (N,); empty where nothing ever is."""
-        if not has_unit_rows(self.detector):
+        if type(self.detector).unmixed is Detector.unmixed:
             return []
         with calling(self.detector, "unmixed"):
             return self.detector.unmixed(self.loader.fetch(ids))

@@ -17,11 +17,10 @@ from dfbench.data.loader import Batch
 from dfbench.errors import IncompatibleError
 from dfbench.plugin_faults import calling
 from dfbench.training.calls import graded_outputs
-from dfbench.training.compatibility import has_unit_rows
 from dfbench.training.detector import Detector
 from dfbench.training.strategies import Need
 from dfbench.training.unit_outputs import UnitRows
-from dfbench.training.unit_reading import unit_outputs
+from dfbench.training.unit_reading import check_rows
 
 DRAWS = 8
 """Seeds with which a training batch is looked at: a batch may be mixed with some probability only."""
@@ -29,28 +28,31 @@ STATEFUL = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 """Layers through which units see each other, or themselves at random, in train mode; that is not the loss's doing."""
 
 
-def check_unit_logits(detector: Detector, model: nn.Module, batch: Batch, names: tuple[str, str]) -> None:
+def check_unit_logits(
+    detector: Detector, model: nn.Module, batch: Batch, names: tuple[str, str], several: bool = False
+) -> None:
     """Check that each row of ``model(x)`` is of its training unit, for strategies that keep outputs of units.
 
-    That is one row per unit, in order, unless the detector defines ``unit_rows``. The loss is computed on the batch and
-    on copies of it in which some units have other pixels. With the same random numbers, exactly the rows of those units
-    may change: in the network's input in both modes, and in its output in train mode.
+    That is one row per unit, in order, or with ``several`` what the detector's ``unit_rows`` says. The loss is computed
+    on the batch and on copies of it in which some units have other pixels. With the same random numbers, exactly the
+    rows of those units may change: in the network's input in both modes, and in its output in train mode.
 
     Args:
         detector: Made for the task of the run.
         model: The detector's network; its modes and buffers are restored.
         batch: Some training units, of more than one class where the data have them.
         names: Of detector and strategy, as the user knows them.
+        several: A unit may have several rows (``Need.UNIT_ROWS``).
 
     Raises:
         IncompatibleError: The number of rows is another, two passes in eval mode differ, or a row is not of its unit.
         Fault: What ``unit_rows`` returns does not fit the output.
     """
-    pair = f"strategy {names[1]} cannot train detector {names[0]}: it {Need.UNIT_ROWS.value}, and"
+    need = Need.UNIT_ROWS if several else Need.UNIT_LOGITS
+    pair = f"strategy {names[1]} cannot train detector {names[0]}: it {need.value}, and"
     with _restored(model), torch.enable_grad(), calling(detector, "loss"):
         model.eval()
-        _check_rows(detector, model, batch, pair)
-        known = _known_rows(detector, model, batch)
+        known = _check_rows(detector, model, batch, pair, several)
         for mode in ("eval", "train"):
             model.train(mode == "train")
             _check_origin(lambda b, seed: _inputs(detector, model, b, seed), batch, DRAWS, f"{pair} its loss", mode)
@@ -61,31 +63,24 @@ def check_unit_logits(detector: Detector, model: nn.Module, batch: Batch, names:
         )
 
 
-def _check_rows(detector: Detector, model: nn.Module, batch: Batch, pair: str) -> None:
+def _check_rows(detector: Detector, model: nn.Module, batch: Batch, pair: str, several: bool) -> UnitRows | None:
+    """Check the number of rows and that two passes are equal; the unit of each row, where the detector says so."""
     passes: list[Any] = []
-    batch = replace(batch, mix=None)
-    for _ in range(2):  # the second with what the first mixed inside the units
+    first = replace(batch, mix=None)
+    for again in (first, first if several else replace(batch, mix=None)):  # with what was mixed inside the units
         with graded_outputs(model) as outputs:
-            detector.loss(model, batch)
+            detector.loss(model, again)
         passes += outputs
     if len(passes) != 2 or not isinstance(passes[0], torch.Tensor):
         raise IncompatibleError(f"{pair} its loss does not call model(x) exactly once")
-    if has_unit_rows(detector):
-        unit_outputs(detector, model, batch, passes[0])
+    said = detector.unit_rows(model, first) if several else None
+    if said is not None:
+        check_rows(detector, said, first, passes[0])
     elif passes[0].dim() == 0 or len(passes[0]) != len(batch):
         raise IncompatibleError(f"{pair} model(x) gives {tuple(passes[0].shape)} for {len(batch)} training units")
     if not torch.equal(passes[0], passes[1]):
         raise IncompatibleError(f"{pair} its loss mixes or cuts the same units differently at each pass")
-
-
-def _known_rows(detector: Detector, model: nn.Module, batch: Batch) -> UnitRows | None:
-    """The unit of each row, where the detector says so."""
-    if not has_unit_rows(detector):
-        return None
-    batch = replace(batch, mix=None)
-    with graded_outputs(model) as outputs:
-        detector.loss(model, batch)
-    return unit_outputs(detector, model, batch, outputs[0]).rows
+    return said
 
 
 def _check_origin(

@@ -103,6 +103,9 @@ class FeaturePlugin(SupervisedPlugin):
         return self._labelled(inputs.caught, training.step_outputs(), logits)
 
     def _labelled(self, caught: dict[str, torch.Tensor], outputs: UnitOutputs, logits: torch.Tensor) -> list[Labelled]:
+        if outputs.rows.targets.dim() != 2:
+            raise PluginError("this strategy needs one label per row; a detector whose units have several says them "
+                              "in unit_rows")  # fmt: skip
         classes, parts = outputs.rows.targets.argmax(1), outputs.rows.parts
         if len(parts) == 1:
             rows = joined(caught, self.heads, logits, len(classes))

@@ -49,6 +49,7 @@ class DFDC3(Detector):
     Config: ClassVar = DFDC3Config
     presets: ClassVar[dict[str, dict[str, Any]]] = PRESETS
     head: ClassVar[tuple[str, ...]] = Ensemble.heads
+    mixes: ClassVar[bool] = True
     start_options: ClassVar[tuple[str, ...]] = ("pretrained", "weights")
 
     def __init__(self, config: DFDC3Config, task: Task) -> None:

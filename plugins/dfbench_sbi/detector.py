@@ -135,10 +135,12 @@ class SBI(Detector):
         present = counts.clamp(max=1).sum()  # 1 where a batch has one class alone
         return (each / (counts[labels] * present)).sum()
 
-    def unit_rows(self, model: nn.Module, batch: Batch) -> UnitRows:
-        """A picture and its blends, one after another."""
+    def unit_rows(self, model: nn.Module, batch: Batch) -> UnitRows | None:
+        """A picture and its blend, one after another; one row per unit with ``fakes=own``."""
+        if batch.labels.dim() == 1:
+            return None
         labels = batch.labels.flatten()
-        units = torch.arange(len(batch)).repeat_interleave(len(labels) // len(batch))
+        units = torch.arange(len(batch)).repeat_interleave(2)
         return UnitRows(units, F.one_hot(labels, 2).float(), (len(labels),))
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -172,7 +173,8 @@ def until(condition: Any, process: subprocess.Popen[bytes], log: Path) -> None:
     while not condition():
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < end, log.read_text()
-        time.sleep(0.05)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)  # it must not end before
 
 
 def trainings(file: Path) -> list[str]:

@@ -51,8 +51,6 @@ PER_CLASS = {"lwf", "cwr_star", "der", "cls_er", "mas", "lfl", "slda", *PRETRAIN
 """What needs a logit a class."""
 PER_UNIT = {"slda", "cls_er", *PRETRAINED, *FIELD} - {"dfil"}
 """What needs a row of logits a unit."""
-SEVERAL_ROWS = {"dfdc3", "sbi"}
-"""Detectors that say which of several rows is of which unit."""
 
 
 def refused(detector: str, strategy: str) -> str | None:
@@ -61,8 +59,10 @@ def refused(detector: str, strategy: str) -> str | None:
         return "loop is opaque"
     if detector == "one_logit" and strategy in PER_CLASS:
         return "is needed|1"
-    if strategy in PER_UNIT and detector in SEVERAL_ROWS:
-        return "units have several rows, or soft labels"
+    if strategy in PER_UNIT and detector == "dfdc3":
+        return "declares that its loss mixes units"
+    if strategy in PER_UNIT and detector == "sbi":
+        return r"model\(x\) gives \(8, 2\) for 4 training units"
     if strategy in PER_UNIT | {"der", "dfil"} and detector == "odd":
         return "mixes or cuts the same units"
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -110,7 +111,7 @@ def test_the_distance_of_partial_rows_by_hand_and_its_gradient() -> None:
 
 
 def test_a_detector_that_mixes_inside_its_units_is_accepted() -> None:
-    check_unit_logits(made(Mixing), Two(), replace(BATCH), ("mine", "der"))
+    check_unit_logits(made(Mixing), Two(), replace(BATCH), ("mine", "der"), several=True)
 
 
 class Neighbours(Mixing):
@@ -157,13 +158,21 @@ def test_rows_that_are_not_of_their_unit_are_refused(kind: type[Mixing], error: 
             return model(self.inputs(batch, model.training)).square().mean()
 
     with pytest.raises(error, match=match):
-        check_unit_logits(made(Kind), Two(), replace(BATCH), ("mine", "der"))
+        check_unit_logits(made(Kind), Two(), replace(BATCH), ("mine", "der"), several=True)
 
 
 def test_strategies_of_one_row_per_unit_refuse_it() -> None:
-    cored = registry().strategies.load("cored")
-    with pytest.raises(IncompatibleError, match="units have several rows, or soft labels"):
-        check_declared(Mixing, cored(cored.Config()), ("mine", "cored"))
+    """Also before any data are open, where the detector declares it."""
+    with pytest.raises(IncompatibleError, match=r"model\(x\) gives \(10, 2\) for 4 training units"):
+        check_unit_logits(made(Mixing), Two(), replace(BATCH), ("mine", "cored"))
+
+    class Declared(Mixing):
+        mixes = True
+
+    for name, refused in (("cored", True), ("der", False)):
+        kind = registry().strategies.load(name)
+        with pytest.raises(IncompatibleError, match="mixes = True") if refused else contextlib.nullcontext():
+            check_declared(Declared, kind(kind.Config()), ("mine", name))
 
 
 def test_der_meets_a_unit_again_as_it_was_mixed() -> None:

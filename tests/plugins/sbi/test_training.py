@@ -137,6 +137,12 @@ def test_strategies_that_keep_outputs_of_units_work_with_and_without_blending(
     assert trained(stream, tmp_path, strategy, fakes="own", epochs=1).effects["replayed_units"] > 0
 
 
+def test_strategies_of_one_row_per_unit_work_without_blending(stream: Path, tmp_path: Path) -> None:
+    with pytest.raises(IncompatibleError, match="one row of logits each"):
+        trained(stream, tmp_path, "cored")
+    assert trained(stream, tmp_path, "cored", fakes="own", epochs=1).effects["penalty"] > 0
+
+
 def test_with_both_kinds_of_fakes_all_pictures_are_units(stream: Path, tmp_path: Path) -> None:
     assert trained(stream, tmp_path, fakes="both").steps == [8, 8]
 
