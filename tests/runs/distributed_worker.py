@@ -21,7 +21,7 @@ SETTINGS = {
     "simple_cnn": "epochs=2 batch_size=7 width=4 flip=false",
     "timm": "network=test_resnet pretrained=false image_size=32 epochs=2 batch_size=7 flip=0 jitter=0",
     "mesonet": "network=meso4 image_size=32 epochs=2 batch_size=7 flip=0 zoom=0 rotate=0 jitter=0 loss=cross_entropy",
-    "xception": "pretrained=false image_size=71 epochs=1 batch_size=7 middle_blocks=0 flip=0 rotate=0 blur=0 jitter=0",
+    "xception": "pretrained=false image_size=71 epochs=1 batch_size=8 middle_blocks=0 flip=0 rotate=0 blur=0 jitter=0",
 }
 """Nothing is drawn for single pictures, since two processes draw other numbers than one."""
 

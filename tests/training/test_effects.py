@@ -15,7 +15,7 @@ from tests.training.harness import ALL, FIELD, PRETRAINED
 
 SETTINGS = {
     "simple_cnn": ["image_size=32", "epochs=2", "batch_size=8", "width=4"],
-    "xception": ["image_size=71", "epochs=1", "batch_size=8", "pretrained=false"],
+    "xception": ["middle_blocks=0", "image_size=71", "epochs=1", "batch_size=8", "pretrained=false"],
     "dfdc3": [
         "batch_size=2",
         "steps=3",
