@@ -1,10 +1,11 @@
 """``dfbench sweep``: two workers against one, on the same runs of one thread each, and what a grid of 5,000 runs costs.
 
-Both take turns, each time with a new folder of runs. A run starts a process, imports torch and trains for a while; two
-of them share nothing but the disk, so the goal is 1.7. The grid is expanded and its state is read in this process: no
-network is built, and the stream is opened once.
+Both take turns, each time with a new folder of runs. Eight runs, because a sweep spends about eight seconds before its
+first run starts, whatever the number of workers: with four runs of half a minute that start is a tenth of what is timed.
+A run starts a process, imports torch and trains for a while; two of them share nothing but the disk, so the goal is 1.7.
+The grid is expanded and its state is read in this process: no network is built, and the stream is opened once.
 
-    python -m perf.sweep [--runs 4] [--epochs 60] [--turns 2]
+    python -m perf.sweep [--runs 8] [--epochs 60] [--turns 1]
 """
 
 from __future__ import annotations
@@ -86,9 +87,9 @@ def measure(runs: int, epochs: int, turns: int, folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Measure, and print the result as the last line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=4)
+    parser.add_argument("--runs", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--turns", type=int, default=1)
     add_json(parser)
     arguments, busy = parser.parse_args(), load()
     with tempfile.TemporaryDirectory() as name:
