@@ -134,7 +134,7 @@ def _load(
 
 
 def _asked(client: httpx.Client, url: str, content: bytes) -> None:
-    job = client.post(f"{url}/api/v1/jobs", content=content).raise_for_status().json()
+    job = client.post(f"{url}/api/v1/jobs", content=content, params={"wait": 30}).raise_for_status().json()
     while job["state"] in ("queued", "running"):
         job = client.get(f"{url}/api/v1/jobs/{job['id']}", params={"wait": 30}).raise_for_status().json()
     assert job["state"] == "done", job

@@ -1,9 +1,10 @@
 """``dfbench sweep``: two workers against one, on the same runs of one thread each, and what a grid of 5,000 runs costs.
 
-Both take turns, each time with a new folder of runs. Eight runs, because a sweep spends about eight seconds before its
-first run starts, whatever the number of workers: with four runs of half a minute that start is a tenth of what is timed.
-A run starts a process, imports torch and trains for a while; two of them share nothing but the disk, so the goal is 1.7.
-The grid is expanded and its state is read in this process: no network is built, and the stream is opened once.
+Both take turns, each time with a new folder of runs. Eight runs, because a sweep spends about eight seconds before
+its first run starts, whatever the number of workers: with four runs of half a minute that is a tenth of what is
+timed. A run starts a process, imports torch and trains for a while; two of them share nothing but the disk, so the
+goal is 1.7. The grid is expanded and its state is read in this process: no network is built, and the stream is opened
+once.
 
     python -m perf.sweep [--runs 8] [--epochs 60] [--turns 1]
 """

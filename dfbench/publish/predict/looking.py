@@ -14,7 +14,7 @@ from dfbench.data.prepare.media import Facts, MediaError
 from dfbench.errors import DataError
 from dfbench.publish.predict.faces import Found, find
 from dfbench.publish.predict.inputs import Limits, Unsupported, open_medium, reason_of
-from dfbench.publish.predict.verdict import Judgement
+from dfbench.publish.predict.judgement import Judgement
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 
 from dfbench.files import write_whole
+from dfbench.publish.predict.judgement import VERDICTS
 from dfbench.publish.predict.run import Answer, JudgedFace
-from dfbench.publish.predict.verdict import VERDICTS, calibration_of
+from dfbench.publish.predict.verdict import calibration_of
 from dfbench.publish.zoo.entry import CheckpointEntry
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from dfbench.evaluation import outliers
 from dfbench.files import sha256_of
 from dfbench.plugins import Registry
 from dfbench.publish.predict.faces import Face
+from dfbench.publish.predict.judgement import Judgement
 from dfbench.publish.predict.looking import Options, Recipe, Seen, look, refusal
-from dfbench.publish.predict.verdict import Judgement, calibration_of, judge, probabilities, together
+from dfbench.publish.predict.verdict import calibration_of, judge, probabilities, together
 from dfbench.publish.zoo.calibration import BANK_KEY, Features, heads_of
 from dfbench.publish.zoo.checkpoint import LocatedEntry, load_located
 from dfbench.publish.zoo.entry import CheckpointEntry

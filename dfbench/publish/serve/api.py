@@ -16,7 +16,7 @@ from dfbench.publish.serve.metrics import Metrics, alive
 from dfbench.publish.serve.problems import Problem, documented
 from dfbench.publish.serve.rate import Rate
 from dfbench.publish.serve.settings import PageSettings
-from dfbench.publish.serve.store import Job, Store
+from dfbench.publish.serve.store import Job, Standing, Store
 from dfbench.publish.serve.upload import discarded, receive
 
 LONGEST_WAIT = 30
@@ -69,7 +69,10 @@ def _add_jobs(routes: APIRouter, desk: Desk) -> None:
         status_code=202,
         summary="Ask about a picture or a video",
         tags=["jobs"],
-        responses=documented(400, 404, 408, 413, 422, 429, 503),
+        responses={
+            200: {"model": JobAnswer, "description": "The job has ended while the request waited."},
+            **documented(400, 404, 408, 413, 422, 429, 503),
+        },
         openapi_extra=_BODY,
     )
     async def ask(
@@ -77,6 +80,7 @@ def _add_jobs(routes: APIRouter, desk: Desk) -> None:
         response: Response,
         model: Annotated[str | None, Query(description="Name of a model; the first one by default.")] = None,
         heat: Annotated[bool, Query(description="Whether heat maps are wanted.")] = False,
+        wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="Seconds to wait for the end of the job.")] = 0,
     ) -> JobAnswer:
         try:
             job = await _admitted(desk, request, model, heat)
@@ -93,13 +97,13 @@ def _add_jobs(routes: APIRouter, desk: Desk) -> None:
             if isinstance(error, Problem) and error.status == 413:
                 await discarded(request)
             raise
-        await run_in_threadpool(store.enqueue, job.id)
-        queued = await run_in_threadpool(store.get, job.id)
-        if queued is None:
+        if not await run_in_threadpool(store.enqueue, job.id):
             raise Problem(408, "too_slow", "the upload took too long")
         desk.metrics.bytes.inc(size)
+        found = await _ended(desk, job.id, wait)
         response.headers["Location"] = f"/api/v1/jobs/{job.id}"
-        return job_answer(queued, settings)
+        response.status_code = 200 if found.state in ENDED else 202
+        return job_answer(found, settings)
 
     @routes.get("/jobs/{job}", summary="How a job stands", tags=["jobs"], responses=documented(404, 422))
     async def stands(
@@ -169,20 +173,28 @@ async def _admitted(desk: Desk, request: Request, model: str | None, heat: bool)
 
 async def _changed(desk: Desk, job: str, wait: float) -> Job:
     """A job: at once if it has ended, else when its state or its progress changes, or the time is over."""
-    stop = time.monotonic() + wait
-    first = found = await run_in_threadpool(desk.store.get, job)
-    while found is not None and found.state not in ENDED and (left := stop - time.monotonic()) > 0:
-        await desk.changes.wait(min(left, 1.0))
-        found = await run_in_threadpool(desk.store.get, job)
-        if found is not None and first is not None and _news(found) != _news(first):
-            break
-    if found is None:
-        raise _gone()
+    found = await _there(desk, job)
+    if wait and found.state not in ENDED:
+        await desk.changes.wait(job, found.standing, wait)
+        found = await _there(desk, job)
     return found
 
 
-def _news(job: Job) -> tuple[Any, ...]:
-    return (job.state, job.ahead, job.done, job.total)
+async def _ended(desk: Desk, job: str, wait: float) -> Job:
+    """A job when it has ended, or as it stands when the time is over."""
+    found = await _there(desk, job)
+    stands: Standing | None = found.standing
+    stop = time.monotonic() + wait
+    while stands is not None and stands.state not in ENDED and (left := stop - time.monotonic()) > 0:
+        stands = await desk.changes.wait(job, stands, left)
+    return found if stands == found.standing else await _there(desk, job)
+
+
+async def _there(desk: Desk, job: str) -> Job:
+    found = await run_in_threadpool(desk.store.get, job)
+    if found is None:
+        raise _gone()
+    return found
 
 
 def known_models(desk: Desk) -> list[dict[str, Any]]:

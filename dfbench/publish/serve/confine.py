@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import os
 import platform
 import resource
@@ -16,7 +17,7 @@ import signal
 import struct
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,11 +53,17 @@ def confine(bounds: Bounds, readable: Sequence[Path]) -> list[str]:
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-        if _restrict_files(libc, [*_libraries(), *readable]):
+        if _restrict_files(libc, [*_libraries(), *_stated(map(str, readable))]):
             held.append("files")
         if _restrict_calls(libc):
             held.append("calls")
     return held
+
+
+def prepare() -> None:
+    """Look up what :func:`confine` needs; processes that are forked afterwards find it there."""
+    _places()
+    _rules()
 
 
 def _limit(bounds: Bounds) -> None:
@@ -80,12 +87,24 @@ _SYSTEM = (
 )  # fmt: skip
 
 
-def _libraries() -> list[Path]:
-    """Folders that modules and shared libraries are loaded from."""
-    found = {Path(sys.prefix), Path(sys.base_prefix), Path(sysconfig.get_paths()["stdlib"])}
-    found |= {Path(entry) for entry in sys.path if entry and Path(entry).is_dir()}
-    found |= {Path(name) for name in _SYSTEM}
-    return [path for path in found if path != Path("/") and path.exists()]
+def _libraries() -> list[tuple[str, bool]]:
+    """What modules and shared libraries are loaded from, and whether that is a folder."""
+    known = _places()
+    later = _stated(entry for entry in sys.path if entry and entry not in known)
+    return [*((path, folder) for path, folder in known.items() if folder is not None), *(e for e in later if e[1])]
+
+
+@functools.cache
+def _places() -> dict[str, bool | None]:
+    """Path → whether it is a folder, None where it is not there or not to be read."""
+    names = {sys.prefix, sys.base_prefix, sysconfig.get_paths()["stdlib"], *_SYSTEM}
+    found = dict(_stated(names)) | {path: folder for path, folder in _stated(filter(None, sys.path)) if folder}
+    return {**dict.fromkeys(filter(None, [*names, *sys.path])), **found}
+
+
+def _stated(paths: Iterable[str]) -> list[tuple[str, bool]]:
+    """Those of the paths that are there, and whether each is a folder; never the root."""
+    return [(path, os.path.isdir(path)) for path in paths if os.path.exists(path) and os.path.realpath(path) != "/"]
 
 
 # --- Landlock (linux/landlock.h) --------------------------------------------------------------------------------
@@ -97,7 +116,7 @@ _RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 _NO_NEW_PRIVILEGES = 38
 
 
-def _restrict_files(libc: Any, readable: Sequence[Path]) -> bool:
+def _restrict_files(libc: Any, readable: Sequence[tuple[str, bool]]) -> bool:
     version = libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), 1)
     if version < 1:
         return False
@@ -106,19 +125,19 @@ def _restrict_files(libc: Any, readable: Sequence[Path]) -> bool:
     if ruleset < 0:
         return False
     try:
-        for path in readable:
-            _allow(libc, ruleset, path)
+        for path, folder in readable:
+            _allow(libc, ruleset, path, folder)
         return bool(libc.syscall(_RESTRICT_SELF, ruleset, 0) == 0)
     finally:
         os.close(ruleset)
 
 
-def _allow(libc: Any, ruleset: int, path: Path) -> None:
+def _allow(libc: Any, ruleset: int, path: str, folder: bool) -> None:
     try:
         opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return
-    rights = _READ_FILE | _READ_FOLDER if path.is_dir() else _READ_FILE
+    rights = _READ_FILE | _READ_FOLDER if folder else _READ_FILE
     rule = ctypes.create_string_buffer(struct.pack("=Qi", rights, opened), 12)
     libc.syscall(_ADD_RULE, ruleset, 1, rule, 0)
     os.close(opened)
@@ -150,9 +169,20 @@ class _Program(ctypes.Structure):
 
 
 def _restrict_calls(libc: Any) -> bool:
+    code = _rules()
+    if code is None:
+        return False
+    buffer = ctypes.create_string_buffer(code)
+    program = _Program(len(code) // 8, ctypes.cast(buffer, ctypes.c_void_p))
+    return bool(libc.prctl(_SECCOMP, _FILTER, ctypes.byref(program), 0, 0) == 0)
+
+
+@functools.cache
+def _rules() -> bytes | None:
+    """The filter of calls, eight bytes per instruction; None on a machine whose numbers are not known."""
     known = _ARCHITECTURES.get(platform.machine())
     if known is None:
-        return False
+        return None
     architecture, column = known
     numbers = [n for n in (pair[column] for pair in _REFUSED.values()) if n is not None]
     code = [
@@ -164,9 +194,7 @@ def _restrict_calls(libc: Any) -> bool:
     ]
     code += [_instruction(_IS, len(numbers) - place, 0, number) for place, number in enumerate(numbers)]
     code += [_instruction(_RETURN, 0, 0, _ALLOW), _instruction(_RETURN, 0, 0, _ERROR | errno.EPERM)]
-    buffer = ctypes.create_string_buffer(b"".join(code))
-    program = _Program(len(code), ctypes.cast(buffer, ctypes.c_void_p))
-    return bool(libc.prctl(_SECCOMP, _FILTER, ctypes.byref(program), 0, 0) == 0)
+    return b"".join(code)
 
 
 def _instruction(code: int, if_true: int, if_false: int, value: int) -> bytes:

@@ -12,7 +12,7 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from dfbench.errors import StorageError, UsageError
-from dfbench.publish.serve.store import Artifact, Job, Totals, WorkerState
+from dfbench.publish.serve.store import Artifact, Job, Standing, Totals, WorkerState
 
 PREFIX = "dfbench:"
 STATES = ("receiving", "queued", "running", "done", "failed")
@@ -98,6 +98,17 @@ _GET = """
 local ahead = redis.call('ZRANK', key('state:queued'), ARGV[1]) or 0
 return {redis.call('HGETALL', job(ARGV[1])), ahead}
 """
+_STANDINGS = """
+local found = {}
+for _, id in ipairs(ARGV) do
+    local said = redis.call('HMGET', job(id), 'state', 'done', 'total')
+    if said[1] then
+        local ahead = redis.call('ZRANK', key('state:queued'), id) or 0
+        table.insert(found, {id, said[1], ahead, said[2] or '0', said[3] or '0'})
+    end
+end
+return found
+"""
 _DELETE = """
 if redis.call('EXISTS', job(ARGV[1])) == 0 then return 0 end
 drop(ARGV[1])
@@ -150,7 +161,8 @@ class RedisStore:
         except redis.RedisError as error:  # the address may hold a password
             raise StorageError(f"the job store (Redis) does not answer: {str(error).splitlines()[0]}") from None
         scripts = {"reserve": _RESERVE, "enqueue": _ENQUEUE, "claim": _CLAIM, "progress": _PROGRESS, "end": _END,
-                   "get": _GET, "delete": _DELETE, "expire": _EXPIRE, "totals": _TOTALS}  # fmt: skip
+                   "get": _GET, "standings": _STANDINGS, "delete": _DELETE, "expire": _EXPIRE,
+                   "totals": _TOTALS}  # fmt: skip
         self._scripts = {name: self._redis.register_script(_START + body) for name, body in scripts.items()}
 
     def reserve(self, model: str, heat: bool, limit: int) -> Job | None:
@@ -209,6 +221,13 @@ class RedisStore:
         """As :class:`Store`."""
         fields, ahead = self._run("get", job)
         return _job(job, fields, ahead) if fields else None
+
+    def standings(self, jobs: Sequence[str]) -> dict[str, Standing]:
+        """As :class:`Store`."""
+        return {
+            job.decode(): Standing(state.decode(), int(ahead), int(done), int(total))
+            for job, state, ahead, done, total in self._run("standings", *jobs)
+        }
 
     def artifact(self, job: str, name: str) -> Artifact | None:
         """As :class:`Store`."""

@@ -9,12 +9,13 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dfbench.errors import StorageError
-from dfbench.publish.serve.store import Artifact, Job, Totals, WorkerState
+from dfbench.publish.serve.store import Artifact, Job, Standing, Totals, WorkerState
 
 WAIT = 10.0
 """Seconds for which a writer waits for another."""
@@ -137,6 +138,19 @@ class SqliteStore:
                 query = "SELECT count(*) FROM jobs WHERE state = 'queued' AND made < ?"
                 ahead = connection.execute(query, (row["made"],)).fetchone()[0]
         return _job(row, ahead)
+
+    def standings(self, jobs: Sequence[str]) -> dict[str, Standing]:
+        """As :class:`Store`."""
+        found: dict[str, Standing] = {}
+        with self._reading() as connection:
+            waiting = [
+                row[0] for row in connection.execute("SELECT made FROM jobs WHERE state = 'queued' ORDER BY made")
+            ]
+            query = "SELECT id, state, made, done, total FROM jobs WHERE id IN (SELECT value FROM json_each(?))"
+            for row in connection.execute(query, (json.dumps(list(jobs)),)):
+                ahead = bisect_left(waiting, row["made"]) if row["state"] == "queued" else 0
+                found[row["id"]] = Standing(row["state"], ahead, row["done"], row["total"])
+        return found
 
     def artifact(self, job: str, name: str) -> Artifact | None:
         """As :class:`Store`."""

@@ -6,7 +6,7 @@ A job is ``receiving`` while its upload arrives, ``queued``, ``running`` once a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -47,6 +47,21 @@ class Job:
     document: Mapping[str, Any] | None = None
     code: str = ""
     message: str = ""
+
+    @property
+    def standing(self) -> Standing:
+        """What changes before it ends."""
+        return Standing(self.state, self.ahead, self.done, self.total)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What changes of a job before it ends; fields as in :class:`Job`."""
+
+    state: State
+    ahead: int
+    done: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -126,6 +141,10 @@ class Store(Protocol):
 
     def get(self, job: str) -> Job | None:
         """A job; None where there is none, or not any more."""
+        ...
+
+    def standings(self, jobs: Sequence[str]) -> dict[str, Standing]:
+        """How several jobs stand, without those that are gone: one question for all who wait."""
         ...
 
     def artifact(self, job: str, name: str) -> Artifact | None:

@@ -47,6 +47,16 @@ def test_a_small_face_is_found_at_the_second_size(mtcnn: Mtcnn) -> None:
     assert len(without) == 0
 
 
+def test_boxes_are_those_of_facenet_pytorch_to_the_bit(mtcnn: Mtcnn) -> None:
+    """Frames are laid out anew for speed alone; what comes in may be read-only and is left as it is."""
+    frames = np.stack([scene((face(k, 160), 60 * k, 90), size=(420, 300)) for k in range(3)])
+    frames.flags.writeable = False
+    expected, scores = mtcnn._network.detect(frames)
+    for found, boxes, sure in zip(mtcnn.detect(frames), expected, scores, strict=True):
+        assert len(found) == 1
+        np.testing.assert_array_equal(found, np.column_stack([boxes, sure]))
+
+
 @pytest.mark.parametrize("side", [8, 20, 47])
 def test_tiny_frames_have_no_face_and_raise_nothing(mtcnn: Mtcnn, side: int) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (3, side, side, 3)).astype(np.uint8)

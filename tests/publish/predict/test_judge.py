@@ -14,10 +14,11 @@ from PIL import Image
 from dfbench.data.prepare.faces import Centre
 from dfbench.forge import pack, render
 from dfbench.plugins import Registry
+from dfbench.publish.predict.judgement import Judgement
 from dfbench.publish.predict.looking import Options, look
 from dfbench.publish.predict.page import page
 from dfbench.publish.predict.run import Judge, document, judge_all, pixels_of
-from dfbench.publish.predict.verdict import Judgement, together
+from dfbench.publish.predict.verdict import together
 from dfbench.publish.zoo.entry import read_entry, write_entry
 from dfbench.publish.zoo.resolve import resolve
 from tests.data.prepare.films import face, moving, scene, write_video

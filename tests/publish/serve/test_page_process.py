@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -27,7 +28,7 @@ from dfbench.publish.serve.metrics import Metrics
 from dfbench.publish.serve.rate import Rate
 from dfbench.publish.serve.settings import PageSettings, WorkerSettings
 from dfbench.publish.serve.sqlite import SqliteStore
-from dfbench.publish.serve.store import Artifact, WorkerState
+from dfbench.publish.serve.store import Artifact, Standing, WorkerState
 from tests.publish.serve.pages import page
 from tests.publish.serve.running import until
 
@@ -130,6 +131,69 @@ def test_a_waiting_request_is_answered_when_the_job_ends(tmp_path: Path) -> None
         assert client.get(f"/api/v1/jobs/{job}").json()["result"]["verdict"] == "no face found"
 
 
+def test_an_upload_that_waits_is_answered_with_the_result(tmp_path: Path) -> None:
+    with page(tmp_path) as (client, store, desk):
+        found: list[httpx.Response] = []
+
+        def ask(wait: float) -> None:
+            found.append(client.post("/api/v1/jobs", params={"wait": wait}, content=b"x"))
+
+        ask(0.05)
+        assert (found[0].status_code, found[0].json()["state"]) == (202, "queued"), "the time is over"
+        store.delete(found[0].json()["id"])
+        for deleted in (False, True):
+            thread = threading.Thread(target=ask, args=(25,))
+            start = time.monotonic()
+            thread.start()
+            until(lambda: desk.changes.waiting, "the request waits")
+            job = store.claim("w")
+            assert job is not None
+            store.progress(job.id, 1, 2)
+            if deleted:
+                store.delete(job.id)
+            else:
+                store.finish(job.id, DOCUMENT, {})
+            thread.join(30)
+            assert time.monotonic() - start < 20
+        assert [answer.status_code for answer in found] == [202, 200, 404]
+        assert found[1].json()["result"]["verdict"] == "no face found"
+        assert found[1].headers["location"].endswith(found[1].json()["id"])
+
+
+def test_who_waits_hears_of_the_own_job_alone_and_the_store_is_asked_once_for_all(tmp_path: Path) -> None:
+    asked: list[list[str]] = []
+
+    class Counted(SqliteStore):
+        """A store that notes what it is asked."""
+
+        def standings(self, jobs: Sequence[str]) -> dict[str, Standing]:
+            asked.append(list(jobs))
+            return super().standings(jobs)
+
+    store = Counted(tmp_path)
+    made = [store.reserve("m", False, 100) for _ in range(40)]
+    names = [job.id for job in made if job is not None]
+
+    async def there() -> None:
+        changes = Changes(store)
+        waiting = {name: asyncio.create_task(changes.wait(name, Standing("receiving", 0, 0, 0), 60)) for name in names}
+        async with asyncio.timeout(60):
+            while not asked:
+                await asyncio.sleep(0.005)
+            await asyncio.to_thread(store.enqueue, names[0])
+            assert await waiting[names[0]] == Standing("queued", 0, 0, 0)
+            assert changes.waiting == 39
+            assert not any(task.done() for name, task in waiting.items() if name != names[0])
+            late = await changes.wait(names[0], Standing("receiving", 0, 0, 0), 60)
+            assert late == Standing("queued", 0, 0, 0), "it changed before the visitor came"
+        for task in waiting.values():
+            task.cancel()
+
+    asyncio.run(there())
+    assert sorted(asked[0]) == sorted(names)
+    assert len(asked) < 10
+
+
 DOCUMENT = {
     "verdict": "no face found", "reason": "no face", "code": "no_face", "values": {}, "score": None,
     "probability": None, "unfamiliar": None, "media": None, "frames_looked_at": 1, "notes": [], "faces": [], "heat": [],
@@ -185,12 +249,12 @@ def test_a_store_that_was_away_is_tidied_and_watched_again(tmp_path: Path) -> No
         settings = PageSettings(worker=WorkerSettings(data=tmp_path, models=("m",)), keep=0)
         tidying = asyncio.create_task(server._tidy(Desk(settings, store, Metrics(store))))
         changes = Changes(store)
-        waiting = asyncio.create_task(changes.wait(60))
+        waiting = asyncio.create_task(changes.wait(old.id, Standing("running", 0, 0, 0), 60))
         async with asyncio.timeout(60):
             while not store.refused:
                 await asyncio.sleep(0.01)
             store.away = False
-            await waiting
+            assert (await waiting).state == "failed"  # type: ignore[union-attr]
             while store.get(old.id) is not None:
                 await asyncio.sleep(0.01)
         assert not tidying.done()
@@ -213,11 +277,17 @@ def test_tokens_come_back_with_time() -> None:
     assert rate.wait("2001:db8::ffff") == 1, "one subscriber has a whole network of addresses"
 
 
-def test_the_page_needs_no_torch_and_no_decoder() -> None:
-    """What strangers talk to holds as little as possible."""
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("server", ("torch", "av", "PIL", "cv2", "numpy")),
+        # The process that decoders are forked from: what it holds is copied for each file.
+        ("worker.decoding", ("torch", "cv2", "pyarrow", "yaml", "click", "pluggy")),
+    ],
+)
+def test_what_strangers_files_meet_holds_as_little_as_possible(module: str, unwanted: tuple[str, ...]) -> None:
     program = (
-        "import sys, dfbench.publish.serve.server\n"
-        "print([name for name in ('torch', 'av', 'PIL', 'cv2', 'numpy') if name in sys.modules])"
+        f"import sys, dfbench.publish.serve.{module}\nprint([name for name in {unwanted!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -17,7 +17,7 @@ from dfbench.errors import StorageError, UsageError
 from dfbench.publish.serve import server
 from dfbench.publish.serve.settings import WorkerSettings
 from dfbench.publish.serve.sqlite import SqliteStore
-from dfbench.publish.serve.store import Artifact, Store, WorkerState
+from dfbench.publish.serve.store import Artifact, Standing, Store, WorkerState
 from dfbench.publish.serve.stores import open_store
 from tests.conftest import dfbench
 from tests.publish.serve.running import ask, serving
@@ -112,8 +112,20 @@ def test_jobs_wait_in_their_order_and_no_more_than_the_limit(made: Made) -> None
     assert third is not None
     assert store.reserve("m", False, 3) is None
     assert [store.get(job).ahead for job in (first, second)] == [0, 1]  # type: ignore[union-attr]
+    assert made("another").standings([second, "nobody", third.id, first]) == {
+        first: Standing("queued", 0, 0, 0),
+        second: Standing("queued", 1, 0, 0),
+        third.id: Standing("receiving", 0, 0, 0),
+    }
     assert store.claim("w").id == first  # type: ignore[union-attr]
     assert store.get(second).ahead == 0  # type: ignore[union-attr]
+    store.progress(first, 3, 8)
+    assert store.standings([first, second]) == {
+        first: Standing("running", 0, 3, 8),
+        second: Standing("queued", 0, 0, 0),
+    }
+    assert all(store.get(job).standing == stands for job, stands in store.standings([first, second]).items())  # type: ignore[union-attr]
+    assert store.standings([]) == {}
     assert store.reserve("m", False, 3) is not None
 
 

@@ -17,7 +17,7 @@ import numpy.ma  # numpy.median imports it: 12 ms in each process that has not g
 from PIL import Image
 
 from dfbench.publish.predict.looking import Options, Recipe, Seen, look, refusal
-from dfbench.publish.serve.confine import Bounds, confine
+from dfbench.publish.serve.confine import Bounds, confine, prepare
 from dfbench.publish.serve.worker.messages import (
     HEADER,
     WIDEST,
@@ -32,6 +32,7 @@ from dfbench.publish.serve.worker.messages import (
 
 Image.init()
 """Readers of pictures, which Pillow otherwise looks for at the first picture of each process."""
+prepare()
 
 
 @dataclass(frozen=True)

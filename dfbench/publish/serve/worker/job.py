@@ -20,9 +20,9 @@ from PIL import Image
 from dfbench.data.prepare.crops import Square
 from dfbench.data.prepare.media import Facts
 from dfbench.publish.predict.faces import AS_IT_IS, Face, Found, Look
+from dfbench.publish.predict.judgement import Judgement
 from dfbench.publish.predict.looking import Options, Seen
 from dfbench.publish.predict.run import Answer, Judge, document, pixels_of, refused
-from dfbench.publish.predict.verdict import Judgement
 from dfbench.publish.serve.confine import Bounds
 from dfbench.publish.serve.store import Artifact, Job, Store
 from dfbench.publish.serve.worker import messages
