@@ -47,12 +47,12 @@ class Service:
 
 
 @contextmanager
-def serving(*options: object, wait: bool = True) -> Iterator[Service]:
+def serving(*options: object, wait: bool = True, default: bool = False) -> Iterator[Service]:
     """``dfbench serve`` on a free port, ready unless ``wait`` is False; it is stopped at the end.
 
-    The small checkpoint of simple_cnn, unless the options name one.
+    The small checkpoint of simple_cnn, unless the options name one or ``default`` asks for that of dfbench.
     """
-    if "--model" not in options:
+    if "--model" not in options and not default:
         options = (*options, "--model", SMALL)
     process = subprocess.Popen(
         [sys.executable, "-m", "dfbench", "serve", "--port", "0", "--device", "cpu", *map(str, options)],
