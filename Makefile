@@ -45,7 +45,7 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 site: install ## the documentation as a site, in build/site/html
-	DFBENCH_SITE_VERSION=$(VERSION) $(BIN)/python -m tools.site
+	$(BIN)/python -m tools.site
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
+import json
 import re
+import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +23,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the pages, built as ``make site`` does."""
     pytest.importorskip("sphinx", reason="the extra 'docs' is not installed")
     out = tmp_path_factory.mktemp("site")
-    assert site.build(out) == 0
+    assert site.build(out, "1.10") == 0
     return out / "html"
 
 
@@ -34,6 +39,68 @@ def test_the_site_is_built_without_a_warning_and_every_link_leads_somewhere(buil
     assert "<math" in (built / "metrics.html").read_text()
     script = (built / "searchindex.js").read_text()
     assert "forget" in script
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Writes no log."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def published(built: Path, tmp_path: Path) -> Iterator[str]:
+    """The address of a folder with three versions of the site."""
+    for version in ("1.9", "dev", "1.10"):
+        pages = tmp_path / "build" / version
+        shutil.copytree(built, pages)
+        for name in ("metrics.html", "index.html", "_static/documentation_options.js"):
+            text = (pages / name).read_text()
+            assert "'1.10'" in text
+            (pages / name).write_text(text.replace("'1.10'", f"'{version}'"))
+        site.publish(pages, version, tmp_path / "public", "/")
+    (tmp_path / "public" / "1.10" / "faq.html").unlink()
+    handler = functools.partial(Quiet, directory=tmp_path / "public")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_a_reader_changes_the_version_and_stays_on_the_page(published: str, chromium: Any) -> None:  # noqa: F811
+    page = chromium.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(published)
+    page.wait_for_url("**/1.10/index.html")
+    page.goto(f"{published}/1.9/metrics.html")
+    page.get_by_text("This is documentation for an old version").wait_for()
+    page.locator(".version-switcher__button:visible").click()
+    choices = page.locator(".version-switcher__menu:visible a")
+    assert choices.all_inner_texts() == ["1.10 (newest)", "1.9", "dev"]
+    choices.nth(0).click()
+    page.wait_for_url("**/1.10/metrics.html")
+    assert not page.get_by_text("old version").is_visible()
+    page.goto(f"{published}/1.9/faq.html")
+    page.locator(".version-switcher__button:visible").click()
+    page.locator(".version-switcher__menu:visible a").nth(0).click()
+    page.wait_for_url("**/1.10/")  # it has no such page
+    page.close()
+
+
+def test_a_version_that_is_published_again_takes_the_place_of_the_former(tmp_path: Path) -> None:
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    (pages / "objects.inv").write_text("")
+    for version, name in (("dev", "a"), ("2.0", "a"), ("10.0", "a"), ("2.0", "b")):
+        (pages / "page.html").write_text(name)
+        site.publish(pages, version, tmp_path / "public", "https://example.org/docs")
+    listed = json.loads((tmp_path / "public" / "versions.json").read_text())
+    assert [(each["version"], each["url"], each.get("preferred")) for each in listed] == [
+        ("10.0", "https://example.org/docs/10.0/", True),
+        ("2.0", "https://example.org/docs/2.0/", None),
+        ("dev", "https://example.org/docs/dev/", None),
+    ]
+    assert (tmp_path / "public" / "2.0" / "page.html").read_text() == "b"
+    assert (tmp_path / "public" / "10.0" / "page.html").read_text() == "a"
 
 
 def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import html
+import json
 import re
 import shutil
 import sys
@@ -235,13 +236,15 @@ def broken(site: Path) -> list[str]:
     return wrong
 
 
-def build(out: Path) -> int:
-    """Build the site from nothing; the exit code."""
+def build(out: Path, version: str = "") -> int:
+    """Build the site from nothing, with a switch of versions if it has one; the exit code."""
     from sphinx.cmd.build import build_main
 
     shutil.rmtree(out, ignore_errors=True)
     sources, site = out / "sources", out / "html"
     lay_out(sources)
+    switch = {"json_url": "../versions.json", "version_match": version} if version else {}
+    (sources / "version.json").write_text(json.dumps(switch), encoding="utf-8")
     # In this process: dfbench is imported for the API, and torch with it takes as long as all pages.
     if code := build_main(["-b", "html", "-W", "-q", "-d", str(out / "doctrees"), str(sources), str(site)]):
         return code
@@ -252,11 +255,49 @@ def build(out: Path) -> int:
     return int(bool(wrong))
 
 
+def publish(site: Path, version: str, folder: Path, url: str) -> None:
+    """Put a built site next to the other versions of a folder that is served.
+
+    Args:
+        site: The pages, built with this version.
+        version: Such as ``1.2``; others, such as ``dev``, come last. What was there under this name is replaced.
+        folder: It gets ``VERSION/``, ``versions.json`` for the switch, and an ``index.html`` that leads to the newest.
+        url: What the folder is served as, ``/`` or ``https://HOST/PATH/``.
+    """
+    shutil.rmtree(folder / version, ignore_errors=True)
+    shutil.copytree(site, folder / version)
+    versions = sorted((path.parent.name for path in folder.glob("*/objects.inv")), key=_newness, reverse=True)
+    listed = [{"version": name, "url": f"{url.rstrip('/')}/{name}/"} for name in versions]
+    newest = {**listed[0], "preferred": True, "name": f"{versions[0]} (newest)"}
+    (folder / "versions.json").write_text(json.dumps([newest, *listed[1:]], indent=1) + "\n", encoding="utf-8")
+    (folder / "index.html").write_text(
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>dfbench</title>'
+        f'<meta http-equiv="refresh" content="0; url={versions[0]}/index.html">'
+        f'<a href="{versions[0]}/index.html">dfbench {versions[0]}</a></html>\n',
+        encoding="utf-8",
+    )
+
+
+def _newness(version: str) -> tuple[bool, list[int], str]:
+    number = re.fullmatch(r"\d+(\.\d+)*", version)
+    return number is not None, [int(part) for part in version.split(".")] if number else [], version
+
+
 def main() -> None:
     """Build it, and end with 1 where anything is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "site", help="an empty folder, or a former site")
-    sys.exit(build(parser.parse_args().out))
+    parser.add_argument("--version", default="", help="gives the pages a switch of versions, such as 1.2")
+    parser.add_argument("--publish", type=Path, help="a folder of all versions, which gets this one too")
+    parser.add_argument("--url", default="/", help="what that folder is served as (default: /)")
+    given = parser.parse_args()
+    if given.publish and not re.fullmatch(r"[\w.-]+", given.version):
+        parser.error("--publish needs --version, of letters, digits, dots and hyphens")
+    code = build(given.out, given.version)
+    if given.publish and not code:
+        publish(given.out / "html", given.version, given.publish, given.url)
+        print(given.publish / "index.html")
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import json
+from pathlib import Path
 from typing import Any
 
 import dfbench
@@ -31,12 +32,11 @@ html_show_sourcelink = False
 html_copy_source = False
 html_favicon = "_static/favicon.svg"
 html_sidebars = {"index": [], "search": []}
-# `make site VERSION=1.2` builds below 1.2/; versions.json, one level up, lists the versions for the switcher.
-_version = os.environ.get("DFBENCH_SITE_VERSION", "")
+_switch = json.loads((Path(__file__).parent / "version.json").read_text())  # tools.site; {}: one version
 html_theme_options: dict[str, Any] = {
     "header_links_before_dropdown": 9,
     "navbar_align": "left",
-    "navbar_end": ["leaderboard-link", *(["version-switcher"] if _version else []), "theme-switcher"],
+    "navbar_end": ["leaderboard-link", *(["version-switcher"] if _switch else []), "theme-switcher"],
     "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
@@ -47,8 +47,9 @@ html_theme_options: dict[str, Any] = {
     "navigation_with_keys": False,
     "back_to_top_button": False,
 }
-if _version:
-    html_theme_options["switcher"] = {"json_url": "../versions.json", "version_match": _version}
+if _switch:
+    version = release = _switch["version_match"]
+    html_theme_options |= {"switcher": _switch, "show_version_warning_banner": True}
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "exclude-members": "model_config"}
 autodoc_typehints = "signature"
