@@ -21,7 +21,7 @@ from dfbench.runs.runner import run
 from perf.results import report
 from tests.cli.harness import install, plugins_of
 from tests.training.harness import ALL
-from tools import constraints
+from tools import constraints, drift
 from tools import performance as tools_performance
 from tools.docs import commands
 from tools.tables import leaderboard
@@ -56,6 +56,21 @@ def test_constraints_are_the_versions_of_the_records() -> None:
     lines = written[f"torch-{newest['torch']}.txt"].splitlines()
     assert {f"{name}=={newest[name]}" for name in ("torch", "numpy", "avalanche-lib", "timm")} <= set(lines)
     assert "://" not in "".join(written.values())  # where packages come from is the reader's choice
+
+
+def test_the_figure_of_thresholds_shows_the_records() -> None:
+    """Its labels and points, which any version of Matplotlib sets to a hundredth: ``python -m tools.drift``."""
+
+    def shown(svg: str) -> tuple[list[str], list[float]]:
+        points = re.findall(r'<use xlink:href="[^"]*" x="([-.\d]+)" y="([-.\d]+)"', svg)
+        return re.findall(r"<text [^>]*>([^<]*)</text>", svg), [float(each) for point in points for each in point]
+
+    drawn = drift.svg("simple_cnn", "forge5").decode()
+    labels, points = shown((ROOT / "docs" / "img" / "forge5-drift.svg").read_text())
+    expected_labels, expected_points = shown(drawn)
+    assert labels == expected_labels
+    assert len(points) > 40
+    assert points == pytest.approx(expected_points, abs=0.01)
 
 
 def test_figures_of_speed_come_with_their_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
