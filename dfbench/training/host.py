@@ -48,6 +48,7 @@ class LoopHost(Training, Protocol):
         experiences_at_once: number of experiences that the training set holds.
         repeated_passes: whether the strategy allows several evaluations of the loss in a step.
         added: parameters that were put into the network before this experience.
+        following: parameters of the strategy that are stepped as the network's are.
     """
 
     mbatch: list[torch.Tensor]
@@ -65,6 +66,7 @@ class LoopHost(Training, Protocol):
     experiences_at_once: int
     repeated_passes: bool
     added: tuple[nn.Parameter, ...]
+    following: list[nn.Parameter]
 
     @property
     def opaque(self) -> bool: ...

@@ -52,7 +52,8 @@ class ValidationPart:
     def keep_best(self, value: float, larger: bool = True) -> bool:
         """Keep the present weights if this value is the best of the experience so far; they are put back at its end.
 
-        With :meth:`average`, both the weights and their average are kept.
+        With :meth:`average`, both the weights and their average are kept. Weights of the strategy that are trained next
+        to the network's (classifiers of earlier experiences, say) are kept with them.
 
         Args:
             value: of the present weights, as in ``loop.keep_best(loop.validate().auc)``.
@@ -70,7 +71,12 @@ class ValidationPart:
 
     @property
     def _networks(self) -> list[nn.Module]:
-        return [self._host.model] if self._averaged is None else [self._host.model, self._averaged]
+        found: list[nn.Module] = [self._host.model]
+        if self._averaged is not None:
+            found.append(self._averaged)
+        if self._host.following:
+            found.append(nn.ParameterList(self._host.following))
+        return found
 
     def _validation_set(self) -> ValidationSet:
         found = self._host.validation_set()

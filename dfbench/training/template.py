@@ -158,6 +158,7 @@ class LoopTemplate(SupervisedTemplate):
         self.loop: Loop | None = None
         self.is_training = False
         self.averaged: nn.Module | None = None
+        self.following: list[nn.Parameter] = []
         self.batch: Batch | None = None
         self.compute = ComputeCounter()
         self.compute.watch(model)
@@ -207,6 +208,7 @@ class LoopTemplate(SupervisedTemplate):
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
         """What Avalanche calls between ``before_training_exp`` and ``after_training_exp``."""
         self.averaged = None  # an average belongs to the experience that kept it
+        self.following = []
         if not self.trains_detector(experience.current_experience):
             return
         self.loop = Loop(self, experience.current_experience)
@@ -241,6 +243,7 @@ class LoopTemplate(SupervisedTemplate):
     def optimizer_like(self, pairs: Sequence[tuple[torch.Tensor, nn.Parameter]]) -> Followers:
         """An optimizer that steps a strategy's own parameters as the detector's step the network's."""
         assert isinstance(self.optimizer, Optimizers)
+        self.following = list({id(p): p for p in (*self.following, *(p for _, p in pairs))}.values())
         return Followers(self.optimizer, pairs)
 
     def train_mode(self) -> None:

@@ -376,6 +376,7 @@ class Config(EpochConfig):
 
 class Stopping(Detector):
     Config = Config
+    head = "6"
 
     def build(self):
         return nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(4),
@@ -453,6 +454,30 @@ def test_validation_is_of_the_experiences_val_split_and_right(plugin: None, stre
         assert found.auc == pytest.approx(roc_auc_score(labels, p))
         assert found.accuracy == pytest.approx(np.mean((p > 0.5) == labels))
         assert found.log_loss == pytest.approx(log_loss(labels, p), rel=1e-4)
+
+
+def test_classifiers_of_a_strategy_come_back_with_the_best_weights(plugin: None, streams: Path) -> None:
+    """SUR-LID trains those of past experiences next to the network's own."""
+
+    def classifiers(of: Session) -> list[torch.Tensor]:
+        found = next(p.classifiers for p in of.template.plugins if hasattr(p, "classifiers"))
+        return [tensor for classifier in found for tensor in classifier.values()]
+
+    settings = {"lr": 0.1, "epochs": 4, "strategy.align_epoch": -1}
+    kept, last = (session(streams, "sur_lid", keep=keep, **settings) for keep in (True, False))
+    for each in (kept, last):
+        each.train(1)
+        each.train(2)
+    losses = [each.log_loss for each in kept.detector.history]
+    best = int(np.argmin(losses))
+    assert best < len(losses) - 1, losses  # else this shows nothing
+    again = session(streams, "sur_lid", **settings)
+    again.train(1)
+    again.detector.config = again.detector.config.model_copy(update={"keep": False, "epochs": best + 1})
+    again.train(2)
+    for one, two, other in zip(*map(classifiers, (kept, again, last)), strict=True):
+        assert torch.equal(one, two)
+        assert not torch.equal(one, other)
 
 
 @pytest.mark.parametrize("average", [False, True])
