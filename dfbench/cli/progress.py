@@ -30,6 +30,7 @@ from dfbench.runs.events import (
     Notice,
     RunResumed,
     RunStarted,
+    StrategyPass,
     TrainingStep,
 )
 
@@ -58,6 +59,8 @@ class Watcher(Listener):
         """Number of the run, from 1; 0 where there is only one."""
         self._number, self._trainings = 0, 1
         """Which training of this run it is, from 1 (0: none yet), and of how many."""
+        self._trained = 0.0
+        """Share of it that was done at its last step."""
         self._started = self._shown = time.monotonic()
         self._earlier = 0.0
         """Share of all runs, 0 to 1, that was done before this process, and says nothing about its pace."""
@@ -111,14 +114,18 @@ class Watcher(Listener):
                 if isinstance(event, RunResumed):
                     self._earlier += event.finished / event.trainings / (self._total or 1)
             case ExperienceStarted(number, names):
-                self._number = number
+                self._number, self._trained = number, 0.0
                 name = ", ".join(names)
                 self._what = f"training {number}/{self._trainings}{f' {name}' if len(name) < 60 else ''}"
                 self._remove("now")
                 if self.progress is None and not self._run:
                     self._line(self._what)
             case TrainingStep(_, done, total, _, loss):
-                self._show(f"{self._what}  loss {loss:.3f}", done, total, (1 - TESTING) * done / max(total, 1))
+                self._trained = (1 - TESTING) * done / max(total, 1)
+                self._show(f"{self._what}  loss {loss:.3f}", done, total, self._trained)
+            case StrategyPass(done, total):
+                if total > 1:
+                    self._show(f"{self._what}  the strategy's own pass", done, total, self._trained)
             case EvaluationStarted(number, trainings, what):
                 self._number, self._trainings = number, trainings
                 when = f"after {number}/{trainings}" if number else "before any training"

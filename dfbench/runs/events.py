@@ -186,6 +186,15 @@ class DataProgress(ProgressEvent):
 
 
 @dataclass(frozen=True)
+class StrategyPass(ProgressEvent):
+    """A strategy looked at a batch of units by itself, ``done`` of ``total``: to choose what it stores, say."""
+
+    kind: ClassVar[str] = "strategy_pass"
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class EvaluationStarted(ProgressEvent):
     """Scoring all test sets begins, after training ``number`` of ``trainings``; 0: before any."""
 
@@ -250,6 +259,11 @@ class EventStream(Listener):
     def data(self, done: int, total: int, what: str) -> None:
         """Pass a :class:`DataProgress` on; the callback of whatever prepares pictures."""
         self.event(DataProgress(what, done, total))
+
+    def passed(self, done: int, total: int) -> None:
+        """Pass a :class:`StrategyPass` on; the callback of a strategy's passes."""
+        if self._listeners:
+            self.event(StrategyPass(done, total))
 
     def tested(self, done: int, total: int) -> None:
         """Pass a :class:`EvaluationProgress` on; the callback of whatever predicts test sets."""

@@ -210,6 +210,7 @@ class Session:
         self.template.added = self.adapting.before(number - 1)
         kept = kept_tensors(self.detector, self.template.model)
         self.template.progress = functools.partial(self._after_step, number, first_step)
+        self.template.pass_progress = self.events.passed
         if mid_training is not None:
             mid_training.begin(number, stage.row, first_step)
         with self._where(f"in training {number} of {self.trainings}, on {', '.join(map(repr, stage.names))}"):

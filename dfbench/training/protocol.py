@@ -6,7 +6,7 @@ Avalanche calls a strategy's plugins with the object that trains, here a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -170,6 +170,15 @@ class Training(Protocol):
         """Values of ``mix`` with which nothing is mixed inside these units, int64 (N,): one for each thing in a unit.
 
         Empty where the detector mixes nothing inside its units.
+        """
+        ...
+
+    def batches_of(self, ids: torch.Tensor, size: int | None = None) -> Iterator[torch.Tensor]:
+        """Some units, batch by batch, for a pass of the strategy's own; the user sees how far it is.
+
+        Args:
+            ids: int64 (N,).
+            size: units per batch (default: :attr:`train_mb_size`).
         """
         ...
 

@@ -159,6 +159,7 @@ class LoopTemplate(SupervisedTemplate):
         self.is_training = False
         self.averaged: nn.Module | None = None
         self.following: list[nn.Parameter] = []
+        self.pass_progress: Callable[[int, int], None] | None = None
         self.batch: Batch | None = None
         self.compute = ComputeCounter()
         self.compute.watch(model)
@@ -234,6 +235,14 @@ class LoopTemplate(SupervisedTemplate):
         self.plugins = [*self.plugins[:-1], *plugins, self.clock]
 
     # What strategies may ask for: see Training.
+
+    def batches_of(self, ids: torch.Tensor, size: int | None = None) -> Iterator[torch.Tensor]:
+        """Some units, int64 (N,), batch by batch, for a pass of the strategy's own."""
+        parts = ids.split(size or self.train_mb_size)
+        for done, part in enumerate(parts, start=1):
+            yield part
+            if self.pass_progress is not None:
+                self.pass_progress(done, len(parts))
 
     def mix_in(self, ids: torch.Tensor, batch_size: int) -> None:
         """Append ``batch_size`` stored units of ``ids``, int64 (M,), to every batch of the experience."""

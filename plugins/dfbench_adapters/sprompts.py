@@ -45,7 +45,7 @@ def plain_features(training: Training, ids: torch.Tensor) -> torch.Tensor:
     bank.probed = []
     try:
         with evaluated(training.model), torch.no_grad():
-            for part in ids.split(training.train_mb_size):
+            for part in training.batches_of(ids):
                 training.reference_logits(part)
         return torch.cat(bank.probed).cpu()
     finally:

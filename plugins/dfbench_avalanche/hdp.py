@@ -112,7 +112,7 @@ class HDPPlugin(FeaturePlugin):
         """The perturbation, (1, …) on the CPU, with which the network calls ``rate`` of the real units fake."""
         c, found = self.config, torch.empty(0)
         for _ in range(c.passes):
-            for batch in real.split(training.train_mb_size):
+            for batch in training.batches_of(real):
                 x = network_inputs(training, batch)
                 if not len(found):
                     found = 0.001 * torch.rand_like(x[:1])

@@ -7,6 +7,7 @@ their gradients on (x, y). Where that makes no difference, both end in the same 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
@@ -68,11 +69,10 @@ class MASPlugin(SupervisedPlugin):
     def measure(self, training: Training) -> Tensors:
         """Importances by name, measured in eval mode: in train mode batch normalisation would move its statistics."""
         model, importance = training.model, zeros_of(training.model)
-        parts = unit_ids(training.experience.dataset).split(
-            1 if self.config.gradient == "unit" else training.train_mb_size
-        )
+        units = unit_ids(training.experience.dataset)
+        size = 1 if self.config.gradient == "unit" else training.train_mb_size
         with evaluated(model):
-            for ids in parts:
+            for ids in training.batches_of(units, size):
                 model.zero_grad()
                 logits = training.reference_logits(ids).float()
                 torch.linalg.vector_norm(logits, dim=1).pow(2).mean().backward()
@@ -80,7 +80,7 @@ class MASPlugin(SupervisedPlugin):
                     if p.grad is not None:
                         importance[name] += p.grad.abs()
         model.zero_grad()
-        return {name: value / float(len(parts)) for name, value in importance.items()}
+        return {name: value / float(math.ceil(len(units) / size)) for name, value in importance.items()}
 
 
 class MASConfig(StrategyConfig):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
@@ -44,17 +45,18 @@ class UnitEWCPlugin(EWCPlugin):
         training = self._training
         assert training is not None
         ids = unit_ids(dataset)
-        parts = ids.split(1) if self.fisher == "unit" else self.order(training, ids).split(training.train_mb_size)
+        size = 1 if self.fisher == "unit" else training.train_mb_size
+        order = ids if self.fisher == "unit" else self.order(training, ids)
         importances = zerolike_params_dict(model)
         with evaluated(model):
-            for part in parts:
+            for part in training.batches_of(order, size):
                 optimizer.zero_grad()
                 training.reference_loss(part).backward()
                 for name, p in model.named_parameters():
                     if p.grad is not None:
                         importances[name].data += p.grad.data.clone().pow(2)
         for importance in importances.values():
-            importance.data /= float(len(parts))
+            importance.data /= float(math.ceil(len(ids) / size))
         optimizer.zero_grad()
         return importances
 

@@ -231,13 +231,17 @@ def make_memory(policy: Policy, size: int, heads: tuple[str, ...]) -> Store:
 
 def losses(training: Training, ids: torch.Tensor) -> torch.Tensor:
     """The detector's own loss on each unit alone, (N,): one pass per unit, whatever a unit is."""
-    return torch.stack([training.reference_loss(one).detach().float() for one in ids.split(1)]).reshape(-1).cpu()
+    return (
+        torch.stack([training.reference_loss(one).detach().float() for one in training.batches_of(ids, 1)])
+        .reshape(-1)
+        .cpu()
+    )
 
 
 def features(training: Training, ids: torch.Tensor, heads: tuple[str, ...]) -> torch.Tensor:
     """The inputs of the network's head, (N, D) with rows of length 1 as in iCaRL; the logits if it has none."""
     parts = []
-    for batch in ids.split(training.train_mb_size):
+    for batch in training.batches_of(ids):
         with HeadInputs(training.model, heads) as inputs:
             found = training.reference_logits(batch)
         if len(heads) == 1 and heads[0] in inputs.caught and len(inputs.caught[heads[0]]) == len(batch):

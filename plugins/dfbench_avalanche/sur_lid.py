@@ -163,7 +163,7 @@ class SURLIDPlugin(FeaturePlugin):
         if not len(ids):
             return torch.zeros(1, self._head(training.model).in_features), ids
         found, steady = [], []
-        for batch in ids.split(training.train_mb_size):
+        for batch in training.batches_of(ids):
             x = network_inputs(training, batch)
             found.append(self._features(training, x))
             moved = self._features(training, shuffled(x, self.config.grid))

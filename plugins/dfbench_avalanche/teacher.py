@@ -210,7 +210,7 @@ def measured(training: Training, ids: torch.Tensor, heads: tuple[str, ...]) -> M
     """
     found = []
     with torch.no_grad():
-        for batch in ids.split(training.train_mb_size):
+        for batch in training.batches_of(ids):
             mixes: list[torch.Tensor | None] = [*training.unmixed(batch)] or [None]
             looks = [_look(training, batch, mix, heads) for mix in mixes]
             features = torch.cat([look.features for look in looks], dim=1)
@@ -253,7 +253,7 @@ def measure(training: Training, ids: torch.Tensor, heads: tuple[str, ...]) -> Ro
     """
     found = []
     with torch.no_grad():
-        for batch in ids.split(training.train_mb_size):
+        for batch in training.batches_of(ids):
             with HeadInputs(training.model, heads) as inputs:
                 logits = training.reference_logits(batch)
             found.append(joined(inputs.caught, heads, logits, len(batch)))

@@ -79,6 +79,18 @@ def test_what_is_tested_is_named(
     assert shown.startswith(line)
 
 
+def test_a_strategys_own_pass_is_shown(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    watcher = Watcher(None)
+    watcher.event(events.RunStarted(**START))
+    train(watcher, clock, 80, 1)
+    watcher.event(events.ExperienceStarted(2, ("s1",), 0))
+    clock[0] += 35
+    watcher.event(events.StrategyPass(1, 1))  # too short to be shown
+    clock[0] += 35
+    watcher.event(events.StrategyPass(3, 9))
+    assert lines(capsys)[-2:] == ["training 2/2 s1", "training 2/2 s1  the strategy's own pass: 3/9, about 2 min left"]
+
+
 def test_several_runs_are_numbered_and_those_done_before_say_nothing_of_the_pace(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:

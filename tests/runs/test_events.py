@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from collections.abc import Iterator
@@ -18,7 +19,16 @@ from dfbench.errors import PluginError, UsageError
 from dfbench.evaluation.scores import Scores
 from dfbench.plugins import Registry, load_plugins
 from dfbench.records.record import Record
-from dfbench.runs.events import Evaluated, Event, EventStream, Listener, Notice, ProgressEvent, TrainingStep
+from dfbench.runs.events import (
+    Evaluated,
+    Event,
+    EventStream,
+    Listener,
+    Notice,
+    ProgressEvent,
+    StrategyPass,
+    TrainingStep,
+)
 from dfbench.runs.loggers import GuardedLogger, Logger, LoggerConfig, make_loggers, parse_logger
 from dfbench.runs.prepare import Request
 from dfbench.runs.randomness import restored
@@ -297,6 +307,16 @@ def test_the_loss_is_read_only_when_a_logger_is_due() -> None:
         Session._after_step(session, 1, 0, done, 130, Loss())  # type: ignore[arg-type]
     assert (a.steps, b.steps) == ([40, 80, 120, 130], [60, 120, 130])
     assert Loss.reads == 5
+
+
+@pytest.mark.parametrize("strategy", ["ewc", "mas", "dfil", "ranpac"])
+def test_the_passes_of_a_strategy_are_seen(strategy: str, tiny_stream: Path, tmp_path: Path, loud: Registry) -> None:
+    kept = Kept()
+    settings = [*SMALL, *(["strategy.dimensions=64"] if strategy == "ranpac" else [])]
+    train(tiny_stream, tmp_path, loud, notes=kept, strategy=strategy, settings=settings)
+    steps = [(event.done, event.total) for event in kept.events if isinstance(event, StrategyPass)]
+    assert sum(done == total for done, total in steps) >= 3, "one per experience at least"
+    assert all(done == before + 1 for (before, of), (done, _) in itertools.pairwise(steps) if before < of)
 
 
 def test_what_nobody_follows_is_not_computed(
