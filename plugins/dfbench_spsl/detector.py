@@ -59,7 +59,7 @@ class SPSL(Xception):
     trained by DeepfakeBench's recipe: that of the paper was not looked up.
     """
 
-    Config: ClassVar = SPSLConfig
+    Config: ClassVar[type[XceptionConfig]] = SPSLConfig
     distributes: ClassVar[bool] = False
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},

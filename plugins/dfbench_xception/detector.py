@@ -37,7 +37,7 @@ class Xception(Detector):
     DeepfakeBench also recompresses pictures as JPEG in training; that one augmentation is left out.
     """
 
-    Config: ClassVar = XceptionConfig
+    Config: ClassVar[type[XceptionConfig]] = XceptionConfig
     distributes: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
