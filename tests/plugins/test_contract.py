@@ -40,6 +40,11 @@ class TestF3Net(DetectorContract):
 
 
 @pytest.mark.slow
+class TestSRM(TestF3Net):
+    detector = "srm"
+
+
+@pytest.mark.slow
 class TestClipVit(DetectorContract):
     detector = "clip_vit"
     settings: ClassVar = {"pretrained": False, "image_size": 32, "depth": 1, "epochs": 2, "lr": 3e-3, "flip": 0}

@@ -45,11 +45,12 @@ SETTINGS = {
     "mesonet": ["network=meso4", "image_size=32", "epochs=2", "batch_size=8"],
     "spsl": ["middle_blocks=0", "image_size=71", "epochs=1", "batch_size=8", "pretrained=false"],
     "f3net": ["streams=bands", "middle_blocks=0", "image_size=71", "epochs=1", "batch_size=8", "pretrained=false"],
+    "srm": ["middle_blocks=0", "image_size=71", "epochs=1", "batch_size=8", "pretrained=false"],
     "odd": [],
     "opaque": ["batch_size=8"],
     "one_logit": ["epochs=2", "batch_size=8"],
 }
-SAMPLED = {"spsl": {"replay", "lwf", "cwr_star"}, "f3net": {"der"}}
+SAMPLED = {"spsl": {"replay", "lwf", "cwr_star"}, "f3net": {"der"}, "srm": {"naive"}}
 """Detectors whose pairs are a sample, and the strategies that it has."""
 PAIRS = [
     pytest.param(detector, strategy, marks=[pytest.mark.slow] if strategy not in SAMPLED.get(detector, ALL) else [])
