@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -11,8 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from dfbench import Batch, Detector, EpochConfig, Loop, normalize
-
-log = logging.getLogger("dfbench.xception")
+from dfbench_xception.body import xception_body
 
 
 class XceptionConfig(EpochConfig):
@@ -39,7 +37,7 @@ class Xception(Detector):
     DeepfakeBench also recompresses pictures as JPEG in training; that one augmentation is left out.
     """
 
-    Config: ClassVar = XceptionConfig
+    Config: ClassVar[type[XceptionConfig]] = XceptionConfig
     distributes: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
@@ -58,23 +56,11 @@ class Xception(Detector):
 
     def build(self) -> nn.Module:
         """Input (N, 3, S, S); output (N, classes). ``facts`` says whether ImageNet weights were available."""
-        import timm
-
-        options: dict[str, Any] = {"num_classes": self.task.num_classes}
-        model = None
-        if self.config.pretrained:
-            try:
-                model = timm.create_model("legacy_xception", pretrained=True, **options)
-            except Exception as error:
-                log.warning(
-                    "Xception starts from random weights: the ImageNet weights could not be fetched (%s)",
-                    type(error).__name__,
-                )
-        self.facts["pretrained"] = model is not None
-        model = model or timm.create_model("legacy_xception", pretrained=False, **options)
-        for number in range(4 + self.config.middle_blocks, 12):  # block4 … block11 are alike, each with a shortcut
-            setattr(model, f"block{number}", nn.Identity())
-        return model.to(memory_format=torch.channels_last)
+        c = self.config
+        model, self.facts["pretrained"] = xception_body(
+            self.task.num_classes, middle_blocks=c.middle_blocks, pretrained=c.pretrained
+        )
+        return model
 
     @property
     def image_size(self) -> tuple[int, int]:

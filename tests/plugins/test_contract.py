@@ -32,6 +32,19 @@ class TestXception(DetectorContract):
 
 
 @pytest.mark.slow
+class TestF3Net(DetectorContract):
+    detector = "f3net"
+    preset = "lite"
+    settings: ClassVar = {"pretrained": False, "image_size": 71, "middle_blocks": 0, "epochs": 1}
+    frames = 1
+
+
+@pytest.mark.slow
+class TestSRM(TestF3Net):
+    detector = "srm"
+
+
+@pytest.mark.slow
 class TestClipVit(DetectorContract):
     detector = "clip_vit"
     settings: ClassVar = {"pretrained": False, "image_size": 32, "depth": 1, "epochs": 2, "lr": 3e-3, "flip": 0}

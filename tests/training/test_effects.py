@@ -1,4 +1,8 @@
-"""Every detector under every strategy: the strategy did something that can be counted, or the pair is refused."""
+"""Every detector under every strategy: the strategy did something that can be counted, or the pair is refused.
+
+Of detectors that stand on another one's body (``SAMPLED``), a handful of strategies runs by default, and the others
+with ``-m slow``: a pair takes seconds, and the body itself is there under all strategies.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +43,20 @@ SETTINGS = {
     ],
     "timm": ["network=test_resnet", "pretrained=false", "image_size=32", "epochs=2", "batch_size=8", "lr=0.001"],
     "mesonet": ["network=meso4", "image_size=32", "epochs=2", "batch_size=8"],
+    "spsl": ["middle_blocks=0", "image_size=71", "epochs=1", "batch_size=8", "pretrained=false"],
+    "f3net": ["streams=bands", "middle_blocks=0", "image_size=71", "epochs=1", "batch_size=8", "pretrained=false"],
+    "srm": ["middle_blocks=0", "image_size=71", "epochs=1", "batch_size=8", "pretrained=false"],
     "odd": [],
     "opaque": ["batch_size=8"],
     "one_logit": ["epochs=2", "batch_size=8"],
 }
+SAMPLED = {"spsl": {"replay", "lwf", "cwr_star"}, "f3net": {"der"}, "srm": {"naive"}}
+"""Detectors whose pairs are a sample, and the strategies that it has."""
+PAIRS = [
+    pytest.param(detector, strategy, marks=[pytest.mark.slow] if strategy not in SAMPLED.get(detector, ALL) else [])
+    for detector in SETTINGS
+    for strategy in ALL
+]
 DATA_LEVEL = {"naive", "replay", "cumulative", "joint", "gdumb"}
 """What an opaque loop can be trained with."""
 CLIPS = {"dfdc3"}
@@ -72,7 +86,7 @@ def request(detector: str, strategy: str, stream: Path, out: Path) -> Request:
     settings = list(SETTINGS[detector])
     # Few steps move few weights far: what is tested is that the penalty is there.
     if strategy in ("ewc", "si") or (strategy == "mas" and detector == "dfdc3"):
-        settings.append(f"strategy.strength={'1e7' if detector in {'xception', 'dfdc3', 'sbi'} else 1000}")
+        settings.append(f"strategy.strength={'1e7' if detector in {'xception', 'dfdc3', 'sbi', *SAMPLED} else 1000}")
     if strategy == "ranpac":
         settings.append("strategy.dimensions=64")
     if strategy == "hdp":  # its search takes up to 500 passes a batch
@@ -84,8 +98,7 @@ def request(detector: str, strategy: str, stream: Path, out: Path) -> Request:
     )
 
 
-@pytest.mark.parametrize("strategy", ALL)
-@pytest.mark.parametrize("detector", SETTINGS)
+@pytest.mark.parametrize(("detector", "strategy"), PAIRS)
 def test_the_strategy_has_an_effect_or_is_refused(
     detector: str, strategy: str, tiny_stream: Path, clip_stream: Path, tmp_path: Path, with_odd: Registry
 ) -> None:
@@ -233,7 +246,7 @@ def test_a_memory_in_bytes_is_the_same_in_samples(tiny_stream: Path, tmp_path: P
 
 
 def record_bytes(detector: str) -> int:
-    side = {"xception": 71, "sbi": 64}.get(detector, 32)
+    side = {"sbi": 64}.get(detector, 71 if detector in {"xception", *SAMPLED} else 32)
     return side * side * 3
 
 
