@@ -118,6 +118,18 @@ def test_the_loss_is_cross_entropy_and_the_weighted_means_of_the_penalties() -> 
     assert float(detector.loss(network, given)) == pytest.approx(float(plain + 0.5 * first + 2 * second), rel=1e-5)
 
 
+def test_under_autocast_the_penalties_are_those_of_full_precision() -> None:
+    detector, network = made(flip=0, jitter=0)
+    for layer in residual_layers(network):
+        moved(layer)
+    given = batch()
+    with torch.no_grad():
+        exact, whole = penalties(network), float(detector.loss(network, given))
+        with torch.autocast("cpu", torch.bfloat16):
+            assert penalties(network) == exact
+            assert float(detector.loss(network, given)) == pytest.approx(whole, rel=0.02)
+
+
 def test_a_penalty_pulls_vectors_and_energy_back() -> None:
     split = moved(ResidualLinear(nn.Linear(8, 8), 2), by=0.3)
     optimizer = torch.optim.Adam(split.parameters(), lr=1e-2)
