@@ -98,12 +98,12 @@ def test_the_losses_are_those_of_all_singular_vectors_and_of_the_whole_matrix(ra
     orthogonality, energy = split.orthogonality().detach(), split.energy_change().detach()
     for i, third in enumerate(layer.weight.detach().double().chunk(3)):
         u, _, v = torch.linalg.svd(third)
-        left = torch.cat([u[:, :-rank], split.left[i].double()], dim=1)
-        right = torch.cat([v[:-rank].T, split.right[i].double().T], dim=1)
+        left = torch.cat([u[:, :-rank], split.left[i].detach().double()], dim=1)
+        right = torch.cat([v[:-rank].T, split.right[i].detach().double().T], dim=1)
         eye = torch.eye(8, dtype=torch.float64)
         expected = ((left.T @ left - eye) ** 2).sum() + ((right.T @ right - eye) ** 2).sum()
         assert float(orthogonality[i]) == pytest.approx(float(expected), rel=1e-4)
-        now = split.weight().double()[8 * i : 8 * i + 8]
+        now = split.weight().detach().double()[8 * i : 8 * i + 8]
         assert float(energy[i]) == pytest.approx(abs(float((now**2).sum() - (third**2).sum())), rel=1e-3, abs=1e-5)
 
 
