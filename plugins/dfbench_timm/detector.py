@@ -86,10 +86,14 @@ class Timm(Detector):
         return cfg
 
     @property
+    def side(self) -> int:
+        """Height and width of the network's input, pixels."""
+        return self.config.image_size or int(self._cfg.input_size[-1])
+
+    @property
     def image_size(self) -> tuple[int, int]:
         """Square pictures."""
-        side = self.config.image_size or int(self._cfg.input_size[-1])
-        return (side, side)
+        return (self.side, self.side)
 
     def build(self) -> nn.Module:
         """Input (N, 3, S, S), output (N, classes); ``facts`` says what it starts from.
@@ -97,14 +101,9 @@ class Timm(Detector):
         Raises:
             UsageError: the network cannot be made for pictures of this size.
         """
-        c = self.config
-        options: dict[str, Any] = {"num_classes": self.task.num_classes}
-        options |= {"drop_rate": c.drop} if c.drop else {}
-        options |= {"drop_path_rate": c.drop_path} if c.drop_path else {}
-        if self._cfg.fixed_input_size and self.image_size[0] != self._cfg.input_size[-1]:
-            options["img_size"] = self.image_size
+        options = self.network_options()
         network, origin = None, None
-        if c.pretrained:
+        if self.config.pretrained:
             network, origin = self._pretrained(options)
         self.facts["pretrained"] = network is not None
         if origin is not None:
@@ -114,6 +113,16 @@ class Timm(Detector):
         if isinstance(head, nn.Linear):
             head.reset_parameters()  # timm draws some final layers far too large for two classes
         return network.to(memory_format=torch.channels_last)
+
+    def network_options(self) -> dict[str, Any]:
+        """What ``timm.create_model`` is given besides the name."""
+        c = self.config
+        options: dict[str, Any] = {"num_classes": self.task.num_classes}
+        options |= {"drop_rate": c.drop} if c.drop else {}
+        options |= {"drop_path_rate": c.drop_path} if c.drop_path else {}
+        if self._cfg.fixed_input_size and self.side != self._cfg.input_size[-1]:
+            options["img_size"] = (self.side, self.side)
+        return options
 
     def _pretrained(self, options: dict[str, Any]) -> tuple[nn.Module | None, Any]:
         """A network with weights and, where they came with a package, which; None where there are none."""
@@ -156,16 +165,19 @@ class Timm(Detector):
         kind = torch.optim.AdamW if c.optimizer == "adamw" else torch.optim.Adam
         return kind(params, lr=c.lr, weight_decay=c.weight_decay, fused=True)
 
+    def schedulers(self, optimizer: torch.optim.Optimizer, total: int) -> list[Any]:
+        """Those of an experience of ``total`` steps."""
+        c = self.config
+        if c.schedule == "cosine":
+            return [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)]
+        if c.schedule == "one_cycle":
+            return [torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=c.lr, total_steps=total + 1)]
+        return []
+
     def train(self, loop: Loop) -> None:
         """Passes over the data with the configured schedule, which restarts with each experience."""
         c, optimizer = self.config, self.optimizer(loop.model)
-        total = max(c.epochs * loop.batches_per_epoch, 2)
-        schedulers: list[Any] = []
-        if c.schedule == "cosine":
-            schedulers = [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)]
-        if c.schedule == "one_cycle":
-            schedulers = [torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=c.lr, total_steps=total + 1)]
-        loop.optimize(optimizer, schedulers=schedulers)
+        loop.optimize(optimizer, schedulers=self.schedulers(optimizer, max(c.epochs * loop.batches_per_epoch, 2)))
         for _ in loop.epochs(c.epochs):
             for batch in loop.batches():
                 with loop.autocast():

@@ -67,3 +67,26 @@ class TestSBI(DetectorContract):
     refused: ClassVar = OUTPUTS
     rounds = 0  # it makes its fakes itself
     frames = 1
+
+
+@pytest.mark.slow
+class TestEffort(DetectorContract):
+    detector = "effort"
+    preset = "lite"
+    settings: ClassVar = {
+        **{"tower": "test_vit", "pretrained": False, "image_size": 32, "depth": 2, "rank": 4},
+        **{"epochs": 4, "batch_size": 8, "lr": 1e-2, "flip": 0, "weight_decay": 0},
+    }
+    refused: ClassVar = ("o_lora",)  # its matrices go beside plain linear layers
+
+
+@pytest.mark.slow
+class TestTall(DetectorContract):
+    detector = "tall"
+    preset = "lite"
+    settings: ClassVar = {
+        **{"network": "test_resnet", "pretrained": False, "image_size": 32, "mask": 4},
+        **{"epochs": 3, "batch_size": 8, "lr": 3e-3},
+    }
+    refused: ClassVar = ("o_lora", "sprompts")  # they need a vision transformer
+    frames = 8
