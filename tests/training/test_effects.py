@@ -70,7 +70,7 @@ SAMPLED = {
     "spsl": {"replay", "lwf", "cwr_star"},
     "f3net": {"der"},
     "srm": {"naive"},
-    "effort": {"replay", "gem", "lwf", "sprompts", "o_lora", "slca"},
+    "effort": {"replay", "gem", "lwf", "ranpac"},
     "tall": {"naive", "replay", "agem", "der", "sur_lid"},
 }
 """Detectors whose pairs are a sample, and the strategies that it has."""
