@@ -77,7 +77,7 @@ class Mtcnn:
         """As in the module's docstring."""
         longer = max(frames.shape[1:3])
         self._network.min_face_size = min(self._SMALLEST.items(), key=lambda each: abs(each[0] - longer))[1]
-        # With the colours apart in memory, pictures are reduced faster, to the same bits: a seventh of the whole time.
+        # With the colours apart in memory, pictures are reduced faster, to the same bits.
         planes = self._torch.from_numpy(np.array(frames.transpose(0, 3, 1, 2), order="C"))
         with self._torch.inference_mode():
             try:

@@ -42,6 +42,9 @@ def test_every_answer_is_a_documented_one(method: str, path: str, api: Any) -> N
     @given(case=api[path][method].as_strategy())
     @MANY
     def check(case: Any) -> None:
+        query = case.query if isinstance(case.query, dict) else {}
+        if isinstance(query.get("wait"), int | float) and 0.1 < query["wait"] <= 30:
+            query["wait"] = 0.1  # there is no worker, so no job ends, and each would wait in vain
         case.call_and_validate(timeout=60)
 
     check()
